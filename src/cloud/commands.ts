@@ -1,0 +1,159 @@
+/**
+ * Everything that can be asked of the leader. A command is checked by its schema at the replica that receives it,
+ * carries a request id that makes it exactly-once (S8), and is decided by the leader alone (S7).
+ */
+import Type, { type Static } from 'typebox'
+import type { Refusal } from './errors.js'
+import { componentIdPattern, digestPattern, instanceIdPattern, nodeIdPattern } from './ids.js'
+import type { Order } from './order.js'
+import { type Kind, kinds, PlacementWish, Resources, Role } from './records.js'
+
+const nodeId = Type.String({ pattern: nodeIdPattern })
+const labels = Type.Record(Type.String({ maxLength: 128 }), Type.String({ maxLength: 256 }), { maxProperties: 64 })
+const zone = Type.Optional(Type.String({ minLength: 1, maxLength: 128 }))
+const strict = { additionalProperties: false }
+/** Exact or a prefix that ends in `/*`. */
+const url = Type.String({ pattern: '^/[^\\s?#*]*\\*?$', maxLength: 1024 })
+const rainServerAddress = Type.String({ pattern: '^https?://[^\\s/?#]+$', maxLength: 512 })
+const mothershipAddress = Type.String({ pattern: '^wss?://[^\\s/?#]+$', maxLength: 512 })
+
+export const RegisterRainServer = Type.Object(
+  {
+    id: Type.Optional(nodeId),
+    address: rainServerAddress,
+    urls: Type.Array(url, { minItems: 1, maxItems: 1000 }),
+    zone,
+    labels: Type.Optional(labels),
+  },
+  strict,
+)
+export const UpdateRainServer = Type.Object(
+  {
+    draining: Type.Optional(Type.Boolean()),
+    urls: Type.Optional(Type.Array(url, { minItems: 1, maxItems: 1000 })),
+    labels: Type.Optional(labels),
+  },
+  strict,
+)
+export const RegisterMothership = Type.Object(
+  {
+    id: Type.Optional(nodeId),
+    address: mothershipAddress,
+    capacity: Type.Object(Resources.properties, strict),
+    zone,
+    labels: Type.Optional(labels),
+  },
+  strict,
+)
+export const UpdateMothership = Type.Object(
+  {
+    cordoned: Type.Optional(Type.Boolean()),
+    draining: Type.Optional(
+      Type.Union([Type.Boolean(), Type.Object({ deadline: Type.String({ pattern: '^\\d+(ms|s|m|h)$' }) }, strict)]),
+    ),
+    labels: Type.Optional(labels),
+  },
+  strict,
+)
+export const Instantiate = Type.Object(
+  {
+    id: Type.Optional(Type.String({ pattern: instanceIdPattern })),
+    need: Type.Optional(Type.Object(Type.Partial(Resources).properties, strict)),
+    placement: Type.Optional(Type.Object(PlacementWish.properties, strict)),
+    owner: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+  },
+  strict,
+)
+export const Clone = Type.Object({ mothership: Type.Optional(nodeId) }, strict)
+
+/** What the receiving replica found in the package that it unpacked, checked and stored in chunks. */
+export const Deploy = Type.Object({
+  component: Type.Object({
+    ...Type.Omit(kinds.components, ['schema', 'active', 'activation', 'deployedAt', 'deployedBy']).properties,
+  }),
+  activate: Type.Boolean(),
+})
+
+const componentVersion = {
+  component: Type.String({ pattern: componentIdPattern }),
+  version: Type.String({ pattern: '^\\d{1,9}(\\.\\d{1,9}){1,2}$' }),
+}
+const instance = Type.String({ pattern: instanceIdPattern })
+/** The object's revision as the caller saw it (`If-Match`); another one now is a conflict. */
+const ifRevision = Type.Optional(Type.Integer({ minimum: 1 }))
+
+export const commandSchemas = {
+  'register-rainserver': RegisterRainServer,
+  'update-rainserver': Type.Object({ id: nodeId, change: UpdateRainServer, ifRevision }),
+  'unregister-rainserver': Type.Object({ id: nodeId, ifRevision }),
+  'register-mothership': RegisterMothership,
+  'update-mothership': Type.Object({ id: nodeId, change: UpdateMothership, ifRevision }),
+  'unregister-mothership': Type.Object({ id: nodeId, drain: Type.Boolean(), ifRevision }),
+  /** From a node's own session: like register, but the credential vouches, so address and capacity may change. */
+  'announce-rainserver': RegisterRainServer,
+  'announce-mothership': RegisterMothership,
+  deploy: Deploy,
+  activate: Type.Object({ ...componentVersion, active: Type.Boolean() }),
+  instantiate: Type.Object({
+    component: componentVersion.component,
+    /** A fragment (rain-facts: 1..3 parts) or exact. */
+    version: Type.String({ pattern: '^\\d{1,9}(\\.\\d{1,9}){0,2}$' }),
+    wish: Instantiate,
+    count: Type.Integer({ minimum: 1, maximum: 1000 }),
+    bulk: Type.Boolean(),
+  }),
+  clone: Type.Object({ instance, wish: Clone }),
+  'refresh-version': Type.Object(componentVersion),
+  'refresh-instance': Type.Object({ instance }),
+  'stop-instance': Type.Object({ instance }),
+  undeploy: Type.Object(componentVersion),
+  'put-settings': Type.Object({ change: Type.Partial(Type.Omit(kinds.settings, ['schema'])), ifRevision }),
+  'create-token': Type.Object({
+    digest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+    role: Role,
+    subject: Type.String({ minLength: 1, maxLength: 256 }),
+    expires: Type.Optional(Type.String()),
+    node: kinds.tokens.properties.node,
+  }),
+  'revoke-token': Type.Object({ id: Type.String({ pattern: digestPattern.replace('sha256:', '') }) }),
+} as const
+
+export type Operation = keyof typeof commandSchemas
+export type Command = {
+  [O in Operation]: { readonly op: O; readonly body: Static<(typeof commandSchemas)[O]> }
+}[Operation]
+export type BodyOf<O extends Operation> = Static<(typeof commandSchemas)[O]>
+
+/** Who asks: the subject and role of a token, a node by its credential, or the hypervisor itself. */
+export interface Actor {
+  readonly role: Role | 'system'
+  readonly subject: string
+  readonly node?: { readonly kind: 'mothership' | 'rainserver' | 'balancer'; readonly id: string }
+  /** Where the call came from, for the audit. */
+  readonly from?: string
+}
+
+export interface Envelope {
+  /** Made by the receiving replica, or the caller's identity with its `Idempotency-Key`. */
+  readonly requestId: string
+  readonly actor: Actor
+  readonly command: Command
+}
+
+/**
+ * What became of a command: names, not bodies. The replica that answers renders them from its own memory once that
+ * has reached `order`.
+ */
+export interface Answer {
+  readonly outcome: 'created' | 'unchanged' | 'changed' | 'removed'
+  readonly kind: Kind
+  /** Ids of the records created, changed or removed. */
+  readonly ids: readonly string[]
+  /** How many instances are touched by a refresh, an undeploy or a drain. */
+  readonly touched?: number
+  /** Of a bulk call: why what was not placed was refused, one entry for each. */
+  readonly refused?: readonly { readonly reasons: readonly Refusal[] }[]
+  readonly order: Order
+  /** True when this request had been answered before, and this is that answer. */
+  readonly replayed?: boolean
+}

@@ -1,0 +1,290 @@
+/**
+ * What etcd holds of the map: one schema for each kind of record, keys `map/<kind>/<id>`, checked as strictly when
+ * read as when written. A field that this release does not know is kept: a newer replica wrote it.
+ */
+import Type, { type Static, type TSchema } from 'typebox'
+import { componentIdPattern, digestPattern, instanceIdPattern, nodeIdPattern } from './ids.js'
+
+const schema = Type.Integer({ minimum: 1 })
+const nodeId = Type.String({ pattern: nodeIdPattern })
+const componentId = Type.String({ pattern: componentIdPattern })
+const version = Type.String({ pattern: '^\\d{1,9}\\.\\d{1,9}(\\.\\d{1,9})?$' })
+const time = Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z$' })
+const counter = Type.Integer({ minimum: 0 })
+const labels = Type.Record(Type.String(), Type.String())
+
+/** cpu in millicores, ram in MiB, bandwidth in kbit/s. */
+export const Resources = Type.Object({
+  cpu: Type.Number({ minimum: 0 }),
+  ram: Type.Number({ minimum: 0 }),
+  bandwidth: Type.Number({ minimum: 0 }),
+})
+export type Resources = Static<typeof Resources>
+
+/** What an instance asks of the motherships that may take it. */
+export const PlacementWish = Type.Object({
+  labels: Type.Optional(labels),
+  zones: Type.Optional(Type.Array(Type.String())),
+  copies: Type.Optional(Type.Integer({ minimum: 1, maximum: 16 })),
+  /** `component`: no two instances of this component (any version) on one mothership. */
+  antiAffinity: Type.Optional(Type.Union([Type.Literal('none'), Type.Literal('component')])),
+  priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+})
+export type PlacementWish = Static<typeof PlacementWish>
+
+export const phases = ['placed', 'starting', 'running', 'failed', 'stopping'] as const
+export const Phase = Type.Union(phases.map(phase => Type.Literal(phase)))
+export type Phase = (typeof phases)[number]
+
+export const roles = ['admin', 'operator', 'viewer', 'node'] as const
+export const Role = Type.Union(roles.map(role => Type.Literal(role)))
+export type Role = (typeof roles)[number]
+
+const EraRecord = Type.Object({ schema, era: Type.Integer({ minimum: 1 }) })
+
+/** One view of a component, as routing and aggregation need it. */
+const ViewRecord = Type.Object({
+  id: Type.String(),
+  /** Views that this view's template names by the `component` helper; what only run time shows is not here. */
+  uses: Type.Array(
+    Type.Object({
+      component: Type.Optional(componentId),
+      version: Type.Optional(Type.String()),
+      view: Type.Optional(Type.String()),
+    }),
+  ),
+})
+
+const ComponentRecord = Type.Object({
+  schema,
+  id: componentId,
+  /** As the package wrote it; the key holds the normalised one (`1.0` -> `1.0.0`). */
+  version,
+  active: Type.Boolean(),
+  activation: Type.Array(Type.Object({ active: Type.Boolean(), at: time, by: Type.String() })),
+  description: Type.Optional(Type.String()),
+  pageTitle: Type.Optional(Type.String()),
+  digest: Type.String({ pattern: digestPattern }),
+  /** Bytes of the package, and in how many chunks `blob/<digest>/<n>` it lies. */
+  size: counter,
+  chunks: Type.Integer({ minimum: 1 }),
+  deployedAt: time,
+  deployedBy: Type.String(),
+  need: Type.Optional(Resources),
+  placement: Type.Optional(PlacementWish),
+  isolation: Type.Union([Type.Literal('shared'), Type.Literal('exclusive')]),
+  state: Type.Union([Type.Literal('none'), Type.Literal('kept')]),
+  views: Type.Array(ViewRecord),
+  /** The package's meta.json, byte for byte. */
+  meta: Type.String(),
+})
+
+const MothershipRecord = Type.Object({
+  schema,
+  id: nodeId,
+  address: Type.String(),
+  zone: Type.Optional(Type.String()),
+  labels,
+  capacity: Resources,
+  cordoned: Type.Boolean(),
+  draining: Type.Union([Type.Null(), Type.Object({ deadline: Type.Union([Type.Null(), time]) })]),
+})
+
+const RainServerRecord = Type.Object({
+  schema,
+  id: nodeId,
+  address: Type.String(),
+  urls: Type.Array(Type.String(), { minItems: 1 }),
+  zone: Type.Optional(Type.String()),
+  labels,
+  draining: Type.Boolean(),
+  /** How often it was asked to reset its wiring. */
+  generation: counter,
+})
+
+/** Why an instance is where it is, as decided: the best candidates and how many each rule refused. */
+const Decision = Type.Object({
+  decisionRevision: counter,
+  at: time,
+  candidates: Type.Array(
+    Type.Object({
+      mothership: nodeId,
+      score: Type.Number(),
+      terms: Type.Record(Type.String(), Type.Number()),
+      pressure: Resources,
+      loadAgeMs: Type.Union([Type.Null(), Type.Number()]),
+    }),
+  ),
+  refusedByRule: Type.Record(Type.String(), counter),
+})
+export type Decision = Static<typeof Decision>
+
+const InstanceRecord = Type.Object({
+  schema,
+  id: Type.String({ pattern: instanceIdPattern }),
+  component: componentId,
+  /** Normalised, three parts. */
+  version,
+  owner: Type.Optional(Type.String()),
+  need: Resources,
+  placement: PlacementWish,
+  /** The configuration (reliability.md, section 3): epoch, one primary, the in-sync copies (primary included). */
+  epoch: Type.Integer({ minimum: 1 }),
+  primary: nodeId,
+  inSync: Type.Array(nodeId),
+  learners: Type.Array(nodeId),
+  /** How often it was asked to refresh. */
+  generation: counter,
+  createdAt: time,
+  decision: Type.Optional(Decision),
+})
+
+const WiringRecord = Type.Object({
+  schema,
+  /** Component versions as `id/version` (normalised), sorted; wires sorted by mothership. */
+  wires: Type.Array(Type.Object({ mothership: nodeId, components: Type.Array(Type.String()) })),
+})
+
+/** On the presence lease of the replica that holds the websocket; its modification revision is the session's number. */
+const SessionRecord = Type.Object({
+  schema,
+  kind: Type.Union([Type.Literal('mothership'), Type.Literal('rainserver'), Type.Literal('balancer')]),
+  id: nodeId,
+  replica: nodeId,
+  address: Type.String(),
+  /** Where Prometheus finds it: `http://host:port/metrics`. */
+  metrics: Type.Optional(Type.String()),
+  software: Type.Optional(Type.String()),
+})
+
+const ReplicaRecord = Type.Object({
+  schema,
+  id: nodeId,
+  /** REST, console and nodes' websockets: `http://host:port`. */
+  url: Type.String(),
+  /** Made anew at each start of the process. */
+  incarnation: Type.String(),
+  software: Type.Optional(Type.String()),
+})
+
+const LeaderRecord = Type.Object({ schema, replica: nodeId, incarnation: Type.String(), url: Type.String() })
+
+/** Raised by every transaction of a leader (S2). `auditHead` is the hash of the newest audit value (S9). */
+const TurnRecord = Type.Object({ schema, token: counter, number: counter, auditHead: Type.String() })
+
+/** Ed25519 keys that sign tickets, PEM; the first one signs, all of them verify. */
+const KeysRecord = Type.Object({
+  schema,
+  keys: Type.Array(Type.Object({ id: Type.String(), privateKey: Type.String(), publicKey: Type.String() }), {
+    minItems: 1,
+  }),
+})
+
+const TokenRecord = Type.Object({
+  schema,
+  /** SHA-256 of the secret, hex: the key. The secret itself is nowhere. */
+  id: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  role: Role,
+  subject: Type.String(),
+  createdAt: time,
+  expires: Type.Optional(time),
+  /** A node's credential names the one node that it is good for. */
+  node: Type.Optional(Type.Object({ kind: SessionRecord.properties.kind, id: nodeId })),
+})
+
+/** What a version was before it was undeployed: it may come back with this digest only. */
+const UndeployedRecord = Type.Object({ schema, digest: Type.String({ pattern: digestPattern }), at: time })
+
+/** What a mothership last said of one copy. */
+const ObservedRecord = Type.Object({
+  schema,
+  session: counter,
+  epoch: counter,
+  generation: counter,
+  phase: Phase,
+  reason: Type.Optional(Type.String()),
+  since: time,
+})
+
+export const Settings = Type.Object({
+  schema,
+  /** From the loss of a node's session until its stateless work is placed again. */
+  lostAfterMs: Type.Integer({ minimum: 1000, maximum: 3_600_000 }),
+  /** What an instance needs whose descriptor and request say nothing. */
+  defaultNeed: Resources,
+  /** Measured pressure above which nothing more is placed, per resource, as a share of capacity. */
+  ceilings: Resources,
+  /** Reservable share of capacity, per resource. */
+  overcommit: Resources,
+  policy: Type.Union([Type.Literal('spread'), Type.Literal('pack'), Type.Literal('balanced')]),
+  weights: Resources,
+  fragmentDeadlineMs: Type.Integer({ minimum: 10, maximum: 60_000 }),
+  pageDeadlineMs: Type.Integer({ minimum: 10, maximum: 120_000 }),
+  errorComponent: Type.Union([Type.Null(), componentId]),
+})
+export type Settings = Static<typeof Settings>
+
+export const defaultSettings: Settings = {
+  schema: 1,
+  lostAfterMs: 10_000,
+  defaultNeed: { cpu: 50, ram: 32, bandwidth: 100 },
+  ceilings: { cpu: 0.9, ram: 0.95, bandwidth: 0.9 },
+  overcommit: { cpu: 1, ram: 1, bandwidth: 1 },
+  policy: 'spread',
+  weights: { cpu: 1, ram: 1, bandwidth: 1 },
+  fragmentDeadlineMs: 1000,
+  pageDeadlineMs: 3000,
+  errorComponent: null,
+}
+
+/**
+ * Every kind of record in the map. The id is what follows `map/<kind>/`, and empty for the kinds of which there is
+ * one only (`map/<kind>`): components `id/version`, sessions `kind/id`, undeployed `id/version`, observed
+ * `mothership/instance`, tokens the digest, all others the id itself.
+ */
+export const kinds = {
+  era: EraRecord,
+  components: ComponentRecord,
+  motherships: MothershipRecord,
+  rainservers: RainServerRecord,
+  instances: InstanceRecord,
+  wiring: WiringRecord,
+  sessions: SessionRecord,
+  replicas: ReplicaRecord,
+  leader: LeaderRecord,
+  turn: TurnRecord,
+  keys: KeysRecord,
+  settings: Settings,
+  tokens: TokenRecord,
+  undeployed: UndeployedRecord,
+  observed: ObservedRecord,
+} as const satisfies Record<string, TSchema>
+
+export type Kind = keyof typeof kinds
+export type RecordOf<K extends Kind> = Static<(typeof kinds)[K]>
+
+export type ComponentRecord = RecordOf<'components'>
+export type MothershipRecord = RecordOf<'motherships'>
+export type RainServerRecord = RecordOf<'rainservers'>
+export type InstanceRecord = RecordOf<'instances'>
+export type WiringRecord = RecordOf<'wiring'>
+export type SessionRecord = RecordOf<'sessions'>
+export type ReplicaRecord = RecordOf<'replicas'>
+export type LeaderRecord = RecordOf<'leader'>
+export type TurnRecord = RecordOf<'turn'>
+export type TokenRecord = RecordOf<'tokens'>
+export type ObservedRecord = RecordOf<'observed'>
+export type KeysRecord = RecordOf<'keys'>
+
+/** One record put or (value null) deleted. A plan is a list of these, complete: nothing is left to choose later. */
+export type Change<K extends Kind = Kind> = {
+  [Each in K]: { readonly kind: Each; readonly id: string; readonly value: RecordOf<Each> | null }
+}[K]
+
+export function put<K extends Kind>(kind: K, id: string, value: RecordOf<K>): Change {
+  return { kind, id, value } as Change
+}
+
+export function remove(kind: Kind, id: string): Change {
+  return { kind, id, value: null } as Change
+}

@@ -1,0 +1,183 @@
+/**
+ * What the hypervisor needs of the world. Every port documents its promise: what is atomic, what may be stale, who
+ * retries. Edge rooms implement them, `main.ts` connects them, tests and the simulation put their own in.
+ */
+import type { Answer, Envelope } from '../cloud/commands.js'
+import type { NodeRef } from '../cloud/ids.js'
+import type { Applied, CloudMap } from '../cloud/map.js'
+import type { Order } from '../cloud/order.js'
+import type { Change, LeaderRecord, ObservedRecord, ReplicaRecord, SessionRecord } from '../cloud/records.js'
+
+/** Monotonic time for durations, wall time for what people read, timers that the simulation can drive. */
+export interface Clock {
+  /** Monotonic milliseconds. Never compared between processes. */
+  nowMs(): number
+  /** Milliseconds since 1970, for stamps that people read; nothing is ordered by it. */
+  wallMs(): number
+  /** Runs once after the delay, unless the returned function is called first. */
+  after(delayMs: number, run: () => void): () => void
+}
+
+export interface Chance {
+  /** Uniform in [0, 1). */
+  next(): number
+  /** Hex characters from a cryptographic source (in simulation: from the seed). */
+  id(length: number): string
+}
+
+/** This replica's memory of `map/` (S1). */
+export interface Maps {
+  readonly map: CloudMap
+  /** Since when the memory cannot be proved to be current; 0 while etcd is heard. */
+  staleForMs(): number
+  /** Resolves when the memory has reached the revision. Throws `timeout` after the deadline. */
+  waitFor(order: Order, deadlineMs: number): Promise<void>
+  /** Asks etcd for its revision (linearizable read) and waits for it. Throws `store-unavailable` or `timeout`. */
+  catchUp(deadlineMs: number): Promise<Order>
+  /** Called after the changes of a revision are applied, in order, once each. Returns the unsubscribe function. */
+  onChange(listener: (changes: readonly Applied[], order: Order) => void): () => void
+}
+
+/** One change for the audit (S9). */
+export interface AuditEntry {
+  readonly requestId: string
+  readonly actor: string
+  readonly role: string
+  readonly from?: string
+  readonly op: string
+  readonly subjects: readonly string[]
+  readonly at: string
+}
+
+/** `request/{id}`: the answer already given, or how far a bulk call has come (S8). */
+export interface RequestRecord {
+  readonly schema: 1
+  readonly id: string
+  /** SHA-256 of operation and body: the same key with another request is a conflict. */
+  readonly fingerprint: string
+  /** False while transactions of a bulk call are still to come. */
+  readonly done: boolean
+  readonly answer: Omit<Answer, 'order' | 'replayed'>
+  /** Instances decided so far (placed and refused) by a bulk call. */
+  readonly progress: number
+}
+
+/** What one fenced transaction carries. Whole or not at all. At most `batchOpsMax` changes and requests together. */
+export interface Batch {
+  readonly changes: readonly Change[]
+  readonly audit: readonly AuditEntry[]
+  readonly requests: readonly RequestRecord[]
+  /** Digests whose chunks must exist (deploy): missing ones fail the whole batch. */
+  readonly needsBlobs?: readonly { readonly digest: string; readonly chunks: number }[]
+}
+
+export const batchOpsMax = 125
+
+export type CommitResult =
+  | { readonly kind: 'committed'; readonly revision: number }
+  /** The term ended, nothing was written: drop the rest. */
+  | { readonly kind: 'superseded' }
+  /** Nothing was written: chunks are missing (collected meanwhile). */
+  | { readonly kind: 'missing-blobs'; readonly digests: readonly string[] }
+
+/**
+ * One leadership. `commit` is the only way in which a leader changes the map (S2): it compares the leader key's
+ * create revision and the turn, has one transaction in flight at a time, and resolves an unknown outcome itself (reads
+ * the turn, then sends the same transaction again or goes on) until the term is over. It never reports a failure that
+ * might be a success; so it may take as long as etcd is away, and callers bound their own waiting.
+ */
+export interface Term {
+  /** Create revision of the leader key. Terms are ordered by it. */
+  readonly token: number
+  /** False from the moment at which the key could vanish, by the monotonic clock. Planning stops then. */
+  valid(): boolean
+  commit(batch: Batch): Promise<CommitResult>
+  /** Resolves with a reason when the term is over, for whatever cause. */
+  readonly ended: Promise<string>
+}
+
+export interface Election {
+  /** Called at every change, with the term when this replica has won (its memory has reached its own win). */
+  onTerm(listener: (term: Term) => void): void
+  /** The leader as this replica's memory knows it. */
+  leader(): LeaderRecord | undefined
+  /** The queue reports that it made progress or has nothing to do: only then is the lease renewed. */
+  healthy(): void
+  /** Stop planning first, then call this: deletes the key if it is ours. */
+  resign(): Promise<void>
+}
+
+export interface Requests {
+  /** Linearizable. */
+  read(requestId: string): Promise<RequestRecord | undefined>
+}
+
+export interface Blobs {
+  /** Writes the chunks that are absent (create-if-absent) and returns their number. */
+  put(digest: string, bytes: Uint8Array): Promise<number>
+  /** Undefined when chunks are missing; throws `unreadable-value` when the bytes do not match the digest. */
+  get(digest: string, chunks: number): Promise<Uint8Array | undefined>
+}
+
+/** Keys of this replica's presence lease: written directly, not through the leader (S7). */
+export interface Presence {
+  readonly replica: ReplicaRecord
+  /**
+   * Opens a session for a node, in place of whatever session it had, and returns its number (N2): the
+   * modification revision of `sessions/{kind}/{id}`.
+   */
+  openSession(session: Omit<SessionRecord, 'schema' | 'replica'>): Promise<number>
+  /** Deletes the session if it is still this number; a newer one stays. */
+  closeSession(node: NodeRef, number: number): Promise<void>
+}
+
+export interface Observations {
+  /**
+   * Coalesces and writes what a mothership reports of its copies. Each write compares the session's number, that the
+   * instance exists, and the record's own revision; what does not match is dropped.
+   */
+  report(mothership: string, session: number, items: readonly ObservedItem[]): void
+}
+
+export type ObservedItem = { readonly instance: string } & Pick<
+  ObservedRecord,
+  'epoch' | 'generation' | 'phase' | 'reason'
+>
+
+/** A measured load: cpu in millicores, ram in MiB, bandwidth in kbit/s, `atMs` by this replica's monotonic clock. */
+export interface LoadSample {
+  readonly cpu: number
+  readonly ram: number
+  readonly bandwidth: number
+  readonly atMs: number
+  readonly source: 'report' | 'prometheus'
+}
+
+/** Calls of one component version on one mothership since its process started; latencies in a bounded histogram. */
+export interface ComponentStats {
+  readonly calls: number
+  readonly errors: number
+  readonly timeouts: number
+  readonly restarts: number
+  readonly cpu: number
+  readonly ram: number
+  readonly bandwidth: number
+  /** Counts per bucket, upper bounds `latencyBucketsMs` of the protocol, one more for what lies above. */
+  readonly latency: readonly number[]
+}
+
+export interface Loads {
+  /** Latest known, wherever the node is connected (replicas relay them); its age is the reader's to judge. */
+  latest(node: NodeRef): LoadSample | undefined
+  /** Keyed by `component/version` (normalised), then mothership. */
+  statistics(componentVersion: string): ReadonlyMap<string, ComponentStats>
+}
+
+export interface Peers {
+  /**
+   * Carries an envelope to another replica, which answers as if it had been asked itself. Throws `no-leader` when
+   * that one does not lead, `store-unavailable` when the link is gone and the outcome unknown: the caller sends the same
+   * envelope again (S8 makes that safe). A refusal of the leader comes back as the CloudError that it threw.
+   */
+  forward(replica: string, envelope: Envelope, deadlineMs: number): Promise<Answer>
+}

@@ -1,0 +1,45 @@
+/**
+ * Frames to messages and back. Decoding is strict: a frame that is not MessagePack, not a map with a known type, or
+ * does not match its type's schema never reaches a handler.
+ */
+import { Packr } from 'msgpackr'
+import { Compile, type Validator } from 'typebox/compile'
+import { frameBytesMax, type Message, type MessageType, messages } from './messages.js'
+
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+const validators = new Map<string, Validator>()
+
+function validator(type: MessageType): Validator {
+  let found = validators.get(type)
+  if (!found) validators.set(type, (found = Compile(messages[type])))
+  return found
+}
+
+export type Decoded =
+  | { readonly kind: 'message'; readonly message: Message }
+  /** A newer release's message: answer with `error`, otherwise ignore it. */
+  | { readonly kind: 'unknown'; readonly type: string }
+  /** Not a frame of this protocol, or a known message with wrong fields. */
+  | { readonly kind: 'invalid'; readonly reason: string }
+
+export const encode = (message: Message): Uint8Array => packr.pack(message)
+
+export function decode(frame: Uint8Array): Decoded {
+  if (frame.byteLength > frameBytesMax) return { kind: 'invalid', reason: `frame of ${frame.byteLength} bytes` }
+  let value: unknown
+  try {
+    value = packr.unpack(frame)
+  } catch {
+    return { kind: 'invalid', reason: 'not MessagePack' }
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return { kind: 'invalid', reason: 'not a map' }
+  }
+  const type = (value as { t?: unknown }).t
+  if (typeof type !== 'string') return { kind: 'invalid', reason: 'no type `t`' }
+  if (!Object.hasOwn(messages, type)) return { kind: 'unknown', type: type.slice(0, 64) }
+  const check = validator(type as MessageType)
+  if (check.Check(value)) return { kind: 'message', message: value as Message }
+  const first = check.Errors(value)[0]
+  return { kind: 'invalid', reason: `${type}${first?.instancePath ?? ''}: ${first?.message ?? 'wrong fields'}` }
+}

@@ -1,0 +1,270 @@
+/**
+ * The messages of `rain.v1`: one schema for each type, shared by both ends. A frame is one MessagePack map `{t, …}`.
+ * Unknown fields pass (a newer release sent them), unknown types are answered with `error` and otherwise ignored.
+ */
+import Type, { type Static, type TSchema } from 'typebox'
+
+export const subprotocol = 'rain.v1'
+/** Where nodes open their session, and replicas their links; on the same listener as REST. */
+export const nodePath = '/nodes/session'
+export const peerPath = '/peers/link'
+/** Where a rain server opens its link to a mothership. */
+export const renderPath = '/render'
+
+export const frameBytesMax = 1024 * 1024
+/** Upper bounds of the latency histogram in `load`, milliseconds. */
+export const latencyBucketsMs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] as const
+
+const text = Type.String()
+const count = Type.Integer({ minimum: 0 })
+const amount = Type.Number({ minimum: 0 })
+const order = Type.Tuple([count, count])
+const kind = Type.Union([Type.Literal('mothership'), Type.Literal('rainserver'), Type.Literal('balancer')])
+const phase = Type.Union(
+  (['placed', 'starting', 'running', 'failed', 'stopping'] as const).map(each => Type.Literal(each)),
+)
+const replicas = Type.Array(Type.Object({ id: text, url: text }))
+const resources = Type.Object({ cpu: amount, ram: amount, bandwidth: amount })
+const context = Type.Record(Type.String(), Type.Unknown())
+
+export const ObservedItem = Type.Object({
+  instance: text,
+  epoch: count,
+  generation: count,
+  phase,
+  reason: Type.Optional(Type.String({ maxLength: 4096 })),
+})
+
+/** A child of a fragment: which view goes to which place in the parent's html. */
+export const ViewRequest = Type.Object({
+  /** The view instance id: a DOM id, new at each render. */
+  id: text,
+  component: text,
+  /** A fragment or exact; absent = the latest active one. */
+  version: Type.Optional(text),
+  view: text,
+  context,
+  sid: Type.Optional(text),
+  placeholder: Type.Optional(Type.Boolean()),
+  required: Type.Optional(Type.Boolean()),
+  /** Offset in the parent's `html` (UTF-16 units) at which the child's html goes in, inside its `<div id>`. */
+  at: count,
+})
+export type ViewRequest = Static<typeof ViewRequest>
+
+/** Who looks at the page, as permissions and data functions see it. */
+export const Viewer = Type.Object({
+  id: Type.Optional(text),
+  permissions: Type.Array(text),
+})
+export type Viewer = Static<typeof Viewer>
+
+/** The part of the browser's request that a data function may see. */
+export const PageRequest = Type.Object({
+  url: text,
+  query: Type.Record(Type.String(), Type.Unknown()),
+  headers: Type.Record(Type.String(), Type.String()),
+})
+export type PageRequest = Static<typeof PageRequest>
+
+export const messages = {
+  // node <-> replica
+  hello: Type.Object({
+    kind,
+    id: text,
+    /** Motherships `ws://host:port`, rain servers `http://host:port`, balancers where their pages are. */
+    address: text,
+    metrics: Type.Optional(text),
+    capacity: Type.Optional(resources),
+    urls: Type.Optional(Type.Array(text)),
+    zone: Type.Optional(text),
+    labels: Type.Optional(Type.Record(Type.String(), Type.String())),
+    software: Type.Optional(text),
+    o: Type.Optional(order),
+    runs: Type.Optional(Type.Array(ObservedItem)),
+  }),
+  welcome: Type.Object({
+    session: count,
+    replicas,
+    o: order,
+    staleForMs: amount,
+    pingMs: count,
+    reconnectWithinMs: count,
+  }),
+  wanted: Type.Object({
+    o: order,
+    /** Null: the whole. Otherwise the order on which put and gone rest. */
+    base: Type.Union([Type.Null(), order]),
+    put: Type.Record(Type.String(), Type.Unknown()),
+    gone: Type.Array(text),
+  }),
+  hint: Type.Object({ weights: Type.Record(Type.String(), Type.Number()) }),
+  applied: Type.Object({
+    o: order,
+    refused: Type.Optional(Type.Array(Type.Object({ key: text, reason: text }))),
+  }),
+  observed: Type.Object({ items: Type.Array(ObservedItem) }),
+  load: Type.Object({
+    cpu: amount,
+    ram: amount,
+    bandwidth: Type.Object({ in: amount, out: amount }),
+    windowMs: amount,
+    /** Keyed by `component/version` (normalised). */
+    components: Type.Optional(
+      Type.Record(
+        Type.String(),
+        Type.Object({
+          calls: count,
+          errors: count,
+          timeouts: count,
+          restarts: count,
+          cpu: amount,
+          ram: amount,
+          bandwidth: amount,
+          latency: Type.Array(count),
+        }),
+      ),
+    ),
+  }),
+  replicas: Type.Object({ replicas }),
+  bye: Type.Object({ code: text, reconnect: Type.Boolean(), reason: Type.Optional(text) }),
+  error: Type.Object({ about: Type.Optional(text), message: text }),
+
+  // rain server <-> mothership; `r` numbers the request on its link
+  render: Type.Object({
+    r: count,
+    instance: text,
+    view: text,
+    context,
+    session: Type.Optional(text),
+    user: Type.Optional(Viewer),
+    locale: Type.Optional(text),
+    request: Type.Optional(PageRequest),
+    deadlineMs: amount,
+  }),
+  fragment: Type.Object({
+    r: count,
+    instance: text,
+    mothership: text,
+    html: text,
+    /** Urls of style sheets and scripts, in order, relative to the page's root. */
+    css: Type.Array(text),
+    js: Type.Array(text),
+    title: Type.Optional(text),
+    children: Type.Array(ViewRequest),
+  }),
+  failed: Type.Object({ r: count, status: Type.Integer({ minimum: 100, maximum: 599 }), reason: text }),
+  cancel: Type.Object({ r: count }),
+  call: Type.Object({
+    r: count,
+    /** `resource`: a file below `client/`, `resources/` or `locale/` of the package; `controller`: `<name>`. */
+    kind: Type.Union([Type.Literal('resource'), Type.Literal('controller')]),
+    component: text,
+    version: text,
+    path: text,
+    instance: Type.Optional(text),
+    verb: text,
+    request: Type.Optional(PageRequest),
+    body: Type.Optional(Type.Unknown()),
+    session: Type.Optional(text),
+    user: Type.Optional(Viewer),
+    deadlineMs: amount,
+  }),
+  answer: Type.Object({
+    r: count,
+    status: Type.Integer({ minimum: 100, maximum: 599 }),
+    headers: Type.Record(Type.String(), Type.String()),
+    /** Text or bytes. */
+    body: Type.Optional(Type.Unknown()),
+  }),
+
+  // replica <-> replica
+  peer: Type.Object({ id: text, url: text, incarnation: text }),
+  forward: Type.Object({ r: count, envelope: Type.Unknown(), deadlineMs: amount }),
+  done: Type.Object({ r: count, answer: Type.Unknown() }),
+  'not-leader': Type.Object({ r: count, who: Type.Union([Type.Null(), text]) }),
+  problem: Type.Object({ r: count, code: text, message: text, details: Type.Optional(Type.Unknown()) }),
+  loads: Type.Object({
+    nodes: Type.Array(
+      Type.Object({
+        kind,
+        id: text,
+        cpu: amount,
+        ram: amount,
+        bandwidth: amount,
+        /** Milliseconds between the sample and the sending of this message. */
+        ageMs: amount,
+        components: Type.Optional(Type.Unknown()),
+      }),
+    ),
+  }),
+  alive: Type.Object({}),
+} as const satisfies Record<string, TSchema>
+
+export type MessageType = keyof typeof messages
+export type MessageOf<T extends MessageType> = { t: T } & Static<(typeof messages)[T]>
+export type Message = { [T in MessageType]: MessageOf<T> }[MessageType]
+
+/* What the keys of a node's wanted state hold. */
+
+/** Mothership: `instances/<id>`. */
+export const WantedInstance = Type.Object({
+  component: text,
+  /** Normalised. */
+  version: text,
+  digest: text,
+  size: count,
+  role: Type.Union([Type.Literal('primary'), Type.Literal('backup'), Type.Literal('learner')]),
+  epoch: count,
+  generation: count,
+  isolation: Type.Union([Type.Literal('shared'), Type.Literal('exclusive')]),
+  need: resources,
+})
+export type WantedInstance = Static<typeof WantedInstance>
+
+/** Mothership: `keys`. Public keys (PEM) that verify tickets. */
+export const WantedKeys = Type.Object({ keys: Type.Array(Type.Object({ id: text, publicKey: text })) })
+export type WantedKeys = Static<typeof WantedKeys>
+
+/** Rain server: `components/<id>/<version>` for every registered version that its urls can reach. */
+export const WantedComponent = Type.Object({
+  id: text,
+  /** Normalised. */
+  version: text,
+  /** As the package wrote it. */
+  exact: text,
+  active: Type.Boolean(),
+  views: Type.Array(text),
+  pageTitle: Type.Optional(text),
+  /** Copies that run, sorted by instance and mothership. */
+  copies: Type.Array(Type.Object({ instance: text, mothership: text, epoch: count })),
+})
+export type WantedComponent = Static<typeof WantedComponent>
+
+/** Rain server: `wires/<mothership>`. */
+export const WantedWire = Type.Object({ mothership: text, address: text, ticket: text })
+export type WantedWire = Static<typeof WantedWire>
+
+/** Rain server: `server`. */
+export const WantedServer = Type.Object({
+  urls: Type.Array(text),
+  /** Raised by a reset: close every link, flush every cache, start anew. */
+  generation: count,
+  fragmentDeadlineMs: count,
+  pageDeadlineMs: count,
+  errorComponent: Type.Union([Type.Null(), text]),
+})
+export type WantedServer = Static<typeof WantedServer>
+
+/** Balancer: `rainservers/<id>`. */
+export const WantedBackend = Type.Object({
+  id: text,
+  address: text,
+  urls: Type.Array(text),
+  state: Type.Union([Type.Literal('ready'), Type.Literal('draining'), Type.Literal('gone')]),
+})
+export type WantedBackend = Static<typeof WantedBackend>
+
+/** Balancer: `replicas/<id>`. */
+export const WantedReplica = Type.Object({ id: text, url: text })
+export type WantedReplica = Static<typeof WantedReplica>
