@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
+import { parseDurationMs } from './cloud/duration.js'
 import { CloudError } from './cloud/errors.js'
 import { isNodeId } from './cloud/ids.js'
 
@@ -332,12 +333,4 @@ function readText(path: string): Parsed {
   } catch (error) {
     return { problem: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown cause'})` }
   }
-}
-
-const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
-
-/** `500ms`, `10s`, `5m`, `1h` in milliseconds; undefined when it is none of these. */
-export function parseDurationMs(text: string): number | undefined {
-  const match = /^(\d{1,9})(ms|s|m|h)$/.exec(text)
-  return match ? Number(match[1]) * units[match[2]!]! : undefined
 }

@@ -136,6 +136,8 @@ export interface Actor {
 export interface Envelope {
   /** Made by the receiving replica, or the caller's identity with its `Idempotency-Key`. */
   readonly requestId: string
+  /** True only at the first sending of an id that was made for this call: nobody can have answered it before. */
+  readonly fresh: boolean
   readonly actor: Actor
   readonly command: Command
 }

@@ -79,6 +79,16 @@ const ComponentRecord = Type.Object({
   meta: Type.String(),
 })
 
+/**
+ * What the node last said of itself where an operator may say otherwise: only when it says something new does its
+ * word replace the operator's.
+ */
+const announced = Type.Object({
+  urls: Type.Optional(Type.Array(Type.String())),
+  zone: Type.Optional(Type.String()),
+  labels,
+})
+
 const MothershipRecord = Type.Object({
   schema,
   id: nodeId,
@@ -88,6 +98,9 @@ const MothershipRecord = Type.Object({
   capacity: Resources,
   cordoned: Type.Boolean(),
   draining: Type.Union([Type.Null(), Type.Object({ deadline: Type.Union([Type.Null(), time]) })]),
+  /** Unregistered while it held instances: goes as soon as it is empty. */
+  leaving: Type.Optional(Type.Boolean()),
+  announced: Type.Optional(announced),
 })
 
 const RainServerRecord = Type.Object({
@@ -100,6 +113,7 @@ const RainServerRecord = Type.Object({
   draining: Type.Boolean(),
   /** How often it was asked to reset its wiring. */
   generation: counter,
+  announced: Type.Optional(announced),
 })
 
 /** Why an instance is where it is, as decided: the best candidates and how many each rule refused. */

@@ -58,8 +58,11 @@ export interface RequestRecord {
   /** False while transactions of a bulk call are still to come. */
   readonly done: boolean
   readonly answer: Omit<Answer, 'order' | 'replayed'>
-  /** Instances decided so far (placed and refused) by a bulk call. */
+  /** Of a call that needs several transactions: how many of its steps are written, and the subject of the last one. */
   readonly progress: number
+  readonly last?: string
+  /** How many instances of a bulk call were refused, all for the reasons of the first, which alone is kept. */
+  readonly refusedCount?: number
 }
 
 /** What one fenced transaction carries. Whole or not at all. At most `batchOpsMax` changes and requests together. */
@@ -180,4 +183,11 @@ export interface Peers {
    * envelope again (S8 makes that safe). A refusal of the leader comes back as the CloudError that it threw.
    */
   forward(replica: string, envelope: Envelope, deadlineMs: number): Promise<Answer>
+}
+
+/** Structured log; pino fits. Never given a secret. */
+export interface Log {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
 }

@@ -1,0 +1,38 @@
+/**
+ * A hypervisor replica as its edges see it: what the API, the gateway and the links may ask of it. Built by
+ * `createReplica`; the tests of the edges put a small one of their own in its place.
+ */
+import type { Answer, Envelope } from '../cloud/commands.js'
+import type { Blobs, Loads, Maps, Observations, Presence, Requests } from './ports.js'
+
+export interface Hypervisor {
+  readonly id: string
+  readonly url: string
+  readonly maps: Maps
+  readonly blobs: Blobs
+  readonly requests: Requests
+  readonly loads: Loads
+  readonly presence: Presence
+  readonly observations: Observations
+  /**
+   * Carries a command to the leader, wherever it is, and answers once this replica's memory has reached the answer's
+   * revision. Sends again, under the same request id, when the leader goes away meanwhile (S8). Throws the leader's
+   * refusal, `no-leader` or `store-unavailable` when the deadline passes and nothing was accepted, `timeout` when the
+   * outcome could not be learned in time.
+   */
+  submit(envelope: Envelope, deadlineMs: number): Promise<Answer>
+  /** As the leader itself, for calls that came over a link: throws `no-leader` when this replica does not lead. */
+  accept(envelope: Envelope): Promise<Answer>
+  status(): Status
+}
+
+export interface Status {
+  /** Replica id of the leader that this replica's memory names; null when there is none. */
+  readonly leader: string | null
+  readonly leading: boolean
+  /** Token of the leadership that the memory shows. */
+  readonly term: number | null
+  /** True once the first snapshot is in. */
+  readonly ready: boolean
+  readonly queued: number
+}
