@@ -33,11 +33,11 @@ export const PlacementWish = Type.Object({
 export type PlacementWish = Static<typeof PlacementWish>
 
 export const phases = ['placed', 'starting', 'running', 'failed', 'stopping'] as const
-export const Phase = Type.Union(phases.map(phase => Type.Literal(phase)))
+export const Phase = Type.Enum(phases)
 export type Phase = (typeof phases)[number]
 
 export const roles = ['admin', 'operator', 'viewer', 'node'] as const
-export const Role = Type.Union(roles.map(role => Type.Literal(role)))
+export const Role = Type.Enum(roles)
 export type Role = (typeof roles)[number]
 
 const EraRecord = Type.Object({ schema, era: Type.Integer({ minimum: 1 }) })

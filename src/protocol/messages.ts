@@ -20,9 +20,7 @@ const count = Type.Integer({ minimum: 0 })
 const amount = Type.Number({ minimum: 0 })
 const order = Type.Tuple([count, count])
 const kind = Type.Union([Type.Literal('mothership'), Type.Literal('rainserver'), Type.Literal('balancer')])
-const phase = Type.Union(
-  (['placed', 'starting', 'running', 'failed', 'stopping'] as const).map(each => Type.Literal(each)),
-)
+const phase = Type.Enum(['placed', 'starting', 'running', 'failed', 'stopping'])
 const replicas = Type.Array(Type.Object({ id: text, url: text }))
 const resources = Type.Object({ cpu: amount, ram: amount, bandwidth: amount })
 const context = Type.Record(Type.String(), Type.Unknown())
