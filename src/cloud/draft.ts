@@ -4,7 +4,7 @@
  */
 import { type CloudMap, copiesOf, type Entry } from './map.js'
 import type { Order } from './order.js'
-import type { Change, Kind, RecordOf } from './records.js'
+import type { Change, InstanceRecord, Kind, RecordOf } from './records.js'
 
 type Pending = Map<string, Entry<Kind> | null>
 
@@ -33,6 +33,22 @@ export class Draft implements CloudMap {
     return [...this.#pending].flatMap(([kind, pending]) =>
       [...pending].map(([id, entry]) => ({ kind, id, value: entry?.value ?? null }) as Change),
     )
+  }
+
+  /** Instances as they are at the bottom, beneath all drafts, and as they would be. */
+  *pendingInstances(): Iterable<{ before: InstanceRecord | undefined; after: InstanceRecord | undefined }> {
+    const ids = new Set(this.#pendingIds('instances'))
+    for (const id of ids)
+      yield { before: this.#bottom().get('instances', id)?.value, after: this.get('instances', id)?.value }
+  }
+
+  #pendingIds(kind: Kind): string[] {
+    const mine = [...(this.#pending.get(kind)?.keys() ?? [])]
+    return this.base instanceof Draft ? [...this.base.#pendingIds(kind), ...mine] : mine
+  }
+
+  #bottom(): CloudMap {
+    return this.base instanceof Draft ? this.base.#bottom() : this.base
   }
 
   get<K extends Kind>(kind: K, id = ''): Entry<K> | undefined {

@@ -1,0 +1,63 @@
+/** From a command to its verdict: the one table of what each command means. */
+import type { Command } from '../commands.js'
+import { unreachable } from '../errors.js'
+import type { CloudMap } from '../map.js'
+import { activate, deploy, undeploy } from './components.js'
+import { clone, instantiate, refreshInstance, refreshVersion, stopInstance } from './instances.js'
+import {
+  announceMothership,
+  announceRainServer,
+  registerMothership,
+  registerRainServer,
+  unregisterMothership,
+  unregisterRainServer,
+  updateMothership,
+  updateRainServer,
+} from './nodes.js'
+import { createToken, putSettings, revokeToken } from './platform.js'
+import type { Context, Verdict } from './verdict.js'
+
+export function decide(map: CloudMap, command: Command, context: Context): Verdict {
+  switch (command.op) {
+    case 'register-rainserver':
+      return registerRainServer(map, command.body, context)
+    case 'update-rainserver':
+      return updateRainServer(map, command.body)
+    case 'unregister-rainserver':
+      return unregisterRainServer(map, command.body)
+    case 'register-mothership':
+      return registerMothership(map, command.body, context)
+    case 'update-mothership':
+      return updateMothership(map, command.body, context)
+    case 'unregister-mothership':
+      return unregisterMothership(map, command.body)
+    case 'announce-rainserver':
+      return announceRainServer(map, command.body, context)
+    case 'announce-mothership':
+      return announceMothership(map, command.body, context)
+    case 'deploy':
+      return deploy(map, command.body, context)
+    case 'activate':
+      return activate(map, command.body, context)
+    case 'instantiate':
+      return instantiate(map, command.body, context)
+    case 'clone':
+      return clone(map, command.body, context)
+    case 'refresh-version':
+      return refreshVersion(map, command.body, context)
+    case 'refresh-instance':
+      return refreshInstance(map, command.body)
+    case 'stop-instance':
+      return stopInstance(map, command.body)
+    case 'undeploy':
+      return undeploy(map, command.body, context)
+    case 'put-settings':
+      return putSettings(map, command.body)
+    case 'create-token':
+      return createToken(map, command.body, context)
+    case 'revoke-token':
+      return revokeToken(map, command.body)
+    default:
+      return unreachable(command)
+  }
+}

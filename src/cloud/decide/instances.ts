@@ -1,0 +1,165 @@
+/** Instances: placed, copied, refreshed, stopped. */
+import type { BodyOf } from '../commands.js'
+import { Draft } from '../draft.js'
+import type { Refusal } from '../errors.js'
+import { byId } from '../ids.js'
+import { type CloudMap, copiesOf } from '../map.js'
+import { type ComponentRecord, type InstanceRecord, type PlacementWish, put, type Resources } from '../records.js'
+import { normaliseVersion, resolveVersion } from '../version.js'
+import { componentKey, stopOf } from './components.js'
+import { type Context, change, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
+
+type Refused = { readonly reasons: readonly Refusal[] }
+
+/**
+ * Ids derive from the request id and the index, so that a request that is decided again (by the next leader) names
+ * the same instances (S8).
+ */
+export const instanceIdOf = (component: string, requestId: string, index: number): string =>
+  `${component}.${requestId.slice(0, 16)}${index === 0 ? '' : `-${index}`}`
+
+/** The registered version that a fragment means: exact ones even when inactive, so that the refusal can say why. */
+export function versionFor(map: CloudMap, component: string, fragment: string): ComponentRecord | undefined {
+  const versions = [...map.versionsOf(component)].flatMap(key => {
+    const record = map.get('components', key)?.value
+    return record
+      ? [{ version: normaliseVersion(record.version) ?? record.version, exact: record.version, record }]
+      : []
+  })
+  const exact = versions.find(each => each.exact === fragment || each.version === fragment)
+  if (exact) return exact.record
+  const active = versions.filter(each => each.record.active)
+  return (resolveVersion(fragment, active) ?? resolveVersion(fragment, versions))?.record
+}
+
+const needOf = (component: ComponentRecord, asked: Partial<Resources> | undefined, standard: Resources): Resources => ({
+  ...standard,
+  ...component.need,
+  ...asked,
+})
+
+export function instantiate(map: CloudMap, body: BodyOf<'instantiate'>, context: Context): Verdict {
+  const component = versionFor(map, body.component, body.version)
+  if (!component) return unknown('component', `${body.component}/${body.version}`)
+  const key = componentKey(component.id, component.version)
+  if (!component.active) return refuse('conflict', `${key} is not active: activate it first`)
+  if (body.wish.id !== undefined && body.count > 1) return refuse('bad-request', 'an id cannot be given to many')
+  return placeMany(map, component, body, context)
+}
+
+/**
+ * One after the other, each seeing those before it. Where one fits nowhere, the next equal one does not either, so the
+ * first refusal speaks for all that follow.
+ */
+function placeMany(map: CloudMap, component: ComponentRecord, body: BodyOf<'instantiate'>, context: Context): Verdict {
+  const draft = new Draft(map)
+  const steps: Step[] = []
+  let refused: Refused | undefined
+  for (let index = 0; index < body.count && !refused; index++) {
+    const id = body.wish.id ?? instanceIdOf(component.id, context.requestId, index)
+    if (context.resume?.ids.includes(id)) {
+      steps.push({ changes: [], subjects: [id] })
+      continue
+    }
+    if (map.get('instances', id)) return refuse('conflict', `there is an instance ${id} already`)
+    const placed = placeOne(draft, component, id, body, context)
+    if ('reasons' in placed) refused = placed
+    else {
+      const changes = [put('instances', id, placed)]
+      draft.add(changes)
+      steps.push({ changes, subjects: [id] })
+    }
+  }
+  return answerOf(body, steps, refused)
+}
+
+function placeOne(
+  map: CloudMap,
+  component: ComponentRecord,
+  id: string,
+  body: BodyOf<'instantiate'>,
+  context: Context,
+): InstanceRecord | Refused {
+  const wish: PlacementWish = { ...component.placement, ...body.wish.placement }
+  const need = needOf(component, body.wish.need, settingsOf(map).defaultNeed)
+  const version = normaliseVersion(component.version) ?? component.version
+  const found = context.place(map, { component: component.id, version, need, wish, copies: wish.copies ?? 1 })
+  if (found.kind === 'nowhere') return { reasons: found.reasons }
+  return {
+    schema: 1,
+    id,
+    component: component.id,
+    version,
+    ...(body.wish.owner === undefined ? {} : { owner: body.wish.owner }),
+    need,
+    placement: wish,
+    epoch: 1,
+    primary: found.on[0]!,
+    inSync: [found.on[0]!],
+    learners: found.on.slice(1),
+    generation: 0,
+    createdAt: context.at,
+    decision: found.decision,
+  }
+}
+
+function answerOf(body: BodyOf<'instantiate'>, steps: readonly Step[], refused: Refused | undefined): Verdict {
+  const ids = steps.flatMap(step => step.subjects)
+  if (refused && (!body.bulk || ids.length === 0)) {
+    return refuse('no-room', 'no mothership can take the instance', { reasons: refused.reasons })
+  }
+  const missing = body.count - ids.length
+  const answer = { outcome: 'created', kind: 'instances', ids } as const
+  return done(refused ? { ...answer, refused: Array<Refused>(missing).fill(refused) } : answer, ...steps)
+}
+
+/** One more copy. It is a learner until it runs; without state there is nothing to catch up with then. */
+export function clone(map: CloudMap, body: BodyOf<'clone'>, context: Context): Verdict {
+  const before = map.get('instances', body.instance)?.value
+  if (!before) return unknown('instance', body.instance)
+  const only = body.wish.mothership
+  if (only !== undefined && !map.get('motherships', only)) return unknown('mothership', only)
+  const found = context.place(map, {
+    component: before.component,
+    version: before.version,
+    need: before.need,
+    wish: before.placement,
+    copies: 1,
+    instance: before,
+    ...(only === undefined ? {} : { only }),
+  })
+  if (found.kind === 'nowhere') {
+    return refuse('no-room', `no mothership can take a copy of ${before.id}`, { reasons: found.reasons })
+  }
+  const learners = [...before.learners, found.on[0]!]
+  const placement = { ...before.placement, copies: Math.max(before.placement.copies ?? 1, copiesOf(before).length + 1) }
+  const value = { ...before, epoch: before.epoch + 1, learners, placement }
+  return change({ outcome: 'changed', kind: 'instances', ids: [before.id] }, put('instances', before.id, value))
+}
+
+const refreshed = (instance: InstanceRecord): InstanceRecord => ({ ...instance, generation: instance.generation + 1 })
+
+export function refreshInstance(map: CloudMap, body: BodyOf<'refresh-instance'>): Verdict {
+  const before = map.get('instances', body.instance)?.value
+  if (!before) return unknown('instance', body.instance)
+  const answer = { outcome: 'changed', kind: 'instances', ids: [before.id], touched: 1 } as const
+  return change(answer, put('instances', before.id, refreshed(before)))
+}
+
+export function refreshVersion(map: CloudMap, body: BodyOf<'refresh-version'>, context: Context): Verdict {
+  const key = componentKey(body.component, body.version)
+  if (!map.get('components', key)) return unknown('component', key)
+  const after = context.resume?.last ?? ''
+  const steps = [...map.instancesOf(key)].sort(byId).flatMap(id => {
+    const before = map.get('instances', id)?.value
+    return before && id > after ? [{ changes: [put('instances', id, refreshed(before))], subjects: [id] }] : []
+  })
+  const touched = steps.length + (context.resume?.progress ?? 0)
+  return done({ outcome: 'changed', kind: 'components', ids: [key], touched }, ...steps)
+}
+
+export function stopInstance(map: CloudMap, body: BodyOf<'stop-instance'>): Verdict {
+  if (!map.get('instances', body.instance)) return unknown('instance', body.instance)
+  const answer = { outcome: 'removed', kind: 'instances', ids: [body.instance], touched: 1 } as const
+  return change(answer, ...stopOf(map, body.instance))
+}

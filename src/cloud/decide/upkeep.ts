@@ -1,0 +1,96 @@
+/**
+ * What the leader does unasked for the instances: replaces copies that were lost or stand on a mothership that drains,
+ * admits copies that run, makes the copies that are still missing. One instance at a time, from the map alone.
+ */
+import { byId } from '../ids.js'
+import { type CloudMap, copiesOf } from '../map.js'
+import { type Change, type InstanceRecord, put, remove } from '../records.js'
+import { type PlacementQuestion, type PlacementResult, type Step, settingsOf } from './verdict.js'
+
+export interface UpkeepContext {
+  /** How long a mothership has been without a session; undefined while it has one. */
+  readonly goneForMs: (mothership: string) => number | undefined
+  readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
+}
+
+type CopyState = 'serves' | 'comes' | 'lost'
+
+/** The one change that brings an instance nearer to what it should be; undefined when there is none. */
+export function repair(map: CloudMap, id: string, context: UpkeepContext): Step | undefined {
+  const before = map.get('instances', id)?.value
+  if (!before) return undefined
+  const component = map.get('components', `${before.component}/${before.version}`)?.value
+  if (component?.state !== 'none') return undefined
+  const after = reshape(map, before, context)
+  if (!after) return undefined
+  const value: InstanceRecord = { ...before, ...after, epoch: before.epoch + 1 }
+  return { changes: [put('instances', id, value), ...forget(map, before, value)], subjects: [id] }
+}
+
+type Configuration = Pick<InstanceRecord, 'primary' | 'inSync' | 'learners'>
+
+function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext): Configuration | undefined {
+  const copies = copiesOf(instance)
+  const state = new Map(copies.map(id => [id, stateOf(map, instance.id, id, context)]))
+  const kept = copies.filter(id => state.get(id) !== 'lost')
+  const leaving = kept.filter(id => map.get('motherships', id)?.value.draining != null)
+  const staying = kept.filter(id => !leaving.includes(id))
+  const missing = (instance.placement.copies ?? 1) - staying.length
+  const added = missing > 0 ? more(map, instance, missing, context) : []
+  const serving = staying.filter(id => state.get(id) === 'serves')
+  const stay = serving.length >= (instance.placement.copies ?? 1) ? staying : kept
+  const next = configure(instance, [...stay, ...added], id => state.get(id) === 'serves')
+  return next && !sameConfiguration(instance, next) ? next : undefined
+}
+
+function stateOf(map: CloudMap, instance: string, mothership: string, context: UpkeepContext): CopyState {
+  const goneForMs = context.goneForMs(mothership)
+  if (!map.get('motherships', mothership)) return 'lost'
+  if (goneForMs !== undefined && goneForMs >= settingsOf(map).lostAfterMs) return 'lost'
+  return map.get('observed', `${mothership}/${instance}`)?.value.phase === 'running' ? 'serves' : 'comes'
+}
+
+function more(map: CloudMap, instance: InstanceRecord, copies: number, context: UpkeepContext): readonly string[] {
+  const { component, version, need, placement: wish } = instance
+  const found = context.place(map, { component, version, need, wish, copies, instance })
+  return found.kind === 'placed' ? found.on : []
+}
+
+/** In-sync stays who was, and who runs joins; the primary stays while it can, else the lowest id that runs. */
+function configure(
+  before: InstanceRecord,
+  copies: readonly string[],
+  serves: (id: string) => boolean,
+): Configuration | undefined {
+  if (copies.length === 0) return undefined
+  const inSync = copies.filter(id => before.inSync.includes(id) || serves(id)).sort(byId)
+  if (inSync.length === 0) inSync.push([...copies].sort(byId)[0]!)
+  const primary = inSync.includes(before.primary) ? before.primary : (inSync.find(serves) ?? inSync[0]!)
+  return { primary, inSync, learners: copies.filter(id => !inSync.includes(id)).sort(byId) }
+}
+
+const sameConfiguration = (a: Configuration, b: Configuration): boolean =>
+  a.primary === b.primary && sameSet(a.inSync, b.inSync) && sameSet(a.learners, b.learners)
+
+const sameSet = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every(id => b.includes(id))
+
+function forget(map: CloudMap, before: InstanceRecord, after: InstanceRecord): Change[] {
+  const copies = copiesOf(after)
+  return copiesOf(before)
+    .filter(id => !copies.includes(id) && map.get('observed', `${id}/${before.id}`))
+    .map(id => remove('observed', `${id}/${before.id}`))
+}
+
+/** Motherships that were asked to leave and are empty now. */
+export function departures(map: CloudMap): Step[] {
+  return [...map.all('motherships')]
+    .filter(([id, entry]) => entry.value.leaving && [...map.instancesOn(id)].length === 0)
+    .map(([id]) => ({ changes: [remove('motherships', id)], subjects: [id] }))
+}
+
+/** Whether the instance has all the copies that it asks for, admitted and on motherships that stay. */
+export function settled(map: CloudMap, id: string): boolean {
+  const instance = map.get('instances', id)?.value
+  return !instance || (instance.learners.length === 0 && instance.inSync.length >= (instance.placement.copies ?? 1))
+}

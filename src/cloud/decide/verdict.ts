@@ -1,0 +1,89 @@
+/**
+ * Deciding commands: plain functions from the map (with what is pending) to complete changes. A verdict leaves
+ * nothing to choose later; it says in which atomic steps the changes go out, in order, when they are too many for one
+ * transaction.
+ */
+import type { Actor, Answer } from '../commands.js'
+import { CloudError, type Code, type Details, type Refusal } from '../errors.js'
+import type { CloudMap } from '../map.js'
+import {
+  type Change,
+  type Decision,
+  defaultSettings,
+  type InstanceRecord,
+  type PlacementWish,
+  type Resources,
+  type Settings,
+} from '../records.js'
+
+/** Changes that are written together or not at all, and the subjects that the audit names. */
+export interface Step {
+  readonly changes: readonly Change[]
+  readonly subjects: readonly string[]
+}
+
+export type AnswerBody = Omit<Answer, 'order' | 'replayed'>
+
+export type Verdict =
+  | {
+      readonly kind: 'do'
+      /** Empty when the map already is as asked. */
+      readonly steps: readonly Step[]
+      readonly answer: AnswerBody
+      readonly needsBlobs?: { readonly digest: string; readonly chunks: number }
+    }
+  | { readonly kind: 'refuse'; readonly error: CloudError }
+
+export interface PlacementQuestion {
+  readonly component: string
+  /** Normalised. */
+  readonly version: string
+  readonly need: Resources
+  readonly wish: PlacementWish
+  /** How many more motherships are wanted. */
+  readonly copies: number
+  /** The instance whose further copies these are: never where it has one already. */
+  readonly instance?: InstanceRecord
+  /** Only this mothership will do. */
+  readonly only?: string
+}
+
+export type PlacementResult =
+  /** At least one; fewer than asked when no more fit. The first one is to be the primary. */
+  | { readonly kind: 'placed'; readonly on: readonly string[]; readonly decision: Decision }
+  | { readonly kind: 'nowhere'; readonly reasons: readonly Refusal[] }
+
+/** What deciding needs beside the map; all of it values or pure. */
+export interface Context {
+  readonly actor: Actor
+  /** How far this very request had come under an earlier leader. */
+  readonly resume?: { readonly progress: number; readonly last?: string; readonly ids: readonly string[] }
+  readonly requestId: string
+  /** For stamps that people read. */
+  readonly at: string
+  /** The one placement function: same for placing, moving, dry run and explanation. Sees what this batch placed. */
+  readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
+}
+
+export const settingsOf = (map: CloudMap): Settings => map.get('settings')?.value ?? defaultSettings
+
+export function refuse(code: Code, message: string, details: Details = {}): Verdict {
+  return { kind: 'refuse', error: new CloudError(code, message, details) }
+}
+
+export const unknown = (what: string, id: string): Verdict => refuse('unknown-thing', `there is no ${what} ${id}`)
+
+export function done(answer: AnswerBody, ...steps: readonly Step[]): Verdict {
+  return { kind: 'do', steps, answer }
+}
+
+/** A verdict of one step whose subjects are the ids of the answer. */
+export function change(answer: AnswerBody, ...changes: readonly Change[]): Verdict {
+  return { kind: 'do', steps: [{ changes, subjects: answer.ids }], answer }
+}
+
+/** `If-Match`: undefined when the object is as the caller saw it. */
+export function staleRevision(modified: number, ifRevision: number | undefined): Verdict | undefined {
+  if (ifRevision === undefined || ifRevision === modified) return undefined
+  return refuse('conflict', `the object is at revision ${modified} now, not at ${ifRevision}: read it again`)
+}

@@ -1,0 +1,53 @@
+/** A mothership as placement sees it, and what is asked of it. */
+import type { MothershipRecord, PlacementWish, Resources } from '../records.js'
+
+export interface MeasuredLoad extends Resources {
+  readonly ageMs: number
+}
+
+/** How old a sample may be: fresh and ageing ones count, a stale one is no load (declared needs stand in). */
+export const freshMs = 3_000
+export const staleMs = 10_000
+
+export type Freshness = 'fresh' | 'ageing' | 'stale' | 'absent'
+
+export function freshnessOf(load: MeasuredLoad | undefined): Freshness {
+  if (!load) return 'absent'
+  return load.ageMs <= freshMs ? 'fresh' : load.ageMs <= staleMs ? 'ageing' : 'stale'
+}
+
+export interface Host {
+  readonly id: string
+  readonly record: MothershipRecord
+  readonly connected: boolean
+  /** Sum of the needs of the copies placed here. */
+  readonly reserved: Resources
+  /** What was placed since the load was measured. */
+  readonly placedSince: Resources
+  /** Undefined when absent or stale. */
+  readonly measured: MeasuredLoad | undefined
+  /** Has a copy of the instance in question. */
+  readonly holdsInstance: boolean
+  /** Has an instance of the component in question, of whatever version. */
+  readonly holdsComponent: boolean
+}
+
+export interface Asked {
+  readonly need: Resources
+  readonly wish: PlacementWish
+  /** Share of capacity that may be reserved, and share above which measured load refuses, per resource. */
+  readonly overcommit: Resources
+  readonly ceilings: Resources
+  readonly only?: string
+}
+
+export const resourceNames = ['cpu', 'ram', 'bandwidth'] as const
+export type ResourceName = (typeof resourceNames)[number]
+
+export const units: Readonly<Record<ResourceName, string>> = { cpu: 'millicores', ram: 'MiB', bandwidth: 'kbit/s' }
+
+export interface PlacementRule {
+  readonly name: string
+  /** Why this mothership cannot take the instance; undefined when it can. */
+  objection(host: Host, asked: Asked): string | undefined
+}

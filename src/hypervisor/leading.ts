@@ -1,0 +1,184 @@
+/**
+ * What a replica does while it leads: runs the queue, and after each change of the map (and at least twice a second)
+ * looks what the cloud needs unasked: first things of a new cloud, wiring, upkeep of instances. Each pass is a proposal
+ * that is decided at its turn in the queue, on the map as it is then.
+ */
+import { generateKeyPairSync } from 'node:crypto'
+import { departures, repair, settled } from '../cloud/decide/upkeep.js'
+import type { Step } from '../cloud/decide/verdict.js'
+import type { Draft } from '../cloud/draft.js'
+import { byId } from '../cloud/ids.js'
+import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
+import { defaultSettings, put, remove, type TokenRecord } from '../cloud/records.js'
+import { wire } from '../cloud/wiring/wiring.js'
+import type { Liveness } from './liveness.js'
+import type { Chance, Election, Log, Term } from './ports.js'
+import { LeaderQueue, type QueuePorts } from './queue.js'
+
+const passEveryMs = 500
+const coalesceMs = 20
+/** A transaction that is away for longer than this is no progress: the lease is not renewed then. */
+const progressWithinMs = 3_000
+const repairsPerPass = 500
+
+export interface LeadingPorts extends QueuePorts {
+  readonly election: Election
+  readonly liveness: Liveness
+  readonly chance: Chance
+  readonly log: Log
+  /** Tokens that the first leader of a new cloud writes. */
+  readonly bootstrap: readonly Omit<TokenRecord, 'schema' | 'createdAt'>[]
+}
+
+export class Leading {
+  readonly queue: LeaderQueue
+  /** Instances that a pass has to look at: changed, observed, or not yet as they should be. */
+  readonly #unsettled = new Set<string>()
+  #cancelTimer: (() => void) | undefined
+  #cancelSoon: (() => void) | undefined
+  #rewire = true
+  #lookedAt = ''
+  #stopped = false
+
+  constructor(
+    private readonly term: Term,
+    private readonly ports: LeadingPorts,
+  ) {
+    this.queue = new LeaderQueue(term, ports)
+  }
+
+  /** Resolves when the term is over. */
+  async run(): Promise<void> {
+    const { maps, log } = this.ports
+    for (const [id] of maps.map.all('instances')) this.#unsettled.add(id)
+    const unsubscribe = maps.onChange(changes => this.#note(changes))
+    this.queue.propose({ name: 'bootstrap', steps: draft => firstThings(draft, this.ports, this.#at()) })
+    this.#tick()
+    log.info({ term: this.term.token }, 'leading')
+    try {
+      await this.queue.run()
+    } finally {
+      this.#stopped = true
+      unsubscribe()
+      this.#cancelTimer?.()
+      this.#cancelSoon?.()
+      log.info({ term: this.term.token }, 'not leading any more')
+    }
+  }
+
+  /** Stops planning and lets go of the key, so that the next leader need not wait. */
+  async stop(): Promise<void> {
+    this.queue.close()
+    await this.ports.election.resign()
+  }
+
+  #tick(): void {
+    if (this.#stopped) return
+    if ((this.queue.inFlightForMs ?? 0) < progressWithinMs) this.ports.election.healthy()
+    this.#proposePasses()
+    this.#cancelTimer = this.ports.clock.after(passEveryMs, () => this.#tick())
+  }
+
+  #note(changes: readonly Applied[]): void {
+    for (const change of changes) {
+      if (change.kind === 'instances') this.#unsettled.add(change.id)
+      else if (change.kind === 'observed') this.#unsettled.add(change.id.slice(change.id.indexOf('/') + 1))
+      else if (change.kind === 'motherships') this.#unsettle(change.id)
+      if (wiringKinds.has(change.kind)) this.#rewire = true
+    }
+    if (this.#rewire || this.#unsettled.size > 0) this.#soon()
+  }
+
+  #unsettle(mothership: string): void {
+    for (const id of this.ports.maps.map.instancesOn(mothership)) this.#unsettled.add(id)
+  }
+
+  #soon(): void {
+    if (this.#cancelSoon || this.#stopped) return
+    this.#cancelSoon = this.ports.clock.after(coalesceMs, () => {
+      this.#cancelSoon = undefined
+      this.#proposePasses()
+    })
+  }
+
+  #proposePasses(): void {
+    this.#unsettleLost()
+    if (this.#rewire) this.queue.propose({ name: 'wiring', steps: draft => this.#wiringSteps(draft) })
+    if (this.#unsettled.size > 0) this.queue.propose({ name: 'upkeep', steps: draft => this.#upkeepSteps(draft) })
+    else if (departures(this.ports.maps.map).length > 0) this.queue.propose({ name: 'departures', steps: departures })
+  }
+
+  #unsettleLost(): void {
+    const { maps, liveness } = this.ports
+    const after = maps.map.get('settings')?.value.lostAfterMs ?? defaultSettings.lostAfterMs
+    for (const [id] of maps.map.all('motherships')) {
+      if ((liveness.goneForMs({ kind: 'mothership', id }) ?? 0) >= after) this.#unsettle(id)
+    }
+  }
+
+  #wiringSteps(map: CloudMap): Step[] {
+    this.#rewire = false
+    const steps: Step[] = []
+    for (const id of sortedIds(map, 'rainservers')) {
+      const wanted = wire(map, map.get('rainservers', id)!.value)
+      const before = map.get('wiring', id)?.value
+      if (JSON.stringify(before?.wires ?? []) === JSON.stringify(wanted.wires)) continue
+      steps.push({ changes: [put('wiring', id, wanted)], subjects: [id] })
+    }
+    for (const id of sortedIds(map, 'wiring')) {
+      if (!map.get('rainservers', id)) steps.push({ changes: [remove('wiring', id)], subjects: [id] })
+    }
+    return steps
+  }
+
+  #upkeepSteps(draft: Draft): Step[] {
+    const steps: Step[] = []
+    const context = {
+      goneForMs: (id: string) => this.ports.liveness.goneForMs({ kind: 'mothership', id }),
+      place: this.ports.place,
+    }
+    for (const id of this.#nextUnsettled()) {
+      const step = repair(draft, id, context)
+      if (step) {
+        draft.add(step.changes)
+        steps.push(step)
+      }
+      if (!step && settled(draft, id)) this.#unsettled.delete(id)
+    }
+    return steps
+  }
+
+  /** A bounded share, so that instances that cannot be helped do not hold up those that can. */
+  #nextUnsettled(): string[] {
+    const ids = [...this.#unsettled].sort(byId)
+    const later = ids.filter(id => id > this.#lookedAt)
+    const share = [...later, ...ids.slice(0, ids.length - later.length)].slice(0, repairsPerPass)
+    this.#lookedAt = share.at(-1) ?? ''
+    return share
+  }
+
+  #at(): string {
+    return new Date(this.ports.clock.wallMs()).toISOString()
+  }
+}
+
+const wiringKinds: ReadonlySet<string> = new Set(['instances', 'components', 'motherships', 'rainservers', 'settings'])
+
+/** What a new cloud needs before anything else: its era, a key for tickets, settings, the first tokens. */
+function firstThings(map: CloudMap, { bootstrap, chance }: LeadingPorts, at: string): Step[] {
+  const changes = []
+  if (!map.get('era')) changes.push(put('era', '', { schema: 1, era: 1 }))
+  if (!map.get('settings')) changes.push(put('settings', '', defaultSettings))
+  if (!map.get('keys')) changes.push(put('keys', '', { schema: 1, keys: [newKey(chance)] }))
+  for (const token of bootstrap) {
+    if (!map.get('tokens', token.id)) changes.push(put('tokens', token.id, { schema: 1, createdAt: at, ...token }))
+  }
+  return changes.map(change => ({ changes: [change], subjects: [change.id || change.kind] }))
+}
+
+function newKey(chance: Chance): { id: string; privateKey: string; publicKey: string } {
+  const pair = generateKeyPairSync('ed25519')
+  const publicKey = pair.publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  const privateKey = pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  return { id: `k-${chance.id(8)}`, privateKey, publicKey }
+}

@@ -1,0 +1,57 @@
+/**
+ * Since when a node is gone, by this replica's own monotonic clock (N3): stamped when its watch shows that the session
+ * went, so that a change of leader neither forgets nor waits anew for long. Only the leader calls a node lost.
+ */
+import type { NodeRef } from '../cloud/ids.js'
+import { nodeName } from '../cloud/ids.js'
+import type { Applied, CloudMap } from '../cloud/map.js'
+import type { Maps } from './ports.js'
+
+export class Liveness {
+  readonly #goneSinceMs = new Map<string, number>()
+  readonly #unsubscribe: () => void
+
+  constructor(
+    maps: Maps,
+    private readonly nowMs: () => number,
+  ) {
+    this.#unsubscribe = maps.onChange(changes => this.#note(changes, maps.map))
+    this.#stampAbsent(maps.map)
+  }
+
+  /** Undefined while it has a session. A node that never had one counts from when this replica first saw it. */
+  goneForMs(node: NodeRef): number | undefined {
+    const since = this.#goneSinceMs.get(nodeName(node))
+    return since === undefined ? undefined : this.nowMs() - since
+  }
+
+  close(): void {
+    this.#unsubscribe()
+  }
+
+  #note(changes: readonly Applied[], map: CloudMap): void {
+    for (const change of changes) {
+      if (change.kind === 'sessions') {
+        if (change.value !== null) this.#goneSinceMs.delete(change.id)
+        else this.#stamp(change.id)
+      } else if (change.kind === 'motherships' || change.kind === 'rainservers') {
+        const name = `${change.kind === 'motherships' ? 'mothership' : 'rainserver'}/${change.id}`
+        if (change.value === null) this.#goneSinceMs.delete(name)
+        else if (!map.get('sessions', name)) this.#stamp(name)
+      }
+    }
+  }
+
+  #stampAbsent(map: CloudMap): void {
+    for (const [id] of map.all('motherships')) this.#stampUnlessHere(map, `mothership/${id}`)
+    for (const [id] of map.all('rainservers')) this.#stampUnlessHere(map, `rainserver/${id}`)
+  }
+
+  #stampUnlessHere(map: CloudMap, name: string): void {
+    if (!map.get('sessions', name)) this.#stamp(name)
+  }
+
+  #stamp(name: string): void {
+    if (!this.#goneSinceMs.has(name)) this.#goneSinceMs.set(name, this.nowMs())
+  }
+}

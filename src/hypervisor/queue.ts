@@ -1,0 +1,444 @@
+/**
+ * The leader's queue (S7): one command after the other is decided on the map as it will be once everything before it
+ * is written, and as many as fit go out in one transaction (S3). The next batch is gathered while one is in flight and
+ * decided once this replica's memory shows it, so a decision never rests on anything that is not in etcd.
+ *
+ * Exactly once (S8): a request id is looked for among what waits, what was answered in this term, and (unless this is
+ * its first sending) in etcd.
+ */
+import { createHash } from 'node:crypto'
+import type { Actor, Answer, Envelope } from '../cloud/commands.js'
+import { decide } from '../cloud/decide/decide.js'
+import type { AnswerBody, Context, Step } from '../cloud/decide/verdict.js'
+import { Draft } from '../cloud/draft.js'
+import { CloudError } from '../cloud/errors.js'
+import type { CloudMap } from '../cloud/map.js'
+import type { Change } from '../cloud/records.js'
+import {
+  type AuditEntry,
+  type Batch,
+  batchOpsMax,
+  type Clock,
+  type Maps,
+  type RequestRecord,
+  type Requests,
+  type Term,
+} from './ports.js'
+
+export const queueMax = 10_000
+const recentMax = 10_000
+const batchBytesMax = 900_000
+const recordBytes = 3_000
+const reasonsMax = 100
+/** How long the queue waits for its memory to show what it has just written before it calls that a bug of the watch. */
+const ownWriteMs = 30_000
+
+/** A plan of the hypervisor's own, decided at its turn like a command. */
+export interface Proposal {
+  readonly name: string
+  readonly steps: (draft: Draft) => readonly Step[]
+}
+
+export type Place = Context['place']
+
+interface Job {
+  readonly requestId: string
+  readonly fingerprint: string
+  readonly envelope: Envelope
+  readonly resume?: RequestRecord
+  readonly promise: Promise<Answer>
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: CloudError) => void
+}
+
+/** What is left of a job whose steps are going out. */
+interface Current {
+  readonly job: Job | undefined
+  readonly name: string
+  readonly steps: readonly Step[]
+  next: number
+  readonly answer: AnswerBody | undefined
+  readonly needsBlobs?: { readonly digest: string; readonly chunks: number }
+}
+
+interface Gathered {
+  readonly batch: Batch
+  /** What to tell whom once the batch is written; with nothing to write, at once. */
+  readonly settle: readonly Telling[]
+  readonly jobs: readonly Job[]
+}
+
+interface Telling {
+  readonly job: Job
+  readonly tell: (order: Answer['order']) => void
+}
+
+export interface QueuePorts {
+  readonly maps: Maps
+  readonly requests: Requests
+  readonly clock: Clock
+  readonly place: Place
+}
+
+const fingerprintOf = (envelope: Envelope): string =>
+  createHash('sha256').update(JSON.stringify(envelope.command)).digest('hex')
+
+export class LeaderQueue {
+  readonly #waiting: Job[] = []
+  readonly #proposals = new Map<string, Proposal>()
+  readonly #jobs = new Map<string, Job>()
+  readonly #recent = new Map<string, { fingerprint: string; answer: Answer }>()
+  #current: Current | undefined
+  #wake: (() => void) | undefined
+  #closed: CloudError | undefined
+  #sentAtMs: number | undefined
+
+  constructor(
+    private readonly term: Term,
+    private readonly ports: QueuePorts,
+  ) {}
+
+  get length(): number {
+    return this.#jobs.size
+  }
+
+  /** How long the transaction in flight has been away; undefined when there is none. */
+  get inFlightForMs(): number | undefined {
+    return this.#sentAtMs === undefined ? undefined : this.ports.clock.nowMs() - this.#sentAtMs
+  }
+
+  async accept(envelope: Envelope): Promise<Answer> {
+    const fingerprint = fingerprintOf(envelope)
+    const known = this.#known(envelope.requestId, fingerprint)
+    if (known) return known
+    const record = envelope.fresh ? undefined : await this.ports.requests.read(envelope.requestId)
+    if (record) {
+      if (record.fingerprint !== fingerprint) throw otherRequest(envelope.requestId)
+      if (record.done) return { ...expand(record), order: await this.ports.maps.catchUp(2_000), replayed: true }
+    }
+    return this.#known(envelope.requestId, fingerprint) ?? this.#enqueue(envelope, fingerprint, record)
+  }
+
+  /** Comes before commands, and replaces a proposal of the same name that still waits. */
+  propose(proposal: Proposal): void {
+    if (this.#closed) return
+    this.#proposals.set(proposal.name, proposal)
+    this.#stir()
+  }
+
+  /** Runs until the term is over. What is not written then is rejected: whoever asked sends it to the next leader. */
+  async run(): Promise<void> {
+    void this.term.ended.then(reason => this.#close(new CloudError('no-leader', `the term ended: ${reason}`)))
+    while (!this.#closed) {
+      if (!this.#hasWork()) await new Promise<void>(resolve => (this.#wake = resolve))
+      else if (!(await this.#turn())) break
+    }
+    const error = this.#closed ?? new CloudError('no-leader', 'this replica does not lead any more')
+    for (const job of [...this.#jobs.values()]) this.#finish(job, () => job.reject(error))
+  }
+
+  /** Stops planning; the transaction in flight is waited for by `run`. */
+  close(): void {
+    this.#close(new CloudError('no-leader', 'this replica stops leading'))
+  }
+
+  #known(requestId: string, fingerprint: string): Promise<Answer> | undefined {
+    const job = this.#jobs.get(requestId)
+    const recent = this.#recent.get(requestId)
+    const found = job?.fingerprint ?? recent?.fingerprint
+    if (found === undefined) return undefined
+    if (found !== fingerprint) return Promise.reject(otherRequest(requestId))
+    return job ? job.promise : Promise.resolve({ ...recent!.answer, replayed: true })
+  }
+
+  #enqueue(envelope: Envelope, fingerprint: string, resume: RequestRecord | undefined): Promise<Answer> {
+    if (this.#closed) return Promise.reject(this.#closed)
+    if (this.#jobs.size >= queueMax) {
+      return Promise.reject(new CloudError('busy', `${queueMax} commands wait already`, { retryAfterS: 1 }))
+    }
+    let resolve!: (answer: Answer) => void
+    let reject!: (error: CloudError) => void
+    const promise = new Promise<Answer>((yes, no) => {
+      resolve = yes
+      reject = no
+    })
+    const { requestId } = envelope
+    const job: Job = { requestId, fingerprint, envelope, promise, resolve, reject, ...(resume ? { resume } : {}) }
+    this.#jobs.set(requestId, job)
+    this.#waiting.push(job)
+    this.#stir()
+    return promise
+  }
+
+  #stir(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  #hasWork(): boolean {
+    return this.#current !== undefined || this.#proposals.size > 0 || this.#waiting.length > 0
+  }
+
+  #close(error: CloudError): void {
+    this.#closed ??= error
+    this.#proposals.clear()
+    this.#stir()
+    for (const job of this.#waiting.splice(0)) this.#finish(job, () => job.reject(error))
+  }
+
+  /** One batch: gathered in one synchronous stretch, written, waited for. False when the term is over. */
+  async #turn(): Promise<boolean> {
+    if (!this.term.valid()) {
+      this.#close(new CloudError('no-leader', 'the lease of this leader may have run out'))
+      return false
+    }
+    const { batch, settle, jobs } = this.#gather(this.ports.maps.map)
+    if (batch.changes.length === 0 && batch.requests.length === 0) {
+      for (const { tell } of settle) tell(this.ports.maps.map.order)
+      return true
+    }
+    this.#sentAtMs = this.ports.clock.nowMs()
+    const result = await this.term.commit(batch)
+    if (result.kind === 'missing-blobs') {
+      this.#sentAtMs = undefined
+      const error = new CloudError('conflict', 'chunks of the package are not there any more: send the package again')
+      for (const job of jobs) this.#finish(job, () => job.reject(error))
+      for (const { job, tell } of settle) if (!jobs.includes(job)) tell(this.ports.maps.map.order)
+      this.#current = undefined
+      return true
+    }
+    if (result.kind === 'superseded') {
+      this.#close(new CloudError('no-leader', 'another replica leads now'))
+      return false
+    }
+    const order = { era: this.ports.maps.map.order.era, revision: result.revision }
+    await this.ports.maps.waitFor(order, ownWriteMs)
+    this.#sentAtMs = undefined
+    for (const { tell } of settle) tell(order)
+    return true
+  }
+
+  #gather(map: CloudMap): Gathered {
+    const draft = new Draft(map)
+    const packing = new Packing()
+    while (packing.open) {
+      this.#current ??= this.#next(draft, packing)
+      if (!this.#current) break
+      const current = this.#current
+      if (current.needsBlobs && !packing.empty) break
+      if (!this.#pack(current, draft, packing)) break
+      this.#current = undefined
+      if (current.needsBlobs) break
+    }
+    return packing.result
+  }
+
+  /** The next proposal or command with something to write. Whoever gets an answer without that is told with the batch. */
+  #next(draft: Draft, packing: Packing): Current | undefined {
+    for (;;) {
+      const proposal = this.#proposals.values().next().value
+      if (proposal) {
+        this.#proposals.delete(proposal.name)
+        const steps = proposal.steps(draft)
+        if (steps.length === 0) continue
+        return { job: undefined, name: proposal.name, steps, next: 0, answer: undefined }
+      }
+      const job = this.#waiting[0]
+      if (!job) return undefined
+      if (job.envelope.command.op === 'deploy' && !packing.empty) return undefined
+      this.#waiting.shift()
+      const current = this.#decide(job, draft, packing)
+      if (current) return current
+    }
+  }
+
+  #decide(job: Job, draft: Draft, packing: Packing): Current | undefined {
+    const { resume } = job
+    const verdict = decide(draft, job.envelope.command, {
+      actor: job.envelope.actor,
+      requestId: job.requestId,
+      at: this.#at(),
+      place: this.ports.place,
+      ...(resume
+        ? {
+            resume: {
+              progress: resume.progress,
+              ids: resume.answer.ids,
+              ...(resume.last === undefined ? {} : { last: resume.last }),
+            },
+          }
+        : {}),
+    })
+    if (verdict.kind === 'refuse') {
+      packing.tell(job, () => this.#finish(job, () => job.reject(verdict.error)))
+      return undefined
+    }
+    const steps = verdict.steps
+    if (steps.every(step => step.changes.length === 0)) {
+      packing.tell(job, order => this.#answered(job, { ...verdict.answer, order }))
+      return undefined
+    }
+    const needsBlobs = verdict.needsBlobs
+    const name = job.envelope.command.op
+    return { job, name, steps, next: 0, answer: verdict.answer, ...(needsBlobs ? { needsBlobs } : {}) }
+  }
+
+  /** Puts as many of the steps into the batch as fit. True when all of them are in. */
+  #pack(current: Current, draft: Draft, packing: Packing): boolean {
+    const { job, steps, answer } = current
+    const first = current.next
+    while (current.next < steps.length && packing.fits(steps[current.next]!, job !== undefined)) {
+      const step = steps[current.next++]!
+      draft.add(step.changes)
+      packing.add(step)
+    }
+    const whole = current.next === steps.length
+    if (current.next === first) {
+      if (packing.empty) throw new CloudError('internal', `a step of ${current.name} is larger than a transaction`)
+      return false
+    }
+    const written = steps.slice(first, current.next)
+    packing.audit(this.#auditOf(current, written))
+    if (job && answer) {
+      packing.request(recordOf(job, answer, current, written, whole), job)
+      if (current.needsBlobs) packing.needBlobs(current.needsBlobs)
+      if (whole) packing.tell(job, order => this.#answered(job, { ...answer, order }))
+    }
+    return whole
+  }
+
+  #auditOf(current: Current, written: readonly Step[]): AuditEntry {
+    const actor: Actor = current.job?.envelope.actor ?? { role: 'system', subject: 'hypervisor' }
+    return {
+      requestId: current.job?.requestId ?? '',
+      actor: actor.subject,
+      role: actor.role,
+      ...(actor.from === undefined ? {} : { from: actor.from }),
+      op: current.name,
+      subjects: written.flatMap(step => step.subjects),
+      at: this.#at(),
+    }
+  }
+
+  #at(): string {
+    return new Date(this.ports.clock.wallMs()).toISOString()
+  }
+
+  #answered(job: Job, answer: Answer): void {
+    this.#recent.set(job.requestId, { fingerprint: job.fingerprint, answer })
+    if (this.#recent.size > recentMax) this.#recent.delete(this.#recent.keys().next().value!)
+    this.#finish(job, () => job.resolve(answer))
+  }
+
+  #finish(job: Job, tell: () => void): void {
+    this.#jobs.delete(job.requestId)
+    tell()
+  }
+}
+
+/** One transaction in the making. */
+class Packing {
+  readonly #changes: Change[] = []
+  readonly #audit: AuditEntry[] = []
+  readonly #requests: RequestRecord[] = []
+  readonly #jobs: Job[] = []
+  readonly #settle: Telling[] = []
+  readonly #keys = new Set<string>()
+  #needsBlobs: { digest: string; chunks: number }[] = []
+  #bytes = 0
+
+  get empty(): boolean {
+    return this.#changes.length === 0 && this.#requests.length === 0
+  }
+
+  get open(): boolean {
+    return this.#keys.size + this.#requests.length < batchOpsMax && this.#bytes < batchBytesMax
+  }
+
+  get result(): Gathered {
+    // A key may be written twice within one batch: the draft's merged changes go out, the last word for each key.
+    const merged = new Map(this.#changes.map(change => [`${change.kind}/${change.id}`, change]))
+    return {
+      batch: {
+        changes: [...merged.values()],
+        audit: this.#audit,
+        requests: this.#requests,
+        ...(this.#needsBlobs.length > 0 ? { needsBlobs: this.#needsBlobs } : {}),
+      },
+      settle: this.#settle,
+      jobs: this.#jobs,
+    }
+  }
+
+  fits(step: Step, withRequest: boolean): boolean {
+    const fresh = step.changes.filter(change => !this.#keys.has(`${change.kind}/${change.id}`)).length
+    const ops = this.#keys.size + fresh + this.#requests.length + (withRequest ? 1 : 0)
+    return ops <= batchOpsMax && (this.empty || this.#bytes + weigh(step) <= batchBytesMax)
+  }
+
+  add(step: Step): void {
+    this.#changes.push(...step.changes)
+    for (const change of step.changes) this.#keys.add(`${change.kind}/${change.id}`)
+    this.#bytes += weigh(step)
+  }
+
+  audit(entry: AuditEntry): void {
+    this.#audit.push(entry)
+    this.#bytes += entry.subjects.length * 64
+  }
+
+  request(record: RequestRecord, job: Job): void {
+    this.#requests.push(record)
+    this.#jobs.push(job)
+    this.#bytes += record.answer.ids.length * 64 + 500
+  }
+
+  needBlobs(blobs: { digest: string; chunks: number }): void {
+    this.#needsBlobs = [blobs]
+  }
+
+  tell(job: Job, tell: Telling['tell']): void {
+    this.#settle.push({ job, tell })
+  }
+}
+
+function weigh(step: Step): number {
+  let bytes = 0
+  for (const { kind, value } of step.changes) {
+    const large = kind === 'components' || kind === 'wiring' || kind === 'rainservers'
+    bytes += value === null ? 200 : large ? JSON.stringify(value).length : recordBytes
+  }
+  return bytes
+}
+
+function recordOf(
+  job: Job,
+  answer: AnswerBody,
+  current: Current,
+  written: readonly Step[],
+  whole: boolean,
+): RequestRecord {
+  const last = written.at(-1)?.subjects.at(-1)
+  const ids = whole || answer.kind !== 'instances' ? answer.ids : answer.ids.slice(0, current.next)
+  const refused = answer.refused?.slice(0, 1).map(each => ({ reasons: each.reasons.slice(0, reasonsMax) }))
+  return {
+    schema: 1,
+    id: job.requestId,
+    fingerprint: job.fingerprint,
+    done: whole,
+    answer: { ...answer, ids, ...(refused ? { refused } : {}) },
+    progress: (job.resume?.progress ?? 0) + current.next,
+    ...(last === undefined ? {} : { last }),
+    ...(answer.refused ? { refusedCount: answer.refused.length } : {}),
+  }
+}
+
+function expand(record: RequestRecord): AnswerBody {
+  const first = record.answer.refused?.[0]
+  if (!first || record.refusedCount === undefined) return record.answer
+  return { ...record.answer, refused: Array(record.refusedCount).fill(first) as (typeof first)[] }
+}
+
+const otherRequest = (requestId: string): CloudError =>
+  new CloudError('conflict', `the request id ${requestId} was used for another request: take a new Idempotency-Key`)

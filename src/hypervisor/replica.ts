@@ -1,0 +1,199 @@
+/**
+ * A hypervisor replica: the same at every replica but for who leads. Takes commands from its edges and carries them to
+ * the leader, here or over a link, until they are answered or the caller's time is up (S8 makes sending again safe).
+ */
+import type { Answer, Envelope } from '../cloud/commands.js'
+import { CloudError } from '../cloud/errors.js'
+import type { Hypervisor, Status } from './hypervisor.js'
+import { Leading, type LeadingPorts } from './leading.js'
+import { Liveness } from './liveness.js'
+import { createPlacer } from './place.js'
+import type {
+  Blobs,
+  Chance,
+  Clock,
+  Election,
+  Loads,
+  Log,
+  Maps,
+  Observations,
+  Peers,
+  Presence,
+  Requests,
+  Term,
+} from './ports.js'
+
+/** Writes are refused when etcd has been silent for longer than this: they could only wait. */
+const staleMaxMs = 1_500
+/** Between two attempts at a leader that does not answer, unless the map shows a new one sooner. */
+const againMs = 50
+/** How long one attempt may take before the request is looked for at whoever leads then. */
+const attemptMs = 1_500
+
+export interface ReplicaPorts {
+  readonly maps: Maps
+  readonly election: Election
+  readonly requests: Requests
+  readonly blobs: Blobs
+  readonly presence: Presence
+  readonly observations: Observations
+  readonly loads: Loads
+  readonly clock: Clock
+  readonly chance: Chance
+  readonly log: Log
+  readonly bootstrap: LeadingPorts['bootstrap']
+}
+
+export class Replica implements Hypervisor {
+  readonly id: string
+  readonly url: string
+  readonly maps: Maps
+  readonly blobs: Blobs
+  readonly requests: Requests
+  readonly loads: Loads
+  readonly presence: Presence
+  readonly observations: Observations
+  readonly #ports: ReplicaPorts
+  readonly #liveness: Liveness
+  #leading: Leading | undefined
+  #peers: Peers | undefined
+  #stopped = false
+  /** Rejects when this replica can no longer trust itself: the process should end, and start anew. */
+  readonly broken: Promise<never>
+  readonly #break: (error: unknown) => void
+
+  constructor(ports: ReplicaPorts) {
+    this.#ports = ports
+    this.id = ports.presence.replica.id
+    this.url = ports.presence.replica.url
+    this.maps = ports.maps
+    this.blobs = ports.blobs
+    this.requests = ports.requests
+    this.loads = ports.loads
+    this.presence = ports.presence
+    this.observations = ports.observations
+    this.#liveness = new Liveness(ports.maps, () => ports.clock.nowMs())
+    let fail!: (error: unknown) => void
+    this.broken = new Promise<never>((_, reject) => (fail = reject))
+    this.broken.catch(() => undefined)
+    this.#break = fail
+  }
+
+  /** The links need the replica, and the replica the links: so they are given afterwards. Begins to campaign. */
+  start(peers: Peers): void {
+    this.#peers = peers
+    this.#ports.election.onTerm(term => void this.#lead(term))
+  }
+
+  /** Stops planning and lets go of the leader key. Sessions and links are closed by their own rooms, before this. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#leading?.stop()
+    this.#liveness.close()
+  }
+
+  status(): Status {
+    const leader = this.maps.map.get('leader')
+    return {
+      leader: leader?.value.replica ?? null,
+      term: leader?.created ?? null,
+      leading: this.#leading !== undefined,
+      ready: this.maps.map.order.revision > 0,
+      queued: this.#leading?.queue.length ?? 0,
+    }
+  }
+
+  accept(envelope: Envelope): Promise<Answer> {
+    if (!this.#leading) return Promise.reject(new CloudError('no-leader', `replica ${this.id} does not lead`))
+    return this.#leading.queue.accept(envelope)
+  }
+
+  async submit(envelope: Envelope, deadlineMs: number): Promise<Answer> {
+    const untilMs = this.#ports.clock.nowMs() + deadlineMs
+    let attempt = envelope
+    let uncertain = false
+    for (;;) {
+      this.#refuseWhileStoreIsAway(uncertain)
+      const leftMs = untilMs - this.#ports.clock.nowMs()
+      if (leftMs <= 0) throw outOfTime(uncertain)
+      try {
+        const answer = await this.#attempt(attempt, Math.min(leftMs, attemptMs))
+        await this.maps.waitFor(answer.order, Math.max(1, untilMs - this.#ports.clock.nowMs()))
+        return answer
+      } catch (error) {
+        if (!(error instanceof CloudError) || !mayPass.has(error.code)) throw error
+        uncertain ||= error.code !== 'no-leader'
+        attempt = { ...envelope, fresh: false }
+        await this.#untilLeaderChanges(Math.min(againMs, Math.max(1, untilMs - this.#ports.clock.nowMs())))
+      }
+    }
+  }
+
+  #attempt(envelope: Envelope, deadlineMs: number): Promise<Answer> {
+    if (this.#leading) return this.#within(this.#leading.queue.accept(envelope), deadlineMs)
+    const leader = this.#ports.election.leader()
+    if (!leader || leader.replica === this.id || !this.#peers) {
+      return Promise.reject(new CloudError('no-leader', 'no replica leads at the moment'))
+    }
+    return this.#peers.forward(leader.replica, envelope, deadlineMs)
+  }
+
+  #within(answer: Promise<Answer>, deadlineMs: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#ports.clock.after(deadlineMs, () =>
+        reject(new CloudError('timeout', 'the leader did not answer in time')),
+      )
+      void answer.then(resolve, reject).finally(cancel)
+    })
+  }
+
+  #refuseWhileStoreIsAway(uncertain: boolean): void {
+    const staleMs = this.maps.staleForMs()
+    if (staleMs <= staleMaxMs) return
+    const note = uncertain ? '; whether the change was made is not known: repeat it with the same Idempotency-Key' : ''
+    throw new CloudError('store-unavailable', `etcd has not answered for ${Math.round(staleMs)} ms${note}`, {
+      retryAfterS: 2,
+    })
+  }
+
+  #untilLeaderChanges(maxMs: number): Promise<void> {
+    return new Promise(resolve => {
+      const finish = (): void => {
+        unsubscribe()
+        cancel()
+        resolve()
+      }
+      const unsubscribe = this.maps.onChange(changes => {
+        if (changes.some(change => change.kind === 'leader' && change.value !== null)) finish()
+      })
+      const cancel = this.#ports.clock.after(maxMs, finish)
+    })
+  }
+
+  async #lead(term: Term): Promise<void> {
+    if (this.#stopped) return
+    const { place, close } = createPlacer(this.#ports)
+    const leading = new Leading(term, { ...this.#ports, place, liveness: this.#liveness })
+    this.#leading = leading
+    try {
+      await leading.run()
+    } catch (error) {
+      this.#ports.log.error({ err: error }, 'the leader cannot go on')
+      this.#break(error)
+    } finally {
+      close()
+      if (this.#leading === leading) this.#leading = undefined
+    }
+  }
+}
+
+/** What passes by itself when sent again to whoever leads then. */
+const mayPass: ReadonlySet<string> = new Set(['no-leader', 'timeout', 'superseded'])
+
+const outOfTime = (uncertain: boolean): CloudError =>
+  uncertain
+    ? new CloudError(
+        'timeout',
+        'not answered in time; repeat it with the same Idempotency-Key to learn what became of it',
+      )
+    : new CloudError('no-leader', 'no replica leads at the moment, nothing was changed', { retryAfterS: 1 })

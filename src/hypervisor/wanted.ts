@@ -1,0 +1,148 @@
+/**
+ * A node's wanted state, computed from the map alone: entries by key, whole. Every replica computes the same for the
+ * same revision, so a node may move between replicas without noticing.
+ */
+
+import { settingsOf } from '../cloud/decide/verdict.js'
+import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
+import { type CloudMap, copiesOf, sortedIds } from '../cloud/map.js'
+import type { InstanceRecord } from '../cloud/records.js'
+import { normaliseVersion } from '../cloud/version.js'
+import { reachable } from '../cloud/wiring/wiring.js'
+import type {
+  WantedBackend,
+  WantedComponent,
+  WantedInstance,
+  WantedKeys,
+  WantedReplica,
+  WantedServer,
+  WantedWire,
+} from '../protocol/messages.js'
+
+export type Entries = Map<string, unknown>
+/** Signs who may open a link to whom. */
+export type Tickets = (who: NodeRef, toWhom: NodeRef) => string
+
+export function wantedFor(map: CloudMap, node: NodeRef, tickets: Tickets): Entries {
+  switch (node.kind) {
+    case 'mothership':
+      return forMothership(map, node.id)
+    case 'rainserver':
+      return forRainServer(map, node, tickets)
+    case 'balancer':
+      return forBalancer(map)
+  }
+}
+
+export function roleOn(instance: InstanceRecord, mothership: string): WantedInstance['role'] | undefined {
+  if (instance.primary === mothership) return 'primary'
+  if (instance.inSync.includes(mothership)) return 'backup'
+  return instance.learners.includes(mothership) ? 'learner' : undefined
+}
+
+function forMothership(map: CloudMap, id: string): Entries {
+  const entries: Entries = new Map()
+  for (const key of [...map.instancesOn(id)].sort(byId)) {
+    const wanted = wantedInstance(map, key, id)
+    if (wanted) entries.set(`instances/${key}`, wanted)
+  }
+  const keys = map.get('keys')?.value.keys ?? []
+  const value: WantedKeys = { keys: keys.map(each => ({ id: each.id, publicKey: each.publicKey })) }
+  entries.set('keys', value)
+  return entries
+}
+
+function wantedInstance(map: CloudMap, id: string, mothership: string): WantedInstance | undefined {
+  const instance = map.get('instances', id)?.value
+  const component = instance && map.get('components', `${instance.component}/${instance.version}`)?.value
+  const role = instance && roleOn(instance, mothership)
+  if (!instance || !component || !role) return undefined
+  return {
+    component: instance.component,
+    version: instance.version,
+    digest: component.digest,
+    size: component.size,
+    role,
+    epoch: instance.epoch,
+    generation: instance.generation,
+    isolation: component.isolation,
+    need: instance.need,
+  }
+}
+
+function forRainServer(map: CloudMap, node: NodeRef, tickets: Tickets): Entries {
+  const entries: Entries = new Map()
+  const server = map.get('rainservers', node.id)?.value
+  if (!server) return entries
+  const settings = settingsOf(map)
+  const value: WantedServer = {
+    urls: server.urls,
+    generation: server.generation,
+    fragmentDeadlineMs: settings.fragmentDeadlineMs,
+    pageDeadlineMs: settings.pageDeadlineMs,
+    errorComponent: settings.errorComponent,
+  }
+  entries.set('server', value)
+  for (const key of reachable(map, server)) {
+    const wanted = wantedComponent(map, key)
+    if (wanted) entries.set(`components/${key}`, wanted)
+  }
+  for (const wire of map.get('wiring', node.id)?.value.wires ?? []) {
+    const mothership = map.get('motherships', wire.mothership)?.value
+    if (!mothership) continue
+    const toWhom: NodeRef = { kind: 'mothership', id: mothership.id }
+    const wanted: WantedWire = {
+      mothership: mothership.id,
+      address: mothership.address,
+      ticket: tickets(node, toWhom),
+    }
+    entries.set(`wires/${mothership.id}`, wanted)
+  }
+  return entries
+}
+
+function wantedComponent(map: CloudMap, key: string): WantedComponent | undefined {
+  const component = map.get('components', key)?.value
+  if (!component) return undefined
+  const copies: WantedComponent['copies'] = []
+  for (const id of [...map.instancesOf(key)].sort(byId)) {
+    const instance = map.get('instances', id)?.value
+    if (!instance) continue
+    for (const mothership of [...copiesOf(instance)].sort(byId)) {
+      if (runs(map, mothership, id)) copies.push({ instance: id, mothership, epoch: instance.epoch })
+    }
+  }
+  return {
+    id: component.id,
+    version: normaliseVersion(component.version) ?? component.version,
+    exact: component.version,
+    active: component.active,
+    views: component.views.map(view => view.id),
+    ...(component.pageTitle === undefined ? {} : { pageTitle: component.pageTitle }),
+    copies,
+  }
+}
+
+/** Whatever generation: during a refresh the old one serves until the new one runs. */
+const runs = (map: CloudMap, mothership: string, instance: string): boolean =>
+  map.get('observed', `${mothership}/${instance}`)?.value.phase === 'running'
+
+function forBalancer(map: CloudMap): Entries {
+  const entries: Entries = new Map()
+  for (const id of sortedIds(map, 'rainservers')) {
+    const server = map.get('rainservers', id)!.value
+    const here = map.get('sessions', nodeName({ kind: 'rainserver', id })) !== undefined
+    const wanted: WantedBackend = {
+      id,
+      address: server.address,
+      urls: server.urls,
+      state: here ? (server.draining ? 'draining' : 'ready') : 'gone',
+    }
+    entries.set(`rainservers/${id}`, wanted)
+  }
+  for (const id of sortedIds(map, 'replicas')) {
+    const wanted: WantedReplica = { id, url: map.get('replicas', id)!.value.url }
+    entries.set(`replicas/${id}`, wanted)
+  }
+  return entries
+}

@@ -1,0 +1,190 @@
+import { describe, expect, it } from 'vitest'
+import type { Command, Envelope } from '../../src/cloud/commands.js'
+import type { Context } from '../../src/cloud/decide/verdict.js'
+import { CloudError } from '../../src/cloud/errors.js'
+import { put } from '../../src/cloud/records.js'
+import { LeaderQueue } from '../../src/hypervisor/queue.js'
+import { PlainStore, testClock } from '../support/plain-store.js'
+import { aComponent, anInstance, motherships } from '../support/records.js'
+
+const placeOn =
+  (mothership: string): Context['place'] =>
+  () => ({
+    kind: 'placed',
+    on: [mothership],
+    decision: { decisionRevision: 1, at: '2026-01-01T00:00:00.000Z', candidates: [], refusedByRule: {} },
+  })
+
+function queueOver(store: PlainStore, place: Context['place'] = placeOn('m1')): LeaderQueue {
+  const queue = new LeaderQueue(store, { maps: store, requests: store, clock: testClock, place })
+  void queue.run()
+  return queue
+}
+
+let number = 0
+const ask = (command: Command, more: Partial<Envelope> = {}): Envelope => ({
+  requestId: `${String(++number).padStart(4, '0')}request`,
+  fresh: true,
+  actor: { role: 'operator', subject: 'ann' },
+  command,
+  ...more,
+})
+
+const registerM = (id: string, address = `ws://${id}.example:1`): Command => ({
+  op: 'register-mothership',
+  body: { id, address, capacity: { cpu: 1, ram: 1, bandwidth: 1 } },
+})
+
+const instantiate = (count: number): Command => ({
+  op: 'instantiate',
+  body: { component: 'news', version: '1.0', wish: {}, count, bulk: true },
+})
+
+function withComponent(): PlainStore {
+  const store = new PlainStore()
+  store.apply([put('components', 'news/1.0.0', aComponent('news')), ...motherships('m1', 'm2')])
+  return store
+}
+
+describe('the leader queue', () => {
+  it('writes a command, its answer and its audit in one transaction', async () => {
+    const store = new PlainStore()
+    const answer = await queueOver(store).accept(ask(registerM('m1')))
+
+    expect(answer).toMatchObject({ outcome: 'created', kind: 'motherships', ids: ['m1'] })
+    expect(store.batches).toHaveLength(1)
+    expect(store.batches[0]!.requests[0]).toMatchObject({ done: true, answer: { ids: ['m1'] } })
+    expect(store.batches[0]!.audit[0]).toMatchObject({ actor: 'ann', op: 'register-mothership', subjects: ['m1'] })
+    expect(answer.order.revision).toBe(store.map.get('motherships', 'm1')!.modified)
+  })
+
+  it('gathers what comes while a transaction is in flight into the next one', async () => {
+    const store = new PlainStore()
+    let release!: () => void
+    const held = new Promise<undefined>(resolve => (release = () => resolve(undefined)))
+    store.verdict = batch => (batch.requests.length === 1 ? held : undefined)
+    const queue = queueOver(store)
+    const first = queue.accept(ask(registerM('m0')))
+    await Promise.resolve()
+    const later = Array.from({ length: 50 }, (_, i) => queue.accept(ask(registerM(`m${i + 1}`))))
+    release()
+    await Promise.all([first, ...later])
+
+    expect(store.batches.map(batch => batch.requests.length)).toEqual([1, 50])
+  })
+
+  it('lets decisions of one batch see each other', async () => {
+    const store = new PlainStore()
+    const queue = queueOver(store)
+    const results = await Promise.allSettled([
+      queue.accept(ask(registerM('m1', 'ws://a:1'))),
+      queue.accept(ask(registerM('m1', 'ws://b:1'))),
+    ])
+
+    expect(results[0]!.status).toBe('fulfilled')
+    expect(results[1]).toMatchObject({ status: 'rejected', reason: { code: 'conflict' } })
+    expect(store.map.get('motherships', 'm1')!.value.address).toBe('ws://a:1')
+  })
+
+  it('answers the same request once, whether it waits, was answered, or was answered by an earlier leader', async () => {
+    const store = new PlainStore()
+    const queue = queueOver(store)
+    const envelope = ask(registerM('m1'))
+    const [one, two] = await Promise.all([queue.accept(envelope), queue.accept(envelope)])
+    const three = await queue.accept({ ...envelope, fresh: false })
+    const four = await queueOver(store).accept({ ...envelope, fresh: false })
+
+    expect(one).toEqual(two)
+    expect(three).toMatchObject({ outcome: 'created', ids: ['m1'], replayed: true })
+    expect(four).toMatchObject({ outcome: 'created', ids: ['m1'], replayed: true })
+    expect(store.batches).toHaveLength(1)
+  })
+
+  it('refuses a request id that was used for another request', async () => {
+    const store = new PlainStore()
+    const queue = queueOver(store)
+    const envelope = ask(registerM('m1'))
+    await queue.accept(envelope)
+
+    await expect(queue.accept({ ...envelope, command: registerM('m2') })).rejects.toMatchObject({ code: 'conflict' })
+    await expect(
+      queueOver(store).accept({ ...envelope, fresh: false, command: registerM('m2') }),
+    ).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  it('splits a bulk call over several transactions that each say how far it is', async () => {
+    const store = withComponent()
+    const answer = await queueOver(store).accept(ask(instantiate(300)))
+
+    expect(answer.ids).toHaveLength(300)
+    expect(store.map.count('instances')).toBe(300)
+    expect(store.batches.map(batch => batch.changes.length)).toEqual([124, 124, 52])
+    expect(store.batches.map(batch => batch.requests[0]!.done)).toEqual([false, false, true])
+    expect(store.batches[1]!.requests[0]!.answer.ids).toHaveLength(248)
+  })
+
+  it('goes on with a bulk call that an earlier leader left, and places nothing twice', async () => {
+    const store = withComponent()
+    store.verdict = () => (store.batches.length === 1 ? { kind: 'superseded' } : undefined)
+    const envelope = ask(instantiate(200))
+    await expect(queueOver(store).accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
+    expect(store.map.count('instances')).toBe(124)
+    store.apply([{ kind: 'instances', id: [...store.map.all('instances')][0]![0], value: null }])
+
+    store.verdict = () => undefined
+    const answer = await queueOver(store).accept({ ...envelope, fresh: false })
+
+    expect(answer.ids).toHaveLength(200)
+    expect(new Set(answer.ids).size).toBe(200)
+    expect(store.map.count('instances')).toBe(199) // the one that was stopped meanwhile stays stopped
+  })
+
+  it('tells every caller when the term is over, refused ones too', async () => {
+    const store = new PlainStore()
+    store.verdict = () => ({ kind: 'superseded' })
+    const queue = queueOver(store)
+    const results = await Promise.allSettled([
+      queue.accept(ask(registerM('m1', 'ws://a:1'))),
+      queue.accept(ask(registerM('m1', 'ws://b:1'))),
+    ])
+
+    expect(results.map(each => each.status === 'rejected' && each.reason.code)).toEqual(['no-leader', 'no-leader'])
+    await expect(queue.accept(ask(registerM('m2')))).rejects.toMatchObject({ code: 'no-leader' })
+  })
+
+  it('plans nothing once the lease may have run out', async () => {
+    const store = new PlainStore()
+    store.end('the lease ran out')
+    const queue = queueOver(store)
+
+    await expect(queue.accept(ask(registerM('m1')))).rejects.toMatchObject({ code: 'no-leader' })
+    expect(store.batches).toHaveLength(0)
+  })
+
+  it('refuses a deploy alone when its chunks are gone, and goes on', async () => {
+    const store = new PlainStore()
+    store.verdict = batch => (batch.needsBlobs ? { kind: 'missing-blobs', digests: [] } : undefined)
+    const queue = queueOver(store)
+    const { schema: _s, active: _a, activation: _b, deployedAt: _c, deployedBy: _d, ...component } = aComponent('news')
+    const deploy = ask({ op: 'deploy', body: { component, activate: true } })
+    const results = await Promise.allSettled([queue.accept(deploy), queue.accept(ask(registerM('m1')))])
+
+    expect(results[0]).toMatchObject({ status: 'rejected', reason: { code: 'conflict' } })
+    expect(results[1]!.status).toBe('fulfilled')
+    expect(store.map.get('components', 'news/1.0.0')).toBeUndefined()
+  })
+
+  it('undeploys in steps: nothing new starts, all instances go, then the version, which comes back as it was only', async () => {
+    const store = withComponent()
+    store.apply(Array.from({ length: 300 }, (_, i) => put('instances', `news.${i}`, anInstance(`news.${i}`, ['m1']))))
+    const queue = queueOver(store)
+    const undeploy = queue.accept(ask({ op: 'undeploy', body: { component: 'news', version: '1.0' } }))
+    const late = queue.accept(ask(instantiate(1)))
+
+    expect(await undeploy).toMatchObject({ outcome: 'removed', touched: 300 })
+    await expect(late).rejects.toBeInstanceOf(CloudError)
+    expect(store.map.count('instances')).toBe(0)
+    expect(store.map.get('components', 'news/1.0.0')).toBeUndefined()
+    expect(store.map.get('undeployed', 'news/1.0.0')!.value.digest).toBe(aComponent('news').digest)
+  })
+})
