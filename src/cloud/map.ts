@@ -98,6 +98,11 @@ export class MemoryMap implements CloudMap {
     this.#revision = Math.max(this.#revision, revision)
   }
 
+  /** Kinds of which there is at least one. */
+  kinds(): Kind[] {
+    return [...this.#kinds].filter(([, records]) => records.size > 0).map(([kind]) => kind)
+  }
+
   /** For a snapshot of a restored store, where the revision may be a lower one than before. */
   resetRevision(revision: number): void {
     this.#revision = revision

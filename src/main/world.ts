@@ -1,0 +1,20 @@
+/** The real world behind the ports of time and chance. */
+import { randomBytes } from 'node:crypto'
+import type { Chance, Clock } from '../hypervisor/ports.js'
+
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after: (delayMs, run) => {
+    const timer = setTimeout(run, delayMs)
+    return () => clearTimeout(timer)
+  },
+}
+
+export const systemChance: Chance = {
+  next: () => Math.random(),
+  id: length =>
+    randomBytes(Math.ceil(length / 2))
+      .toString('hex')
+      .slice(0, length),
+}

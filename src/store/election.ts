@@ -1,0 +1,204 @@
+/**
+ * One leader key on a lease of its own. The create revision of the key is the token of the term: it fences every
+ * transaction, so a wrong belief about who leads costs a term and never correctness; the lease is for liveness only.
+ *
+ * A leader judges its validity by its monotonic clock: from the sending of the last keepalive that was answered, for
+ * the time granted less a margin. It renews only while its queue makes progress.
+ */
+import { byId } from '../cloud/ids.js'
+import { sortedIds } from '../cloud/map.js'
+import type { LeaderRecord, ReplicaRecord } from '../cloud/records.js'
+import type { Chance, Clock, Election, Log, Term } from '../hypervisor/ports.js'
+import type { Etcd } from './etcd.js'
+import type { StoreEvents } from './events.js'
+import { callMs, pause } from './failures.js'
+import type { Keys } from './keys.js'
+import type { ReplicaMap } from './replica-map.js'
+import type { RequestLeases } from './requests.js'
+import { FencedTerm } from './term.js'
+import { writeValue } from './values.js'
+
+const marginMs = 500
+const rankMs = 30
+const ranksMax = 10
+/** The queue has to say so at least this often, or the lease runs out. */
+const healthyWithinMs = 2_000
+
+export interface ElectionPorts {
+  readonly etcd: Etcd
+  readonly keys: Keys
+  readonly clock: Clock
+  readonly chance: Chance
+  readonly log: Log
+  readonly events: StoreEvents
+  readonly maps: ReplicaMap
+  readonly leases: RequestLeases
+  readonly self: ReplicaRecord
+  readonly leaderTtlMs: number
+}
+
+export class EtcdElection implements Election {
+  #listener: ((term: Term) => void) | undefined
+  #term: FencedTerm | undefined
+  #healthyAtMs = 0
+  #closed = false
+  #wake: (() => void) | undefined
+  #unsubscribe: (() => void) | undefined
+  #loop: Promise<void> | undefined
+
+  constructor(private readonly ports: ElectionPorts) {}
+
+  onTerm(listener: (term: Term) => void): void {
+    this.#listener = listener
+    this.#unsubscribe = this.ports.maps.onChange(changes => {
+      for (const change of changes) if (change.kind === 'leader') this.#onLeader(change.value, change.created)
+    })
+    this.#loop = this.#campaign()
+  }
+
+  leader(): LeaderRecord | undefined {
+    return this.ports.maps.map.get('leader')?.value
+  }
+
+  healthy(): void {
+    this.#healthyAtMs = this.ports.clock.nowMs()
+  }
+
+  async resign(): Promise<void> {
+    this.#closed = true
+    this.#stir()
+    const term = this.#term
+    if (term) {
+      term.end('resigned')
+      await this.endTermOf(term.token)
+    }
+    this.#unsubscribe?.()
+    await this.#loop
+  }
+
+  /**
+   * Deletes the leader key if it still is that of the given term: for a leader that goes, for an own key of an earlier
+   * life, and for peers that are sure that its holder is dead. False when it was not there any more or etcd was away.
+   */
+  async endTermOf(token: number): Promise<boolean> {
+    const key = this.ports.keys.record('leader', '')
+    try {
+      const result = await this.ports.etcd.txn(
+        { compare: [{ key, created: token }], success: [{ delete: key }] },
+        callMs,
+      )
+      return result.succeeded
+    } catch (error) {
+      this.ports.log.warn({ err: error }, 'the leader key could not be deleted')
+      return false
+    }
+  }
+
+  #onLeader(value: LeaderRecord | null, created: number): void {
+    if (this.#term && (value === null || created !== this.#term.token)) this.#term.end('the leader key is gone')
+    this.#stir()
+  }
+
+  #stir(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  /** Waits for a change of the leader key, at most so long. */
+  #nap(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const cancel = this.ports.clock.after(ms, resolve)
+      this.#wake = () => {
+        cancel()
+        resolve()
+      }
+    })
+  }
+
+  async #campaign(): Promise<void> {
+    const { maps, self, log } = this.ports
+    while (!this.#closed) {
+      try {
+        const leader = maps.map.get('leader')
+        if (leader?.value.replica === self.id && leader.value.incarnation !== self.incarnation) {
+          log.info({ term: leader.created }, 'ending the term of an earlier life of this replica')
+          await this.endTermOf(leader.created)
+          await this.#nap(100)
+        } else if (leader) {
+          await this.#nap(this.ports.leaderTtlMs)
+        } else if (maps.staleForMs() > 0) await this.#nap(100)
+        else await this.#tryToLead()
+      } catch (error) {
+        log.warn({ err: error }, 'could not stand for election')
+        await pause(this.ports.clock, 100 + this.ports.chance.next() * 200)
+      }
+    }
+  }
+
+  /** By rank of id among the replicas, so that candidates do not all come at once. */
+  #rank(): number {
+    const ids = sortedIds(this.ports.maps.map, 'replicas')
+    return Math.min(ranksMax, ids.filter(id => byId(id, this.ports.self.id) < 0).length)
+  }
+
+  async #tryToLead(): Promise<void> {
+    const { etcd, keys, clock, maps, self, leaderTtlMs } = this.ports
+    await this.#nap(this.#rank() * rankMs)
+    if (this.#closed || maps.map.get('leader')) return
+    const sentMs = clock.nowMs()
+    const { lease, ttlMs } = await etcd.grant(Math.ceil(leaderTtlMs / 1000), callMs)
+    const key = keys.record('leader', '')
+    const record: LeaderRecord = { schema: 1, replica: self.id, incarnation: self.incarnation, url: self.url }
+    try {
+      const result = await etcd.txn(
+        {
+          compare: [{ key, created: 0 }],
+          success: [{ put: key, value: writeValue('leader', record), lease }],
+          failure: [{ get: key }],
+        },
+        callMs,
+      )
+      if (result.succeeded) return await this.#lead(result.revision, lease, sentMs + ttlMs - marginMs, ttlMs)
+    } finally {
+      // Whether the key was taken or not, it goes with its lease: an unknown outcome leaves nothing behind.
+      await etcd.revoke(lease, callMs).catch((error: unknown) => {
+        this.ports.log.info({ err: error }, 'a lease is left to run out')
+      })
+    }
+    await this.#nap(leaderTtlMs)
+  }
+
+  async #lead(token: number, lease: string, validUntilMs: number, ttlMs: number): Promise<void> {
+    const { clock, maps, log, events, etcd } = this.ports
+    const term = new FencedTerm(this.ports, token, validUntilMs)
+    this.#term = term
+    this.healthy()
+    try {
+      await maps.waitFor({ era: maps.map.order.era, revision: token }, ttlMs)
+      log.info({ term: token }, 'won the election')
+      events.onTerm?.('won', '')
+      this.#listener?.(term)
+      const ended = term.ended.then(() => 'ended' as const)
+      while (term.valid()) {
+        const waited = await Promise.race([ended, pause(clock, Math.min(ttlMs / 3, 500))])
+        if (waited === 'ended') break
+        if (clock.nowMs() - this.#healthyAtMs > healthyWithinMs) {
+          log.warn({}, 'the queue makes no progress: the lease is not renewed')
+          continue
+        }
+        const sentMs = clock.nowMs()
+        const granted = await etcd
+          .keepAlive(lease, Math.max(100, Math.min(callMs, term.validForMs)))
+          .catch(() => undefined)
+        if (granted === 0) term.end('the lease is gone')
+        else if (granted !== undefined) term.prolong(sentMs + granted - marginMs)
+      }
+      term.end('the lease may have run out')
+    } finally {
+      term.end('the term could not begin')
+      this.#term = undefined
+      events.onTerm?.('ended', await term.ended)
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * What is there only while this process is: its own record and the sessions of the nodes that it holds, on one lease.
+ * When the lease is lost (etcd was away, or revoked it), a new one is taken and everything is put again.
+ */
+import { CloudError } from '../cloud/errors.js'
+import { type NodeRef, nodeName } from '../cloud/ids.js'
+import type { ReplicaRecord, SessionRecord } from '../cloud/records.js'
+import type { Clock, Log, Presence } from '../hypervisor/ports.js'
+import type { Etcd } from './etcd.js'
+import { callMs, cloudErrorOf, pause, retryRead } from './failures.js'
+import type { Keys } from './keys.js'
+import { writeValue } from './values.js'
+
+export interface PresencePorts {
+  readonly etcd: Etcd
+  readonly keys: Keys
+  readonly clock: Clock
+  readonly log: Log
+  readonly ttlMs: number
+}
+
+interface Held {
+  readonly record: SessionRecord
+  number: number
+}
+
+const attempts = 8
+
+export class EtcdPresence implements Presence {
+  #lease: string | undefined
+  #closed = false
+  #cancelTimer: (() => void) | undefined
+  readonly #held = new Map<string, Held>()
+  /** Called when a session was put again under another number: the gateway reports with that one then. */
+  onRenumbered: ((node: NodeRef, number: number) => void) | undefined
+
+  constructor(
+    private readonly ports: PresencePorts,
+    readonly replica: ReplicaRecord,
+  ) {}
+
+  async open(): Promise<void> {
+    await this.#settle()
+    this.#schedule()
+  }
+
+  /** Leaves the sessions to the lease's end (their nodes are on their way elsewhere), takes its own record away. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelTimer?.()
+    const { etcd, keys, log } = this.ports
+    const key = keys.record('replicas', this.replica.id)
+    await etcd.txn({ compare: [], success: [{ delete: key }] }, callMs).catch((error: unknown) => {
+      log.info({ err: error }, 'the record of this replica is left to its lease')
+    })
+  }
+
+  async openSession(session: Omit<SessionRecord, 'schema' | 'replica'>): Promise<number> {
+    const record: SessionRecord = { schema: 1, replica: this.replica.id, ...session }
+    const number = await this.#put(record)
+    this.#held.set(nodeName(session), { record, number })
+    return number
+  }
+
+  async closeSession(node: NodeRef, number: number): Promise<void> {
+    const name = nodeName(node)
+    if (this.#held.get(name)?.number === number) this.#held.delete(name)
+    const key = this.ports.keys.record('sessions', name)
+    try {
+      await this.ports.etcd.txn({ compare: [{ key, modified: number }], success: [{ delete: key }] }, callMs)
+    } catch (error) {
+      throw cloudErrorOf(error)
+    }
+  }
+
+  /** Compares the number that it read, so that of two sessions of one node the later one wins (N2). */
+  async #put(record: SessionRecord): Promise<number> {
+    const { etcd, keys, clock } = this.ports
+    const key = keys.record('sessions', nodeName(record))
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const lease = this.#lease
+      if (lease === undefined) {
+        await pause(clock, 50)
+        continue
+      }
+      const before = await retryRead(clock, 2_000, deadlineMs => etcd.range({ key }, deadlineMs))
+      const modified = before.items[0]?.modified ?? 0
+      try {
+        const result = await etcd.txn(
+          { compare: [{ key, modified }], success: [{ put: key, value: writeValue('sessions', record), lease }] },
+          callMs,
+        )
+        if (result.succeeded) return result.revision
+      } catch (error) {
+        // Unknown or refused: read again. A put that did land is replaced by the next one.
+        this.ports.log.info({ err: error, node: nodeName(record) }, 'opening the session again')
+        await pause(clock, 30)
+      }
+    }
+    throw new CloudError('store-unavailable', `the session of ${nodeName(record)} could not be opened`, {
+      retryAfterS: 1,
+    })
+  }
+
+  #schedule(): void {
+    if (this.#closed) return
+    this.#cancelTimer = this.ports.clock.after(this.ports.ttlMs / 3, () => void this.#keepAlive())
+  }
+
+  async #keepAlive(): Promise<void> {
+    try {
+      const lease = this.#lease
+      if (lease === undefined || (await this.ports.etcd.keepAlive(lease, callMs)) === 0) await this.#settle()
+    } catch (error) {
+      this.ports.log.warn({ err: error }, 'the presence of this replica could not be renewed')
+    }
+    this.#schedule()
+  }
+
+  /** Takes a lease and puts everything that is held. */
+  async #settle(): Promise<void> {
+    const { etcd, keys, ttlMs } = this.ports
+    this.#lease = undefined
+    try {
+      const { lease } = await etcd.grant(Math.ceil(ttlMs / 1000), callMs)
+      const key = keys.record('replicas', this.replica.id)
+      await etcd.txn(
+        { compare: [], success: [{ put: key, value: writeValue('replicas', this.replica), lease }] },
+        callMs,
+      )
+      this.#lease = lease
+    } catch (error) {
+      throw cloudErrorOf(error)
+    }
+    for (const [name, held] of this.#held) {
+      held.number = await this.#putAgain(name, held)
+      this.onRenumbered?.(held.record, held.number)
+    }
+  }
+
+  /** Only where nobody else has the session by now: a node that moved on stays where it is. */
+  async #putAgain(name: string, held: Held): Promise<number> {
+    const { etcd, keys } = this.ports
+    const key = keys.record('sessions', name)
+    const lease = this.#lease ?? ''
+    const put = { put: key, value: writeValue('sessions', held.record), lease }
+    for (const modified of [0, held.number]) {
+      const result = await etcd.txn({ compare: [{ key, modified }], success: [put] }, callMs)
+      if (result.succeeded) return result.revision
+    }
+    return held.number
+  }
+}

@@ -1,0 +1,51 @@
+/** `request/{id}`: answers already given, on leases of ten minutes that the requests of a minute share. */
+import { CloudError } from '../cloud/errors.js'
+import type { Clock, RequestRecord, Requests } from '../hypervisor/ports.js'
+import type { Etcd } from './etcd.js'
+import { callMs, retryRead } from './failures.js'
+import type { Keys } from './keys.js'
+import { parseJson } from './values.js'
+
+const keptS = 660
+const bucketMs = 60_000
+
+export class RequestLeases {
+  #lease: { id: string; untilMs: number } | undefined
+
+  constructor(
+    private readonly etcd: Etcd,
+    private readonly clock: Clock,
+  ) {}
+
+  async current(): Promise<string> {
+    if (this.#lease && this.clock.nowMs() < this.#lease.untilMs) return this.#lease.id
+    const { lease } = await this.etcd.grant(keptS, callMs)
+    this.#lease = { id: lease, untilMs: this.clock.nowMs() + bucketMs }
+    return lease
+  }
+
+  /** The lease is of no use any more. */
+  forget(): void {
+    this.#lease = undefined
+  }
+}
+
+export class EtcdRequests implements Requests {
+  constructor(
+    private readonly etcd: Etcd,
+    private readonly keys: Keys,
+    private readonly clock: Clock,
+  ) {}
+
+  async read(requestId: string): Promise<RequestRecord | undefined> {
+    const key = this.keys.request(requestId)
+    const answer = await retryRead(this.clock, 2_000, deadlineMs => this.etcd.range({ key }, deadlineMs))
+    const item = answer.items[0]
+    if (!item) return undefined
+    const value = parseJson(item.value) as RequestRecord | undefined
+    if (value?.schema !== 1 || value.id !== requestId || typeof value.fingerprint !== 'string') {
+      throw new CloudError('unreadable-value', `the answer kept for request ${requestId} cannot be read`)
+    }
+    return value
+  }
+}

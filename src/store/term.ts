@@ -1,0 +1,240 @@
+/**
+ * One leadership and its transactions (S2). Each compares the leader key's create revision and the turn's modification
+ * revision, and raises the turn; one is in flight at a time. So a superseded leader commits nothing, effects of a term
+ * keep their order, and a transaction whose outcome is unknown can never land after a later one: the turn tells whether
+ * it landed, and until it is known nothing else is sent.
+ */
+import { createHash } from 'node:crypto'
+import { CloudError } from '../cloud/errors.js'
+import type { TurnRecord } from '../cloud/records.js'
+import { type Batch, batchOpsMax, type Clock, type CommitResult, type Log, type Term } from '../hypervisor/ports.js'
+import { type Compare, type Etcd, EtcdFailure, type KeyValue, type Op, type TxnResult } from './etcd.js'
+import type { StoreEvents } from './events.js'
+import { callMs, pause } from './failures.js'
+import type { Keys } from './keys.js'
+import type { RequestLeases } from './requests.js'
+import { json, readValue, writeValue } from './values.js'
+
+const batchBytesMax = 1_400_000
+/** etcd holds a transaction that was forwarded to a dead leader for seconds: a member that is slow is left sooner. */
+const commitMs = 2_000
+
+export interface TermPorts {
+  readonly etcd: Etcd
+  readonly keys: Keys
+  readonly clock: Clock
+  readonly log: Log
+  readonly events: StoreEvents
+  readonly leases: RequestLeases
+}
+
+interface Turn {
+  readonly modified: number
+  readonly number: number
+  readonly auditHead: string
+}
+
+const noTurn: Turn = { modified: 0, number: 0, auditHead: '' }
+
+export class FencedTerm implements Term {
+  readonly ended: Promise<string>
+  #end!: (reason: string) => void
+  #over: string | undefined
+  #turn: Turn | undefined
+  #tail: Promise<unknown> = Promise.resolve()
+  /** Monotonic time until which the leader key certainly exists. */
+  #validUntilMs: number
+
+  constructor(
+    private readonly ports: TermPorts,
+    readonly token: number,
+    validUntilMs: number,
+  ) {
+    this.#validUntilMs = validUntilMs
+    this.ended = new Promise(resolve => (this.#end = resolve))
+  }
+
+  valid(): boolean {
+    return this.#over === undefined && this.ports.clock.nowMs() < this.#validUntilMs
+  }
+
+  get validForMs(): number {
+    return this.#over === undefined ? this.#validUntilMs - this.ports.clock.nowMs() : 0
+  }
+
+  /** From the election: the key was kept alive. */
+  prolong(untilMs: number): void {
+    this.#validUntilMs = Math.max(this.#validUntilMs, untilMs)
+  }
+
+  /** Once; whatever comes later is another way of seeing the same end. */
+  end(reason: string): void {
+    if (this.#over !== undefined) return
+    this.#over = reason
+    this.#end(reason)
+  }
+
+  commit(batch: Batch): Promise<CommitResult> {
+    const result = this.#tail.then(() => this.#commit(batch))
+    this.#tail = result.catch(() => undefined)
+    return result
+  }
+
+  async #commit(batch: Batch): Promise<CommitResult> {
+    const startMs = this.ports.clock.nowMs()
+    for (;;) {
+      if (this.#over !== undefined) return { kind: 'superseded' }
+      const turn = await this.#readTurn()
+      if (!turn) continue
+      const lease = await this.#leaseFor(batch)
+      if (lease === undefined) continue
+      const result = await this.#send(batch, turn, lease)
+      if (result === 'again') continue
+      if (result.kind === 'committed') {
+        const ms = this.ports.clock.nowMs() - startMs
+        this.ports.events.onCommit?.(batch.changes.length, batch.requests.length, ms)
+      }
+      return result
+    }
+  }
+
+  /** The turn as the last transaction left it; read at the first one of the term. Undefined: etcd is away, try again. */
+  async #readTurn(): Promise<Turn | undefined> {
+    if (this.#turn) return this.#turn
+    const { etcd, keys } = this.ports
+    try {
+      const answer = await etcd.range({ key: keys.record('turn', '') }, callMs)
+      this.#turn = turnOf(answer.items[0])
+      return this.#turn
+    } catch (error) {
+      await this.#afterFailure(error)
+      return undefined
+    }
+  }
+
+  async #leaseFor(batch: Batch): Promise<string | undefined> {
+    if (batch.requests.length === 0) return ''
+    try {
+      return await this.ports.leases.current()
+    } catch (error) {
+      await this.#afterFailure(error)
+      return undefined
+    }
+  }
+
+  async #send(batch: Batch, turn: Turn, lease: string): Promise<CommitResult | 'again'> {
+    const { etcd, keys } = this.ports
+    const next = this.#nextTurn(batch, turn)
+    const fence: Compare[] = [
+      { key: keys.record('leader', ''), created: this.token },
+      { key: keys.record('turn', ''), modified: turn.modified },
+    ]
+    const chunks = (batch.needsBlobs ?? []).flatMap(({ digest, chunks }) =>
+      Array.from({ length: chunks }, (_, index): Compare => ({ key: keys.chunk(digest, index), exists: true })),
+    )
+    const success = [...next.ops, ...this.#opsOf(batch, lease)]
+    const failure: Op[] = [{ get: keys.record('leader', '') }, { get: keys.record('turn', '') }]
+    let result: TxnResult
+    try {
+      result = await etcd.txn({ compare: [...fence, ...chunks], success, failure }, commitMs)
+    } catch (error) {
+      return this.#resolve(error, next.turn)
+    }
+    if (result.succeeded) return this.#landed(next.turn, result.revision)
+    return this.#refused(result, turn, next.turn, batch)
+  }
+
+  #landed(turn: Omit<Turn, 'modified'>, revision: number): CommitResult {
+    this.#turn = { ...turn, modified: revision }
+    return { kind: 'committed', revision }
+  }
+
+  /** The compares failed: the term is over, or this very transaction had landed before, or chunks are missing. */
+  #refused(result: TxnResult, before: Turn, next: Omit<Turn, 'modified'>, batch: Batch): CommitResult {
+    const [leader, now] = [result.found[0], turnOf(result.found[1])]
+    if (this.#isMine(now, next)) {
+      this.ports.events.onAmbiguous?.('landed')
+      return this.#landed(next, now.modified)
+    }
+    if (leader?.created === this.token && now.modified === before.modified) {
+      return { kind: 'missing-blobs', digests: (batch.needsBlobs ?? []).map(each => each.digest) }
+    }
+    this.end(leader?.created === this.token ? 'the turn was taken by another' : 'another replica leads')
+    this.ports.events.onAmbiguous?.('superseded')
+    return { kind: 'superseded' }
+  }
+
+  /** The answer did not come: the turn tells what became of the transaction. Nothing else is sent until it is known. */
+  async #resolve(error: unknown, next: Omit<Turn, 'modified'>): Promise<CommitResult | 'again'> {
+    if (error instanceof EtcdFailure && !error.sent) {
+      if (error.kind === 'too-large' || error.kind === 'invalid') {
+        throw new CloudError('internal', 'a transaction that etcd does not take', {}, { cause: error })
+      }
+      await this.#afterFailure(error)
+      return 'again'
+    }
+    this.ports.log.warn({ err: error }, 'the outcome of a transaction is not known')
+    const { etcd, keys } = this.ports
+    for (;;) {
+      if (this.#over !== undefined) return { kind: 'superseded' }
+      await this.#afterFailure(error)
+      try {
+        const answer = await etcd.range({ key: keys.record('turn', '') }, callMs)
+        const now = turnOf(answer.items[0])
+        if (this.#isMine(now, next)) {
+          this.ports.events.onAmbiguous?.('landed')
+          return this.#landed(next, now.modified)
+        }
+        this.ports.events.onAmbiguous?.('sent-again')
+        return 'again'
+      } catch (failure) {
+        this.ports.log.warn({ err: failure }, 'the turn cannot be read')
+      }
+    }
+  }
+
+  #isMine(now: Turn, next: Omit<Turn, 'modified'>): boolean {
+    return now.number === next.number && now.auditHead === next.auditHead
+  }
+
+  #nextTurn(batch: Batch, turn: Turn): { turn: Omit<Turn, 'modified'>; ops: Op[] } {
+    const { keys } = this.ports
+    const number = turn.number + 1
+    const entry = { schema: 1, number, token: this.token, previous: turn.auditHead, entries: batch.audit }
+    const hash = createHash('sha256').update(JSON.stringify(entry)).digest('hex')
+    const record: TurnRecord = { schema: 1, token: this.token, number, auditHead: hash }
+    const ops: Op[] = [{ put: keys.record('turn', ''), value: writeValue('turn', record) }]
+    ops.push({ put: keys.audit(number), value: json({ ...entry, hash }) })
+    return { turn: { number, auditHead: hash }, ops }
+  }
+
+  #opsOf(batch: Batch, lease: string): Op[] {
+    const { keys } = this.ports
+    const changes = batch.changes.map(
+      ({ kind, id, value }): Op =>
+        value === null
+          ? { delete: keys.record(kind, id) }
+          : { put: keys.record(kind, id), value: writeValue(kind, value as never) },
+    )
+    const requests = batch.requests.map((each): Op => ({ put: keys.request(each.id), value: json(each), lease }))
+    const ops = [...changes, ...requests]
+    const bytes = ops.reduce((sum, each) => sum + ('put' in each ? each.value.byteLength : 0), 0)
+    if (ops.length > batchOpsMax || bytes > batchBytesMax) {
+      throw new CloudError('internal', `a batch of ${ops.length} operations and ${bytes} bytes is too large`)
+    }
+    return ops
+  }
+
+  async #afterFailure(error: unknown): Promise<void> {
+    if (error instanceof EtcdFailure && (error.kind === 'lease-gone' || error.kind === 'quota'))
+      this.ports.leases.forget()
+    await pause(this.ports.clock, 30)
+  }
+}
+
+function turnOf(item: KeyValue | undefined): Turn {
+  if (!item) return noTurn
+  const read = readValue('turn', item.value)
+  if (read.kind === 'unreadable') throw new CloudError('unreadable-value', `map/turn: ${read.reason}`)
+  return { modified: item.modified, number: read.value.number, auditHead: read.value.auditHead }
+}
