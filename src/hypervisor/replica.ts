@@ -4,6 +4,7 @@
  */
 import type { Answer, Envelope } from '../cloud/commands.js'
 import { CloudError } from '../cloud/errors.js'
+import { checkCommand } from './check.js'
 import type { Hypervisor, Status } from './hypervisor.js'
 import { Leading, type LeadingPorts } from './leading.js'
 import { Liveness } from './liveness.js'
@@ -103,12 +104,14 @@ export class Replica implements Hypervisor {
     }
   }
 
-  accept(envelope: Envelope): Promise<Answer> {
-    if (!this.#leading) return Promise.reject(new CloudError('no-leader', `replica ${this.id} does not lead`))
+  async accept(envelope: Envelope): Promise<Answer> {
+    checkCommand(envelope.command)
+    if (!this.#leading) throw new CloudError('no-leader', `replica ${this.id} does not lead`)
     return this.#leading.queue.accept(envelope)
   }
 
   async submit(envelope: Envelope, deadlineMs: number): Promise<Answer> {
+    checkCommand(envelope.command)
     const untilMs = this.#ports.clock.nowMs() + deadlineMs
     let attempt = envelope
     let uncertain = false

@@ -1,0 +1,153 @@
+/**
+ * The replica's side of nodes' sessions: authenticated before the upgrade, one session per node (N2), wanted states
+ * sent as a whole whenever they change, reports passed on. A node is told only what concerns it and may speak only of
+ * itself (N1).
+ */
+import type { IncomingMessage, Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import { type NodeRef, nodeName } from '../cloud/ids.js'
+import type { Applied } from '../cloud/map.js'
+import { actorOf } from '../hypervisor/actors.js'
+import type { Hypervisor } from '../hypervisor/hypervisor.js'
+import type { LoadBook } from '../hypervisor/loads.js'
+import type { Chance, Clock, Log } from '../hypervisor/ports.js'
+import { frameBytesMax, nodePath, subprotocol } from '../protocol/messages.js'
+import { Session } from './session.js'
+
+export interface GatewayOptions {
+  readonly server: Server
+  readonly hypervisor: Hypervisor
+  /** What the map wants of a node, whole. */
+  readonly wanted: (node: NodeRef) => ReadonlyMap<string, unknown>
+  readonly loads: LoadBook
+  readonly clock: Clock
+  readonly chance: Chance
+  readonly log: Log
+}
+
+export interface Gateway {
+  /** Nodes with a session here. */
+  sessions(): number
+  /** Tells every node to go elsewhere and leaves their sessions in etcd to the replica that takes them. */
+  close(): Promise<void>
+}
+
+const sessionsMax = 20_000
+const coalesceMs = 20
+/** A node that closed has so long to be back before its session is deleted (N3). */
+const backWithinMs = 300
+
+/** Kinds whose change can change what a node is to do. */
+const wantedKinds: ReadonlySet<string> = new Set([
+  'instances',
+  'components',
+  'motherships',
+  'rainservers',
+  'wiring',
+  'observed',
+  'settings',
+  'keys',
+  'replicas',
+  'sessions',
+])
+
+export function attachGateway(options: GatewayOptions): Gateway {
+  const { server, hypervisor, clock, log } = options
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: frameBytesMax,
+    perMessageDeflate: false,
+    handleProtocols: protocols => (protocols.has(subprotocol) ? subprotocol : false),
+  })
+  const sessions = new Map<string, Session>()
+  let closed = false
+  let cancelPush: (() => void) | undefined
+
+  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    if (request.url?.split('?')[0] !== nodePath) return
+    const actor = actorOf(hypervisor.maps.map, bearerOf(request), clock.wallMs())
+    if (closed) return refuseUpgrade(socket, 503, 'this replica is going away')
+    if (!actor) return refuseUpgrade(socket, 401, 'no valid credential')
+    const { node } = actor
+    if (actor.role !== 'node' || !node) return refuseUpgrade(socket, 403, 'not the credential of a node')
+    if (sessions.size >= sessionsMax) return refuseUpgrade(socket, 503, 'too many sessions')
+    sockets.handleUpgrade(request, socket, head, websocket => {
+      const session = new Session(websocket, node, { ...options, onOpen, onEnd })
+      session.begin()
+    })
+  }
+
+  const onOpen = (session: Session): void => {
+    const name = nodeName(session.node)
+    sessions.get(name)?.replace()
+    sessions.set(name, session)
+    session.push()
+  }
+
+  const onEnd = (session: Session): void => {
+    const name = nodeName(session.node)
+    if (sessions.get(name) !== session) return
+    sessions.delete(name)
+    if (!closed) clock.after(backWithinMs, () => void forget(session))
+  }
+
+  /** Unless it is back, here or elsewhere: the number would be another one then. */
+  const forget = async (session: Session): Promise<void> => {
+    if (sessions.has(nodeName(session.node)) || closed) return
+    try {
+      await hypervisor.presence.closeSession(session.node, session.number)
+    } catch (error) {
+      log.warn({ err: error, node: nodeName(session.node) }, 'a session is left to the lease')
+    }
+  }
+
+  const onChanges = (changes: readonly Applied[]): void => {
+    for (const change of changes) if (change.kind === 'sessions') onSessionChange(change)
+    if (!cancelPush && changes.some(each => wantedKinds.has(each.kind))) {
+      cancelPush = clock.after(coalesceMs, () => {
+        cancelPush = undefined
+        for (const session of sessions.values()) session.push()
+      })
+    }
+  }
+
+  /** Another replica has the node now, or this one put the session again on a new lease. */
+  const onSessionChange = (change: Applied): void => {
+    const session = sessions.get(change.id)
+    if (!session || change.kind !== 'sessions' || change.modified <= session.number) return
+    if (change.value?.replica === hypervisor.id) session.number = change.modified
+    else if (change.value) session.replace()
+  }
+
+  const unsubscribe = hypervisor.maps.onChange(onChanges)
+  server.on('upgrade', onUpgrade)
+  return {
+    sessions: () => sessions.size,
+    close: async () => {
+      closed = true
+      unsubscribe()
+      cancelPush?.()
+      await Promise.all([...sessions.values()].map(session => session.goodbye()))
+      server.off('upgrade', onUpgrade)
+      sockets.close()
+    },
+  }
+}
+
+const bearerOf = (request: IncomingMessage): string =>
+  /^Bearer (\S{1,512})$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
+
+const statusTexts: Readonly<Record<number, string>> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  503: 'Service Unavailable',
+}
+
+function refuseUpgrade(socket: Duplex, status: number, message: string): void {
+  socket.on('error', () => socket.destroy())
+  socket.end(
+    `HTTP/1.1 ${status} ${statusTexts[status] ?? ''}\r\nContent-Type: text/plain\r\nConnection: close\r\n` +
+      `Content-Length: ${message.length + 1}\r\n\r\n${message}\n`,
+  )
+}

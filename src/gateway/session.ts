@@ -1,0 +1,251 @@
+/** One node's websocket at this replica, from hello to the end. */
+import { createHash } from 'node:crypto'
+import WebSocket from 'ws'
+import type { Command } from '../cloud/commands.js'
+import { CloudError } from '../cloud/errors.js'
+import { type NodeRef, nodeName } from '../cloud/ids.js'
+import { decode, encode } from '../protocol/codec.js'
+import type { Message, MessageOf, MessageType } from '../protocol/messages.js'
+import type { GatewayOptions } from './gateway.js'
+
+const helloWithinMs = 5_000
+const silentMaxMs = 2_500
+const checkEveryMs = 500
+const bufferedMax = 4 * 1024 * 1024
+const wrongFramesMax = 10
+const announceWithinMs = 10_000
+/** A crowd that has to move is spread over nodes x 2 ms. */
+const msPerNode = 2
+
+type SessionPorts = Omit<GatewayOptions, 'server'> & {
+  readonly onOpen: (session: Session) => void
+  readonly onEnd: (session: Session) => void
+}
+
+export class Session {
+  /** 0 until it is open; the modification revision of the session's key. */
+  number = 0
+  #state: 'new' | 'opening' | 'open' | 'over' = 'new'
+  #sent = ''
+  #wrongFrames = 0
+  #heardAtMs: number
+  #cancelTimer: (() => void) | undefined
+  /** What arrived while the session was being opened. */
+  readonly #early: Message[] = []
+
+  constructor(
+    private readonly socket: WebSocket,
+    readonly node: NodeRef,
+    private readonly ports: SessionPorts,
+  ) {
+    this.#heardAtMs = ports.clock.nowMs()
+  }
+
+  begin(): void {
+    this.socket.on('message', data => this.#onFrame(data as Buffer))
+    this.socket.on('ping', () => this.#heard())
+    this.socket.on('pong', () => this.#heard())
+    this.socket.on('error', error =>
+      this.ports.log.info({ node: this.#name, reason: error.message }, 'a session failed'),
+    )
+    this.socket.on('close', () => this.#end())
+    this.#watchSilence()
+  }
+
+  /** Sends the wanted state, whole, if it is another one than the last sent. */
+  push(): void {
+    if (this.#state !== 'open' || this.socket.bufferedAmount > bufferedMax) return
+    const { hypervisor, wanted, log } = this.ports
+    const { era, revision } = hypervisor.maps.map.order
+    const put = Object.fromEntries(wanted(this.node))
+    const digest = createHash('sha1').update(JSON.stringify(put)).digest('base64')
+    if (digest === this.#sent) return
+    this.#sent = digest
+    try {
+      this.#send({ t: 'wanted', o: [era, revision], base: null, put, gone: [] })
+    } catch (error) {
+      log.error({ err: error, node: this.#name }, 'a wanted state could not be sent')
+    }
+  }
+
+  /** The node has a newer session, here or elsewhere. */
+  replace(): void {
+    this.#close('replaced', false, 1000)
+  }
+
+  /** This replica goes: the node is to find another one. */
+  goodbye(): Promise<void> {
+    return new Promise(resolve => {
+      if (this.#state === 'over') return resolve()
+      const cancel = this.ports.clock.after(500, () => this.socket.terminate())
+      this.socket.once('close', () => {
+        cancel()
+        resolve()
+      })
+      this.#close('going-away', true, 1001)
+    })
+  }
+
+  get #name(): string {
+    return nodeName(this.node)
+  }
+
+  #heard(): void {
+    this.#heardAtMs = this.ports.clock.nowMs()
+  }
+
+  #watchSilence(): void {
+    const silentMs = this.ports.clock.nowMs() - this.#heardAtMs
+    if (silentMs > (this.#state === 'new' ? helloWithinMs : silentMaxMs)) this.socket.terminate()
+    else this.#cancelTimer = this.ports.clock.after(checkEveryMs, () => this.#watchSilence())
+  }
+
+  #onFrame(frame: Buffer): void {
+    this.#heard()
+    const decoded = decode(frame)
+    if (decoded.kind === 'message') this.#onMessage(decoded.message)
+    else if (decoded.kind === 'unknown') this.#send({ t: 'error', about: decoded.type, message: 'unknown type' })
+    else this.#onWrong(decoded.reason)
+  }
+
+  #onWrong(reason: string): void {
+    this.#send({ t: 'error', message: reason })
+    if (++this.#wrongFrames >= wrongFramesMax) this.#close('bad-frames', false, 1008, reason)
+  }
+
+  #onMessage(message: Message): void {
+    if (message.t === 'bye') return void this.socket.close(1000)
+    if (this.#state === 'new') {
+      if (message.t === 'hello') void this.#onHello(message)
+      else this.#onWrong(`${message.t} before hello`)
+    } else if (this.#state === 'opening') {
+      if (this.#early.length < 100) this.#early.push(message)
+    } else if (this.#state === 'open') this.#onReport(message)
+  }
+
+  async #onHello(hello: MessageOf<'hello'>): Promise<void> {
+    const { hypervisor, clock, log, onOpen } = this.ports
+    if (hello.kind !== this.node.kind || hello.id !== this.node.id) {
+      const reason = `the credential is that of ${this.#name}, not of ${hello.kind}/${hello.id}`
+      return this.#close('forbidden', false, 1008, reason)
+    }
+    this.#state = 'opening'
+    try {
+      await this.#announce(hello)
+      const { kind, id, address, metrics, software } = hello
+      this.number = await hypervisor.presence.openSession({
+        kind,
+        id,
+        address,
+        ...(metrics === undefined ? {} : { metrics }),
+        ...(software === undefined ? {} : { software }),
+      })
+    } catch (error) {
+      const reason = error instanceof CloudError ? error.message : 'the session could not be opened'
+      log.warn({ err: error, node: this.#name }, 'a session could not be opened')
+      return this.#close('not-now', true, 1013, reason)
+    }
+    if (this.socket.readyState !== WebSocket.OPEN) {
+      void hypervisor.presence.closeSession(this.node, this.number).catch(() => undefined)
+      return
+    }
+    this.#state = 'open'
+    const order = hypervisor.maps.map.order
+    this.#send({
+      t: 'welcome',
+      session: this.number,
+      replicas: [...hypervisor.maps.map.all('replicas')].map(([each, { value }]) => ({ id: each, url: value.url })),
+      o: [order.era, order.revision],
+      staleForMs: hypervisor.maps.staleForMs(),
+      pingMs: 1_000,
+      reconnectWithinMs: Math.min(10_000, hypervisor.maps.map.count('sessions') * msPerNode),
+    })
+    log.info({ node: this.#name, session: this.number }, 'session opened')
+    onOpen(this)
+    this.#observe(hello.runs ?? [])
+    for (const message of this.#early.splice(0)) this.#onReport(message)
+    this.#heardAtMs = clock.nowMs()
+  }
+
+  /** The node's own word on itself becomes its record, through the leader. */
+  async #announce(hello: MessageOf<'hello'>): Promise<void> {
+    const command = announcement(hello)
+    if (!command) return
+    const { hypervisor, chance } = this.ports
+    const actor = { role: 'node', subject: this.#name, node: this.node } as const
+    await hypervisor.submit({ requestId: chance.id(32), fresh: true, actor, command }, announceWithinMs)
+  }
+
+  #onReport(message: Message): void {
+    switch (message.t) {
+      case 'observed':
+        return this.#observe(message.items)
+      case 'load':
+        return this.#onLoad(message)
+      case 'applied':
+        return this.#onApplied(message)
+      case 'error':
+        this.ports.log.warn(
+          { node: this.#name, about: message.about, said: message.message },
+          'a node did not understand',
+        )
+        return
+      default:
+        this.#onWrong(`${message.t satisfies MessageType} is not for a replica`)
+    }
+  }
+
+  /** Only its own copies: whatever instance it names, the record is under its own name. */
+  #observe(items: MessageOf<'observed'>['items']): void {
+    if (items.length === 0) return
+    if (this.node.kind !== 'mothership') return this.#onWrong('only a mothership observes instances')
+    const { hypervisor } = this.ports
+    const own = items.filter(item => hypervisor.maps.map.get('instances', item.instance) !== undefined)
+    hypervisor.observations.report(this.node.id, this.number, own)
+  }
+
+  #onLoad(load: MessageOf<'load'>): void {
+    const { cpu, ram, bandwidth, components = {} } = load
+    this.ports.loads.note({ node: this.node, cpu, ram, bandwidth: bandwidth.in + bandwidth.out, components })
+  }
+
+  #onApplied(message: MessageOf<'applied'>): void {
+    if (!message.refused || message.refused.length === 0) return
+    this.ports.log.warn(
+      { node: this.#name, o: message.o, refused: message.refused.slice(0, 10) },
+      'a node refused what is wanted',
+    )
+  }
+
+  #close(code: string, reconnect: boolean, status: number, reason?: string): void {
+    this.#send({ t: 'bye', code, reconnect, ...(reason === undefined ? {} : { reason }) })
+    this.socket.close(status, reason?.slice(0, 100))
+    this.ports.clock.after(1_000, () => this.socket.terminate())
+  }
+
+  #send(message: Message): void {
+    if (this.socket.readyState !== WebSocket.OPEN) return
+    if (this.socket.bufferedAmount > bufferedMax) this.socket.terminate()
+    else this.socket.send(encode(message))
+  }
+
+  #end(): void {
+    const wasOpen = this.#state === 'open'
+    this.#state = 'over'
+    this.#cancelTimer?.()
+    if (wasOpen) this.ports.onEnd(this)
+  }
+}
+
+function announcement(hello: MessageOf<'hello'>): Command | undefined {
+  const common = {
+    id: hello.id,
+    address: hello.address,
+    ...(hello.zone === undefined ? {} : { zone: hello.zone }),
+    labels: hello.labels ?? {},
+  }
+  if (hello.kind === 'rainserver') return { op: 'announce-rainserver', body: { ...common, urls: hello.urls ?? [] } }
+  if (hello.kind !== 'mothership') return undefined
+  const capacity = hello.capacity ?? { cpu: 0, ram: 0, bandwidth: 0 }
+  return { op: 'announce-mothership', body: { ...common, capacity } }
+}
