@@ -1,0 +1,73 @@
+/**
+ * Templates as far as placement, wiring and validation need them: which children a view names by the `component`
+ * helper, and whether the template can be parsed at all. What only run time shows (a name from the context) is not here.
+ */
+import Handlebars from 'handlebars'
+import type { FieldError } from '../errors.js'
+import type { ComponentRecord } from '../records.js'
+
+export type Use = ComponentRecord['views'][number]['uses'][number]
+
+export type TemplateReading =
+  | { readonly kind: 'good'; readonly uses: readonly Use[]; readonly partials: readonly string[] }
+  | { readonly kind: 'bad'; readonly errors: readonly FieldError[] }
+
+export function readTemplate(path: string, text: string): TemplateReading {
+  let program: hbs.AST.Program
+  try {
+    program = Handlebars.parse(text)
+  } catch (error) {
+    return { kind: 'bad', errors: [{ path, message: (error as Error).message.split('\n').join(' ') }] }
+  }
+  const finder = new Finder(path)
+  finder.accept(program)
+  if (finder.errors.length > 0) return { kind: 'bad', errors: finder.errors }
+  return { kind: 'good', uses: finder.uses, partials: finder.partials }
+}
+
+class Finder extends Handlebars.Visitor {
+  readonly uses: Use[] = []
+  readonly errors: FieldError[] = []
+  readonly partials: string[] = []
+
+  constructor(private readonly path: string) {
+    super()
+  }
+
+  override MustacheStatement(mustache: hbs.AST.MustacheStatement): void {
+    this.#look(mustache)
+    super.MustacheStatement(mustache)
+  }
+
+  override BlockStatement(block: hbs.AST.BlockStatement): void {
+    this.#look(block)
+    super.BlockStatement(block)
+  }
+
+  override PartialStatement(partial: hbs.AST.PartialStatement): void {
+    if ('original' in partial.name) this.partials.push(String(partial.name.original))
+    super.PartialStatement(partial)
+  }
+
+  #look(node: hbs.AST.MustacheStatement | hbs.AST.BlockStatement): void {
+    if (!('original' in node.path) || node.path.original !== 'component') return
+    const given = new Map(node.hash?.pairs.map(pair => [pair.key, literal(pair.value)]) ?? [])
+    const at = `line ${node.loc.start.line}, column ${node.loc.start.column + 1}`
+    if (given.has('version') && !given.has('name')) {
+      this.errors.push({ path: this.path, message: `${at}: a version without a name` })
+      return
+    }
+    const [component, version, view] = ['name', 'version', 'view'].map(name => given.get(name))
+    if (given.has('name') && component === undefined) return
+    this.uses.push({
+      ...(component === undefined ? {} : { component }),
+      ...(version === undefined ? {} : { version }),
+      ...(view === undefined ? {} : { view }),
+    })
+  }
+}
+
+const literal = (value: hbs.AST.Expression): string | undefined =>
+  value.type === 'StringLiteral' || value.type === 'NumberLiteral'
+    ? String((value as hbs.AST.StringLiteral | hbs.AST.NumberLiteral).value)
+    : undefined
