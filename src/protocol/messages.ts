@@ -41,6 +41,7 @@ export const ViewRequest = Type.Object({
   /** A fragment or exact; absent = the latest active one. */
   version: Type.Optional(text),
   view: text,
+  /** What the template adds to the context of the fragment that names it. */
   context,
   sid: Type.Optional(text),
   placeholder: Type.Optional(Type.Boolean()),
@@ -149,6 +150,8 @@ export const messages = {
     css: Type.Array(text),
     js: Type.Array(text),
     title: Type.Optional(text),
+    /** What its children inherit; once for all of them. */
+    context,
     children: Type.Array(ViewRequest),
   }),
   failed: Type.Object({ r: count, status: Type.Integer({ minimum: 100, maximum: 599 }), reason: text }),

@@ -15,7 +15,10 @@ const meta = (more: object = {}): string =>
 
 const archive = async (entries: readonly Headers[]): Promise<Buffer> => {
   const tar = pack()
-  for (const header of entries) tar.entry(header, header.type === undefined || header.type === 'file' ? 'x' : undefined)
+  for (const header of entries) {
+    if (header.type === undefined) tar.entry(header, 'x')
+    else tar.entry(header)
+  }
   tar.finalize()
   const parts: Buffer[] = []
   for await (const part of tar) parts.push(part as Buffer)

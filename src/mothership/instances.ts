@@ -1,0 +1,183 @@
+/**
+ * What runs here, brought to what is wanted: level-triggered, from the whole wanted state each time. Instances of one
+ * component version and generation share a process (or have their own, when the component asks for that); a refresh is
+ * a new generation: its process is started and tested while the old one serves, then takes over, then the old one ends.
+ */
+import type { ObservedItem } from '../hypervisor/ports.js'
+import type { WantedInstance } from '../protocol/messages.js'
+import type { CallResult, ProcessState } from './component-process.js'
+import type { RenderCall } from './ipc.js'
+
+/** A process of the component, as much of it as is needed here. */
+export interface Runner {
+  readonly state: ProcessState
+  readonly restarts: number
+  readonly pid: number | undefined
+  render(call: RenderCall, deadlineMs: number): Promise<CallResult>
+  stop(): Promise<void>
+}
+
+export interface InstancesPorts {
+  /** Fetches what is needed and starts a process; `onState` tells what becomes of it. Throws when that cannot be. */
+  start(wanted: WantedInstance, name: string, onState: () => void): Promise<Runner>
+  /** What changed, for the hypervisor. */
+  observed(items: readonly ObservedItem[]): void
+}
+
+interface Hosted {
+  wanted: WantedInstance
+  /** Name of the process that serves it; undefined before the first one is ready. */
+  serving: string | undefined
+  /** Generation that `serving` belongs to. */
+  generation: number
+  told: string
+}
+
+interface Slot {
+  readonly wanted: WantedInstance
+  runner: Runner | undefined
+  problem: string | undefined
+  attempts: number
+}
+
+export const processName = (id: string, wanted: WantedInstance): string =>
+  `${wanted.component}/${wanted.version}#${wanted.generation}${wanted.isolation === 'exclusive' ? `#${id}` : ''}@${wanted.digest.slice(7, 19)}`
+
+export class Instances {
+  readonly #hosted = new Map<string, Hosted>()
+  readonly #slots = new Map<string, Slot>()
+
+  constructor(private readonly ports: InstancesPorts) {}
+
+  /** Applies the whole wanted state; what takes time goes on behind. */
+  apply(wanted: ReadonlyMap<string, WantedInstance>): void {
+    for (const id of this.#hosted.keys()) if (!wanted.has(id)) this.#hosted.delete(id)
+    for (const [id, each] of wanted) {
+      const hosted = this.#hosted.get(id)
+      if (hosted) hosted.wanted = each
+      else this.#hosted.set(id, { wanted: each, serving: undefined, generation: 0, told: '' })
+    }
+    this.#settle()
+  }
+
+  /** For another try at what could not be started. */
+  retry(): void {
+    for (const [name, slot] of this.#slots) if (slot.problem !== undefined && !slot.runner) void this.#start(name, slot)
+  }
+
+  render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
+    const hosted = this.#hosted.get(call.instance)
+    const runner = hosted?.serving === undefined ? undefined : this.#slots.get(hosted.serving)?.runner
+    if (runner) return runner.render(call, deadlineMs)
+    const status = hosted ? 503 : 404
+    return Promise.resolve({
+      kind: 'failed',
+      status,
+      reason: hosted ? 'not running yet' : `no instance ${call.instance} here`,
+    })
+  }
+
+  /** Digest by component version, of what is hosted. */
+  digestOf(component: string, version: string): string | undefined {
+    for (const { wanted } of this.#hosted.values()) {
+      if (wanted.component === component && wanted.version === version) return wanted.digest
+    }
+    return undefined
+  }
+
+  componentOf(instance: string): string | undefined {
+    const wanted = this.#hosted.get(instance)?.wanted
+    return wanted && `${wanted.component}/${wanted.version}`
+  }
+
+  digests(): ReadonlySet<string> {
+    return new Set([...this.#hosted.values()].map(each => each.wanted.digest))
+  }
+
+  /** Everything that runs or should, as a new session tells it. */
+  report(): ObservedItem[] {
+    return [...this.#hosted].map(([id, hosted]) => this.#itemOf(id, hosted))
+  }
+
+  processes(): Iterable<{ component: string; runner: Runner }> {
+    return [...this.#slots.values()].flatMap(({ wanted, runner }) =>
+      runner ? [{ component: `${wanted.component}/${wanted.version}`, runner }] : [],
+    )
+  }
+
+  async stop(): Promise<void> {
+    this.#hosted.clear()
+    const slots = [...this.#slots.values()]
+    this.#slots.clear()
+    await Promise.all(slots.map(slot => slot.runner?.stop()))
+  }
+
+  #settle(): void {
+    for (const [id, hosted] of this.#hosted) {
+      const name = processName(id, hosted.wanted)
+      let slot = this.#slots.get(name)
+      if (!slot) {
+        slot = { wanted: hosted.wanted, runner: undefined, problem: undefined, attempts: 0 }
+        this.#slots.set(name, slot)
+        void this.#start(name, slot)
+      }
+      if (slot.runner?.state.kind === 'ready' && hosted.serving !== name) {
+        hosted.serving = name
+        hosted.generation = hosted.wanted.generation
+      }
+    }
+    this.#stopUnused()
+    this.#tell()
+  }
+
+  async #start(name: string, slot: Slot): Promise<void> {
+    slot.attempts++
+    slot.problem = undefined
+    try {
+      const runner = await this.ports.start(slot.wanted, name, () => this.#settle())
+      if (this.#slots.get(name) === slot) slot.runner = runner
+      else await runner.stop()
+    } catch (error) {
+      slot.problem = (error as Error).message
+    }
+    this.#settle()
+  }
+
+  #stopUnused(): void {
+    const used = new Set<string>()
+    for (const [id, { serving, wanted }] of this.#hosted) {
+      used.add(processName(id, wanted))
+      if (serving !== undefined) used.add(serving)
+    }
+    for (const [name, slot] of this.#slots) {
+      if (used.has(name)) continue
+      this.#slots.delete(name)
+      void slot.runner?.stop()
+    }
+  }
+
+  #tell(): void {
+    const changed: ObservedItem[] = []
+    for (const [id, hosted] of this.#hosted) {
+      const item = this.#itemOf(id, hosted)
+      const told = JSON.stringify(item)
+      if (told === hosted.told) continue
+      hosted.told = told
+      changed.push(item)
+    }
+    if (changed.length > 0) this.ports.observed(changed)
+  }
+
+  /** The old generation that still serves is what runs; a new one that cannot start is told as its reason. */
+  #itemOf(id: string, hosted: Hosted): ObservedItem {
+    const { wanted, serving, generation } = hosted
+    const next = this.#slots.get(processName(id, wanted))
+    const serves = serving === undefined ? undefined : this.#slots.get(serving)
+    const problem = next?.problem ?? (next?.runner?.state.kind === 'failed' ? next.runner.state.reason : undefined)
+    const base = { instance: id, epoch: wanted.epoch }
+    const why = problem === undefined ? {} : { reason: problem.slice(0, 1000) }
+    if (serves?.runner?.state.kind === 'ready') return { ...base, generation, phase: 'running', ...why }
+    if (problem !== undefined) return { ...base, generation: wanted.generation, phase: 'failed', ...why }
+    return { ...base, generation: wanted.generation, phase: 'starting' }
+  }
+}

@@ -1,0 +1,149 @@
+/** The mothership's side of links from rain servers: a ticket opens one, then requests and answers are multiplexed on it. */
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import WebSocket, { WebSocketServer } from 'ws'
+import { nodeName } from '../cloud/ids.js'
+import type { Clock, Log } from '../hypervisor/ports.js'
+import { decode, encode } from '../protocol/codec.js'
+import { frameBytesMax, type Message, type MessageOf, renderPath, subprotocol } from '../protocol/messages.js'
+import { checkTicket, type TicketKey } from '../protocol/ticket.js'
+
+export interface RenderLinksOptions {
+  readonly id: string
+  readonly clock: Clock
+  readonly log: Log
+  readonly keys: () => readonly TicketKey[]
+  onRender(message: MessageOf<'render'>): Promise<MessageOf<'fragment'> | MessageOf<'failed'>>
+  onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>>
+}
+
+const linksMax = 10_000
+const underWayMax = 1_000
+const bufferedMax = 16 * 1024 * 1024
+const wrongFramesMax = 10
+const silentMaxMs = 10_000
+const checkEveryMs = 2_500
+
+export class RenderLinks {
+  readonly #server: Server = createServer((_request, response) => {
+    response.writeHead(426, { connection: 'close' }).end('a websocket is expected here\n')
+  })
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: frameBytesMax,
+    perMessageDeflate: false,
+    handleProtocols: protocols => (protocols.has(subprotocol) ? subprotocol : false),
+  })
+  bytesIn = 0
+  bytesOut = 0
+
+  constructor(private readonly options: RenderLinksOptions) {
+    this.#server.headersTimeout = 10_000
+    this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
+  }
+
+  listen({ host, port }: { host: string; port: number }): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject)
+        const address = this.#server.address()
+        resolve(typeof address === 'object' && address ? address.port : port)
+      })
+    })
+  }
+
+  get count(): number {
+    return this.#sockets.clients.size
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets.clients) {
+      this.#send(socket, { t: 'bye', code: 'going-away', reconnect: true })
+      socket.close(1001)
+      this.options.clock.after(500, () => socket.terminate())
+    }
+    await new Promise<void>(resolve => {
+      this.#server.close(() => resolve())
+      this.#server.closeAllConnections()
+    })
+    this.#sockets.close()
+  }
+
+  #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { id, keys, clock, log } = this.options
+    const ticket = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
+    const check = checkTicket(ticket, keys(), nodeName({ kind: 'mothership', id }), clock.wallMs())
+    const known = request.url?.split('?')[0] === renderPath
+    if (!known || check.kind === 'refused' || this.count >= linksMax) {
+      if (check.kind === 'refused') log.warn({ reason: check.reason }, 'a link was refused')
+      const status = !known
+        ? '404 Not Found'
+        : check.kind === 'refused'
+          ? '401 Unauthorized'
+          : '503 Service Unavailable'
+      socket.on('error', () => socket.destroy())
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      return
+    }
+    const { who } = check.claims
+    this.#sockets.handleUpgrade(request, socket, head, websocket => this.#serve(websocket, who))
+  }
+
+  #serve(socket: WebSocket, who: string): void {
+    const { log, clock } = this.options
+    const link = { underWay: new Set<number>(), wrongFrames: 0, heardAtMs: clock.nowMs() }
+    const heard = (): void => {
+      link.heardAtMs = clock.nowMs()
+    }
+    log.info({ who }, 'linked')
+    socket.on('ping', heard)
+    socket.on('error', error => log.info({ who, reason: error.message }, 'a link failed'))
+    socket.on('message', data => {
+      heard()
+      this.bytesIn += (data as Buffer).byteLength
+      const decoded = decode(data as Buffer)
+      if (decoded.kind === 'message') void this.#onMessage(socket, decoded.message, link.underWay)
+      else if (decoded.kind === 'unknown')
+        this.#send(socket, { t: 'error', about: decoded.type, message: 'unknown type' })
+      else {
+        this.#send(socket, { t: 'error', message: decoded.reason })
+        if (++link.wrongFrames >= wrongFramesMax) socket.close(1008)
+      }
+    })
+    const watch = (): void => {
+      if (socket.readyState === WebSocket.CLOSED) return
+      if (clock.nowMs() - link.heardAtMs > silentMaxMs) socket.terminate()
+      else clock.after(checkEveryMs, watch)
+    }
+    watch()
+  }
+
+  async #onMessage(socket: WebSocket, message: Message, underWay: Set<number>): Promise<void> {
+    if (message.t === 'cancel') return void underWay.delete(message.r)
+    if (message.t !== 'render' && message.t !== 'call') {
+      if (message.t !== 'error') this.#send(socket, { t: 'error', about: message.t, message: 'not for a mothership' })
+      return
+    }
+    const { r } = message
+    if (underWay.size >= underWayMax) {
+      return this.#send(socket, { t: 'failed', r, status: 503, reason: 'too many requests on this link' })
+    }
+    underWay.add(r)
+    const answer = message.t === 'render' ? await this.options.onRender(message) : await this.options.onCall(message)
+    // Cancelled meanwhile: nobody waits for it.
+    if (underWay.delete(r)) this.#send(socket, answer)
+  }
+
+  #send(socket: WebSocket, message: Message): void {
+    if (socket.readyState !== WebSocket.OPEN) return
+    if (socket.bufferedAmount > bufferedMax) return socket.terminate()
+    let frame = encode(message)
+    if (frame.byteLength > frameBytesMax && 'r' in message) {
+      const reason = `a fragment of ${frame.byteLength} bytes does not fit into a frame`
+      frame = encode({ t: 'failed', r: message.r, status: 500, reason })
+    }
+    this.bytesOut += frame.byteLength
+    socket.send(frame)
+  }
+}

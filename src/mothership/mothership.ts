@@ -1,0 +1,268 @@
+/** A mothership: runs the instances that the hypervisor wants here, and renders their views for rain servers. */
+import { fileURLToPath } from 'node:url'
+import type { Registry } from 'prom-client'
+import Type from 'typebox'
+import { Compile } from 'typebox/compile'
+import { normaliseVersion } from '../cloud/version.js'
+import type { MothershipConfig } from '../config.js'
+import type { Clock, Log } from '../hypervisor/ports.js'
+import { type MessageOf, WantedInstance, WantedKeys } from '../protocol/messages.js'
+import type { TicketKey } from '../protocol/ticket.js'
+import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
+import { ComponentProcess } from './component-process.js'
+import { Instances, type Runner } from './instances.js'
+import { RenderLinks } from './links.js'
+import { CpuMeter, type Usage, usageOf } from './load.js'
+import { WantedMemory } from './memory.js'
+import { PackageStore } from './packages.js'
+import { readResource } from './resources.js'
+import { Statistics } from './statistics.js'
+
+export interface MothershipDeps {
+  readonly log: Log
+  readonly clock: Clock
+  readonly software?: string
+  /** The program that runs components; by default the built one beside this file. */
+  readonly workerPath?: string
+}
+
+export interface Mothership {
+  readonly registry: Registry
+  readonly port: number
+  stop(): Promise<void>
+}
+
+const wantedInstance = Compile(WantedInstance)
+const wantedKeys = Compile(WantedKeys)
+const runsLimit = Compile(Type.String({ minLength: 1 }))
+const loadEveryMs = 1_000
+const retryEveryMs = 5_000
+const cleanEveryMs = 60_000
+
+export async function startMothership(config: MothershipConfig, deps: MothershipDeps): Promise<Mothership> {
+  const mothership = new RunningMothership(config, deps)
+  await mothership.open()
+  return mothership
+}
+
+class RunningMothership implements Mothership {
+  readonly #statistics = new Statistics()
+  readonly #packages: PackageStore
+  readonly #memory: WantedMemory
+  readonly #instances: Instances
+  readonly #links: RenderLinks
+  #session: NodeSession | undefined
+  #keys: readonly TicketKey[] = []
+  #timers: (() => void)[] = []
+  #stopped = false
+  readonly #cpu = new CpuMeter()
+  #bytes = { in: 0, out: 0, atMs: 0 }
+  port = 0
+
+  constructor(
+    private readonly config: MothershipConfig,
+    private readonly deps: MothershipDeps,
+  ) {
+    const { log, clock } = deps
+    this.#packages = new PackageStore({
+      dataDir: config.dataDir,
+      token: config.token,
+      log,
+      replicas: () => this.#session?.replicas ?? config.hypervisors,
+    })
+    this.#memory = new WantedMemory(config.dataDir, log)
+    this.#instances = new Instances({
+      start: (wanted, name, onState) => this.#start(wanted, name, onState),
+      observed: items => this.#session?.observed(items),
+    })
+    this.#links = new RenderLinks({
+      id: config.id,
+      clock,
+      log,
+      keys: () => this.#keys,
+      onRender: message => this.#onRender(message),
+      onCall: message => this.#onCall(message),
+    })
+  }
+
+  get registry(): Registry {
+    return this.#statistics.registry
+  }
+
+  async open(): Promise<void> {
+    await this.#packages.open()
+    this.port = await this.#links.listen(this.config)
+    const remembered = this.#memory.read()
+    if (remembered) this.#apply(remembered)
+    this.#session = new NodeSession({
+      node: { kind: 'mothership', id: this.config.id },
+      hypervisors: this.config.hypervisors,
+      token: this.config.token,
+      hello: () => this.#hello(),
+      onWanted: state => this.#onWanted(state),
+      log: this.deps.log,
+      ...(remembered ? { initialOrder: remembered.order } : {}),
+    })
+    this.#session.start()
+    this.#every(loadEveryMs, () => this.#reportLoad())
+    this.#every(retryEveryMs, () => this.#instances.retry())
+    this.#every(cleanEveryMs, () => void this.#clean())
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    for (const cancel of this.#timers) cancel()
+    await this.#session?.stop()
+    await this.#links.close()
+    await this.#instances.stop()
+  }
+
+  #every(ms: number, run: () => void): void {
+    const again = (): void => {
+      if (this.#stopped) return
+      run()
+      this.#timers.push(this.deps.clock.after(ms, again))
+      if (this.#timers.length > 100) this.#timers = this.#timers.slice(-50)
+    }
+    this.#timers.push(this.deps.clock.after(ms, again))
+  }
+
+  #hello(): Omit<MessageOf<'hello'>, 't' | 'kind' | 'id' | 'o'> {
+    const { address, capacity, zone, labels, host, metricsPort } = this.config
+    return {
+      address,
+      capacity,
+      labels,
+      metrics: `http://${host}:${metricsPort}/metrics`,
+      runs: this.#instances.report(),
+      ...(zone === undefined ? {} : { zone }),
+      ...(this.deps.software === undefined ? {} : { software: this.deps.software }),
+    }
+  }
+
+  async #onWanted(state: WantedState): Promise<readonly Refused[]> {
+    const refused = this.#apply(state)
+    await this.#memory.write(state)
+    return refused
+  }
+
+  /** What can be read is applied; what cannot is told. */
+  #apply({ entries }: WantedState): readonly Refused[] {
+    const refused: Refused[] = []
+    const wanted = new Map<string, WantedInstance>()
+    for (const [key, value] of entries) {
+      if (key === 'keys' && wantedKeys.Check(value)) this.#keys = value.keys
+      else if (key.startsWith('instances/') && runsLimit.Check(key.slice(10)) && wantedInstance.Check(value)) {
+        wanted.set(key.slice('instances/'.length), value)
+      } else refused.push({ key, reason: 'cannot be read by this release' })
+    }
+    this.#instances.apply(wanted)
+    return refused
+  }
+
+  async #start(wanted: WantedInstance, name: string, onState: () => void): Promise<Runner> {
+    const directory = await this.#packages.directory(wanted.digest)
+    return new ComponentProcess({
+      name,
+      workerPath: this.deps.workerPath ?? fileURLToPath(new URL('./worker.js', import.meta.url)),
+      start: { directory, mothership: this.config.id },
+      memoryMiB: wanted.need.ram,
+      clock: this.deps.clock,
+      log: this.deps.log,
+      // The state is read from the runner, which is known only after this returns.
+      onState: () => queueMicrotask(onState),
+    })
+  }
+
+  async #onRender(message: MessageOf<'render'>): Promise<MessageOf<'fragment'> | MessageOf<'failed'>> {
+    const { t: _t, r, deadlineMs, ...call } = message
+    const startMs = this.deps.clock.nowMs()
+    const component = this.#instances.componentOf(call.instance)
+    const result = await this.#instances.render(call, deadlineMs)
+    if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
+    if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
+    const { html, css, js, title, context, children } = result.result
+    return {
+      t: 'fragment',
+      r,
+      instance: call.instance,
+      mothership: this.config.id,
+      html,
+      css: [...css],
+      js: [...js],
+      context,
+      children: [...children],
+      ...(title === undefined ? {} : { title }),
+    }
+  }
+
+  async #onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
+    const { r, component, path, request } = message
+    if (message.kind !== 'resource') return { t: 'failed', r, status: 501, reason: 'controllers are not served yet' }
+    const digest = this.#instances.digestOf(component, normaliseVersion(message.version) ?? message.version)
+    if (digest === undefined) return { t: 'failed', r, status: 404, reason: `${component} does not run here` }
+    const directory = await this.#packages.directory(digest)
+    const { status, headers, body } = await readResource(directory, path, request?.headers['if-none-match'])
+    return { t: 'answer', r, status, headers, ...(body === undefined ? {} : { body }) }
+  }
+
+  #reportLoad(): void {
+    const nowMs = this.deps.clock.nowMs()
+    const processes = [...this.#instances.processes()]
+    const usages = new Map<number, Usage>()
+    for (const pid of [process.pid, ...processes.map(each => each.runner.pid)]) {
+      const usage = pid === undefined ? undefined : usageOf(pid)
+      if (pid !== undefined && usage) usages.set(pid, usage)
+    }
+    const cpu = this.#cpu.look(usages, nowMs)
+    const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0)
+    const bandwidth = this.#bandwidth(nowMs)
+    const load = { cpu: sum(cpu.values()), ram: sum([...usages.values()].map(each => each.ramMiB)) }
+    this.#statistics.load({ ...load, bandwidth: bandwidth.in + bandwidth.out })
+    const components = this.#componentLoads(processes, usages, cpu)
+    this.#session?.load({ ...load, bandwidth, windowMs: loadEveryMs, components })
+  }
+
+  /** kbit/s over the links since the last look. */
+  #bandwidth(nowMs: number): { in: number; out: number } {
+    const { bytesIn, bytesOut } = this.#links
+    const before = this.#bytes
+    this.#bytes = { in: bytesIn, out: bytesOut, atMs: nowMs }
+    const elapsedMs = nowMs - before.atMs
+    if (before.atMs === 0 || elapsedMs <= 0) return { in: 0, out: 0 }
+    return { in: ((bytesIn - before.in) * 8) / elapsedMs, out: ((bytesOut - before.out) * 8) / elapsedMs }
+  }
+
+  #componentLoads(
+    processes: readonly { component: string; runner: Runner }[],
+    usages: ReadonlyMap<number, Usage>,
+    cpu: ReadonlyMap<number, number>,
+  ): NonNullable<MessageOf<'load'>['components']> {
+    const loads: NonNullable<MessageOf<'load'>['components']> = {}
+    for (const { component, runner } of processes) {
+      const calls = this.#statistics.calls(component)
+      const entry = (loads[component] ??= {
+        calls: calls?.calls ?? 0,
+        errors: calls?.errors ?? 0,
+        timeouts: calls?.timeouts ?? 0,
+        latency: [...(calls?.latency ?? [])],
+        restarts: 0,
+        cpu: 0,
+        ram: 0,
+        bandwidth: 0,
+      })
+      entry.restarts += runner.restarts
+      entry.cpu += cpu.get(runner.pid ?? 0) ?? 0
+      entry.ram += usages.get(runner.pid ?? 0)?.ramMiB ?? 0
+    }
+    return loads
+  }
+
+  async #clean(): Promise<void> {
+    try {
+      await this.#packages.keepOnly(this.#instances.digests())
+    } catch (error) {
+      this.deps.log.warn({ err: error }, 'old packages could not be removed')
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/** Packages on this mothership's disk: fetched by digest from any replica, verified, checked, unpacked, cached. */
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { digestOfPackage, packageBytesMax } from '../cloud/component/archive.js'
+import { isModule, readPackage } from '../cloud/component/package.js'
+import { CloudError } from '../cloud/errors.js'
+import type { Log } from '../hypervisor/ports.js'
+
+export interface PackageStoreOptions {
+  readonly dataDir: string
+  /** Urls of replicas, best first. */
+  readonly replicas: () => readonly string[]
+  readonly token: string
+  readonly log: Log
+}
+
+const fetchMs = 15_000
+
+export class PackageStore {
+  readonly #root: string
+  readonly #underWay = new Map<string, Promise<string>>()
+
+  constructor(private readonly options: PackageStoreOptions) {
+    this.#root = join(options.dataDir, 'packages')
+  }
+
+  /** Throws `misconfigured` when the data directory cannot be written. */
+  async open(): Promise<void> {
+    try {
+      await mkdir(this.#root, { recursive: true, mode: 0o700 })
+      for (const name of await readdir(this.#root)) {
+        if (name.startsWith('.new-')) await rm(join(this.#root, name), { recursive: true, force: true })
+      }
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      throw new CloudError(
+        'misconfigured',
+        `--data-dir ${this.options.dataDir} cannot be written (${code ?? 'unknown'})`,
+      )
+    }
+  }
+
+  /** The directory with the unpacked package; one fetch at a time for a digest. */
+  directory(digest: string): Promise<string> {
+    const path = join(this.#root, digest.replace(':', '-'))
+    if (existsSync(path)) return Promise.resolve(path)
+    let coming = this.#underWay.get(digest)
+    if (!coming) {
+      coming = this.#fetchAndUnpack(digest, path).finally(() => this.#underWay.delete(digest))
+      this.#underWay.set(digest, coming)
+    }
+    return coming
+  }
+
+  /** Removes what nothing refers to. */
+  async keepOnly(digests: ReadonlySet<string>): Promise<void> {
+    const kept = new Set([...digests].map(digest => digest.replace(':', '-')))
+    for (const name of await readdir(this.#root)) {
+      const digest = name.replace('sha256-', 'sha256:')
+      if (kept.has(name) || name.startsWith('.new-') || this.#underWay.has(digest)) continue
+      await rm(join(this.#root, name), { recursive: true, force: true })
+    }
+  }
+
+  async #fetchAndUnpack(digest: string, path: string): Promise<string> {
+    const bytes = await this.#fetch(digest)
+    const reading = await readPackage(bytes)
+    if (reading.kind === 'bad') throw new Error(`the package is not right: ${reading.errors[0]?.message}`)
+    const fresh = await mkdtemp(join(this.#root, '.new-'))
+    const { files } = reading.package
+    for (const [name, content] of files) {
+      const file = join(fresh, name)
+      await mkdir(dirname(file), { recursive: true })
+      await writeFile(file, content)
+    }
+    // Which kind of module `.js` is must not depend on where this mothership keeps its packages.
+    if (!files.has('package.json')) {
+      const modules = [...files].some(([name, text]) => /^server\/.*\.js$/.test(name) && isModule(text.toString()))
+      await writeFile(join(fresh, 'package.json'), JSON.stringify({ type: modules ? 'module' : 'commonjs' }))
+    }
+    await rename(fresh, path)
+    return path
+  }
+
+  async #fetch(digest: string): Promise<Buffer> {
+    let last = 'no replica is known'
+    for (const replica of this.options.replicas()) {
+      try {
+        const response = await fetch(`${replica}/packages/${encodeURIComponent(digest)}`, {
+          headers: { authorization: `Bearer ${this.options.token}` },
+          signal: AbortSignal.timeout(fetchMs),
+        })
+        if (!response.ok) throw new Error(`${replica} answered ${response.status}`)
+        const bytes = Buffer.from(await response.arrayBuffer())
+        if (bytes.byteLength > packageBytesMax) throw new Error(`${replica} sent too much`)
+        if (digestOfPackage(bytes) !== digest) throw new Error(`${replica} sent other bytes than ${digest}`)
+        return bytes
+      } catch (error) {
+        last = (error as Error).message
+        this.options.log.warn({ digest, reason: last }, 'a package could not be fetched from a replica')
+      }
+    }
+    throw new Error(`the package could not be fetched: ${last}`)
+  }
+}

@@ -1,0 +1,185 @@
+/** One component version as code: its templates and data functions, and how a view becomes a fragment. */
+import { randomBytes } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import Handlebars from 'handlebars'
+import { type DescribedView, type Descriptor, readDescriptor, viewsOf } from '../cloud/component/descriptor.js'
+import { isModule, templatePath } from '../cloud/component/package.js'
+import type { ViewRequest } from '../protocol/messages.js'
+import type { RenderCall, Rendered, WorkerStart } from './ipc.js'
+import { cutMarkers, marker } from './markers.js'
+
+export class RenderFailure extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+type Context = Record<string, unknown>
+type DataFunction = (
+  environment: object,
+  callback: (error: unknown, context?: unknown) => void,
+  context: Context,
+  request: object,
+) => unknown
+
+/** What the `component` helper needs of the render that it is called in. */
+interface Rendering {
+  readonly nonce: string
+  readonly children: Omit<ViewRequest, 'at'>[]
+}
+
+const childrenMax = 200
+
+export class Renderer {
+  readonly #templates = new Map<string, HandlebarsTemplateDelegate>()
+  readonly #views = new Map<string, DescribedView>()
+  #data: Readonly<Record<string, unknown>> = {}
+
+  private constructor(
+    private readonly descriptor: Descriptor,
+    private readonly start: WorkerStart,
+  ) {}
+
+  /** Loads everything and compiles every template: the self-test. Throws with what is wrong. */
+  static async load(start: WorkerStart): Promise<Renderer> {
+    const reading = readDescriptor(readFileSync(join(start.directory, 'meta.json'), 'utf8'))
+    if (reading.kind === 'bad') throw new Error(`meta.json: ${reading.errors[0]?.message}`)
+    const renderer = new Renderer(reading.descriptor, start)
+    renderer.#compile()
+    renderer.#data = await loadModule(join(start.directory, 'server/data.js'))
+    return renderer
+  }
+
+  async render(call: RenderCall): Promise<Rendered> {
+    const view = this.#views.get(call.view)
+    const template = this.#templates.get(call.view)
+    if (!view || !template) throw new RenderFailure(404, `${this.descriptor.id} has no view ${call.view}`)
+    this.#authorize(call)
+    const context = plain(await this.#contextOf(call))
+    const rendering: Rendering = { nonce: randomBytes(16).toString('hex'), children: [] }
+    const marked = template(context, { data: { rain: rendering } })
+    const { html, children } = cutMarkers(marked, rendering.nonce, rendering.children)
+    const title = this.descriptor.pageTitle
+    return {
+      html,
+      context,
+      children,
+      ...this.#assets(view),
+      ...(title === undefined ? {} : { title }),
+    }
+  }
+
+  #compile(): void {
+    const { directory } = this.start
+    const handlebars = Handlebars.create()
+    handlebars.registerHelper('component', this.#componentHelper())
+    for (const [name, text] of partialsIn(join(directory, 'client/partials'))) handlebars.registerPartial(name, text)
+    for (const view of viewsOf(this.descriptor)) {
+      const text = readFileSync(join(directory, templatePath(view.id, view)), 'utf8')
+      this.#views.set(view.id, view)
+      this.#templates.set(view.id, handlebars.compile(text))
+    }
+  }
+
+  /** `{{component name="…" version="…" view="…" …}}`: the child's place, and the order for it. */
+  #componentHelper(): Handlebars.HelperDelegate {
+    const { id, version } = this.descriptor
+    return (...args: unknown[]) => {
+      const options = args.at(-1) as Handlebars.HelperOptions
+      const rendering = (options.data as { rain: Rendering }).rain
+      const { name, version: asked, view, sid, placeholder, required, ...context } = options.hash as Context
+      if (asked !== undefined && name === undefined) throw new RenderFailure(500, 'a child with a version and no name')
+      if (rendering.children.length >= childrenMax) throw new RenderFailure(500, `more than ${childrenMax} children`)
+      const component = name === undefined ? id : String(name)
+      const childVersion = name === undefined ? version : asked
+      const child = {
+        id: `v${randomBytes(8).toString('hex')}`,
+        component,
+        view: view === undefined ? 'index' : String(view),
+        context: plain(context),
+        ...(childVersion === undefined ? {} : { version: String(childVersion) }),
+        ...(sid === undefined ? {} : { sid: String(sid) }),
+        ...(placeholder === undefined ? {} : { placeholder: placeholder === true }),
+        ...(required === undefined ? {} : { required: required === true }),
+      }
+      const place = marker(rendering.nonce, rendering.children.push(child) - 1)
+      const name_ = Handlebars.escapeExpression(component)
+      return new Handlebars.SafeString(`<div id="${child.id}" data-rain-component="${name_}">${place}</div>`)
+    }
+  }
+
+  /** Who looks must hold every permission that component and view name. */
+  #authorize({ view, user }: RenderCall): void {
+    const { permissions = [], views } = this.descriptor
+    const ofView = (Array.isArray(views) ? undefined : views?.[view]?.permissions) ?? []
+    const held = new Set(user?.permissions ?? [])
+    const missing = [...permissions, ...ofView].find(each => !held.has(each))
+    if (missing !== undefined) throw new RenderFailure(401, `needs the permission ${missing}`)
+  }
+
+  /** Without a data function the parent's context is the context. */
+  #contextOf(call: RenderCall): Promise<unknown> {
+    const data = this.#data[call.view]
+    if (typeof data !== 'function') return Promise.resolve(call.context)
+    const { id, version } = this.descriptor
+    const environment = {
+      language: call.locale ?? 'en',
+      languages: [{ key: 'en', text: 'English' }],
+      component: id,
+      version,
+      instance: call.instance,
+      mothership: this.start.mothership,
+    }
+    const { url = '', query = {}, headers = {} } = call.request ?? {}
+    const request = { url, query, headers, session: { id: call.session }, user: call.user, type: 'http' }
+    return called(data as DataFunction, environment, { ...call.context }, request)
+  }
+
+  #assets(view: DescribedView): { css: string[]; js: string[] } {
+    const { id, version } = this.descriptor
+    const { directory } = this.start
+    const base = `/${id}/${version}`
+    const sheets = filesIn(join(directory, 'client/css')).filter(file => file.endsWith('.css'))
+    const script = view.client ?? `${view.id}.js`
+    const hasScript = existsSync(join(directory, 'client/js', script))
+    return {
+      css: sheets.map(file => `${base}/css/${encodeURI(file)}`),
+      js: hasScript ? [`${base}/js/${encodeURI(script)}`] : [],
+    }
+  }
+}
+
+/** By callback or promise, whichever comes; a function that does neither is left to the deadline of the call. */
+function called(data: DataFunction, environment: object, context: Context, request: object): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const callback = (error: unknown, result?: unknown): void => {
+      if (error) reject(error instanceof Error ? error : new Error(String(error)))
+      else resolve(result)
+    }
+    const returned = data(environment, callback, context, request)
+    if (returned instanceof Promise) returned.then(resolve, reject)
+  })
+}
+
+/** Only what can travel: children on other motherships get it too. */
+const plain = (value: unknown): Context =>
+  typeof value === 'object' && value !== null ? (JSON.parse(JSON.stringify(value)) as Context) : {}
+
+async function loadModule(path: string): Promise<Readonly<Record<string, unknown>>> {
+  if (!existsSync(path)) return {}
+  if (isModule(readFileSync(path, 'utf8'))) return (await import(pathToFileURL(path).href)) as Record<string, unknown>
+  return createRequire(path)(path) as Record<string, unknown>
+}
+
+const filesIn = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory).sort() : [])
+
+const partialsIn = (directory: string): [string, string][] =>
+  filesIn(directory)
+    .filter(file => file.endsWith('.html'))
+    .map(file => [file.slice(0, -'.html'.length), readFileSync(join(directory, file), 'utf8')])
