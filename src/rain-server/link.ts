@@ -1,0 +1,216 @@
+/** One multiplexed link to a mothership: kept open for as long as it is wired, asked with a deadline. */
+import WebSocket from 'ws'
+import type { Clock, Log } from '../hypervisor/ports.js'
+import { decode, encode } from '../protocol/codec.js'
+import {
+  frameBytesMax,
+  type Message,
+  type MessageOf,
+  renderPath,
+  subprotocol,
+  type WantedWire,
+} from '../protocol/messages.js'
+import { Backoff } from '../sdk/backoff.js'
+
+export type RenderRequest = Omit<MessageOf<'render'>, 't' | 'r'>
+export type CallRequest = Omit<MessageOf<'call'>, 't' | 'r'>
+export type Failed = {
+  readonly kind: 'failed'
+  readonly status: number
+  readonly reason: string
+  readonly unanswered: boolean
+}
+export type RenderAnswer = { readonly kind: 'fragment'; readonly fragment: MessageOf<'fragment'> } | Failed
+export type CallAnswer = { readonly kind: 'answer'; readonly answer: MessageOf<'answer'> } | Failed
+
+type Answer = { readonly kind: 'message'; readonly message: MessageOf<'fragment'> | MessageOf<'answer'> } | Failed
+
+interface Pending {
+  readonly settle: (answer: Answer) => void
+  readonly cancel: () => void
+}
+
+const pingEveryMs = 1_000
+const silentMaxMs = 2_500
+const openWithinMs = 3_000
+const underWayMax = 1_000
+const bufferedMax = 4 * 1024 * 1024
+
+const failed = (status: number, reason: string, unanswered: boolean): Failed => ({
+  kind: 'failed',
+  status,
+  reason,
+  unanswered,
+})
+
+export class Link {
+  #wire: WantedWire
+  #socket: WebSocket | undefined
+  #open = false
+  #tried = false
+  #closed = false
+  #next = 1
+  #heardAtMs = 0
+  readonly #pending = new Map<number, Pending>()
+  readonly #backoff: Backoff
+  #cancelRetry: (() => void) | undefined
+  bytesIn = 0
+  bytesOut = 0
+
+  constructor(
+    wire: WantedWire,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly onChange: () => void,
+  ) {
+    this.#wire = wire
+    this.#backoff = new Backoff(50, 2_000, Math.random)
+    this.#connect()
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  /** Whether a connection was tried, with whatever result. */
+  get tried(): boolean {
+    return this.#tried
+  }
+
+  get underWay(): number {
+    return this.#pending.size
+  }
+
+  /** A new ticket is used at the next connection; another address means a new one at once. */
+  update(wire: WantedWire): void {
+    const moved = wire.address !== this.#wire.address
+    this.#wire = wire
+    if (moved) this.#socket?.terminate()
+  }
+
+  async render(request: RenderRequest): Promise<RenderAnswer> {
+    const answer = await this.#ask(r => ({ t: 'render', r, ...request }), request.deadlineMs)
+    if (answer.kind === 'failed') return answer
+    if (answer.message.t === 'fragment') return { kind: 'fragment', fragment: answer.message }
+    return failed(502, 'the mothership answered something else', false)
+  }
+
+  async call(request: CallRequest): Promise<CallAnswer> {
+    const answer = await this.#ask(r => ({ t: 'call', r, ...request }), request.deadlineMs)
+    if (answer.kind === 'failed') return answer
+    if (answer.message.t === 'answer') return { kind: 'answer', answer: answer.message }
+    return failed(502, 'the mothership answered something else', false)
+  }
+
+  /** `drain`: requests under way may end first, within their deadlines. */
+  async close(drain: boolean): Promise<void> {
+    this.#closed = true
+    this.#cancelRetry?.()
+    const untilMs = this.clock.nowMs() + (drain ? 3_000 : 0)
+    while (this.#pending.size > 0 && this.clock.nowMs() < untilMs) {
+      await new Promise<void>(resolve => this.clock.after(20, resolve))
+    }
+    this.#socket?.terminate()
+    this.#lost('the wire was taken away')
+  }
+
+  #ask(message: (r: number) => Message, deadlineMs: number): Promise<Answer> {
+    const socket = this.#socket
+    if (!this.#open || !socket) return Promise.resolve(failed(503, `no link to ${this.#wire.mothership}`, true))
+    if (this.#pending.size >= underWayMax || socket.bufferedAmount > bufferedMax) {
+      return Promise.resolve(failed(503, `the link to ${this.#wire.mothership} is overloaded`, true))
+    }
+    const r = this.#next++
+    return new Promise(resolve => {
+      const cancel = this.clock.after(Math.max(1, deadlineMs), () => {
+        this.#settle(r, failed(504, `no answer in ${Math.round(deadlineMs)} ms`, false))
+        this.#send(socket, { t: 'cancel', r })
+      })
+      this.#pending.set(r, { settle: resolve, cancel })
+      this.#send(socket, message(r))
+    })
+  }
+
+  #send(socket: WebSocket, message: Message): void {
+    if (socket.readyState !== WebSocket.OPEN) return
+    const frame = encode(message)
+    this.bytesOut += frame.byteLength
+    socket.send(frame)
+  }
+
+  #connect(): void {
+    if (this.#closed) return
+    const { address, ticket, mothership } = this.#wire
+    const socket = new WebSocket(address + renderPath, subprotocol, {
+      headers: { authorization: `Bearer ${ticket}` },
+      maxPayload: frameBytesMax * 2,
+      perMessageDeflate: false,
+      handshakeTimeout: openWithinMs,
+    })
+    this.#socket = socket
+    let reason = 'closed'
+    socket.on('error', error => {
+      reason = error.message
+    })
+    socket.on('open', () => {
+      this.#open = true
+      this.#tried = true
+      this.#backoff.reset()
+      this.#heardAtMs = this.clock.nowMs()
+      this.#ping(socket)
+      this.log.info({ mothership }, 'linked')
+      this.onChange()
+    })
+    const heard = (): void => {
+      this.#heardAtMs = this.clock.nowMs()
+    }
+    socket.on('pong', heard)
+    socket.on('message', data => {
+      heard()
+      this.#onFrame(data as Buffer)
+    })
+    socket.on('close', () => {
+      if (this.#socket !== socket) return
+      this.#lost(reason)
+      if (!this.#closed) this.#cancelRetry = this.clock.after(this.#backoff.nextMs(), () => this.#connect())
+    })
+  }
+
+  #ping(socket: WebSocket): void {
+    if (this.#socket !== socket || !this.#open) return
+    if (this.clock.nowMs() - this.#heardAtMs > silentMaxMs) return socket.terminate()
+    socket.ping()
+    this.clock.after(pingEveryMs, () => this.#ping(socket))
+  }
+
+  #onFrame(frame: Buffer): void {
+    this.bytesIn += frame.byteLength
+    const decoded = decode(frame)
+    if (decoded.kind !== 'message') {
+      if (decoded.kind === 'invalid')
+        this.log.warn({ reason: decoded.reason }, 'a frame of a mothership cannot be read')
+      return
+    }
+    const { message } = decoded
+    if (message.t === 'fragment' || message.t === 'answer') this.#settle(message.r, { kind: 'message', message })
+    else if (message.t === 'failed') this.#settle(message.r, failed(message.status, message.reason, false))
+    else if (message.t === 'bye') this.#socket?.close(1000)
+  }
+
+  #lost(reason: string): void {
+    const wasOpen = this.#open
+    this.#open = false
+    this.#tried = true
+    for (const r of [...this.#pending.keys()]) this.#settle(r, failed(502, `the link was lost (${reason})`, true))
+    if (wasOpen) this.log.info({ mothership: this.#wire.mothership, reason }, 'link lost')
+    this.onChange()
+  }
+
+  #settle(r: number, answer: Answer): void {
+    const pending = this.#pending.get(r)
+    if (!pending) return
+    this.#pending.delete(r)
+    pending.cancel()
+    pending.settle(answer)
+  }
+}

@@ -1,0 +1,61 @@
+/** All links of a rain server, one for each wire that is wanted. */
+import type { Clock, Log } from '../hypervisor/ports.js'
+import { Link } from './link.js'
+import type { ServerState } from './wanted.js'
+
+export class Links {
+  readonly #links = new Map<string, Link>()
+  #generation: number | undefined
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {}
+
+  apply({ server, wires }: ServerState): void {
+    const reset = this.#generation !== undefined && this.#generation !== server.generation
+    this.#generation = server.generation
+    if (reset) this.log.info({ generation: server.generation }, 'the wiring is reset')
+    for (const [id, link] of [...this.#links]) {
+      if (!reset && wires.has(id)) continue
+      this.#links.delete(id)
+      void link.close(!reset)
+    }
+    for (const [id, wire] of wires) {
+      const link = this.#links.get(id)
+      if (link) link.update(wire)
+      else this.#links.set(id, new Link(wire, this.clock, this.log, () => undefined))
+    }
+  }
+
+  get(mothership: string): Link | undefined {
+    return this.#links.get(mothership)
+  }
+
+  readonly reachable = (mothership: string): boolean => this.#links.get(mothership)?.open === true
+
+  /** Why pages cannot be served yet; undefined when they can. */
+  unready(): string | undefined {
+    const links = [...this.#links.values()]
+    if (links.length === 0 || links.some(link => link.open)) return undefined
+    return links.every(link => link.tried) ? 'no wired mothership answers' : 'links are being opened'
+  }
+
+  get open(): number {
+    return [...this.#links.values()].filter(link => link.open).length
+  }
+
+  bytes(): { in: number; out: number } {
+    const links = [...this.#links.values()]
+    return {
+      in: links.reduce((sum, each) => sum + each.bytesIn, 0),
+      out: links.reduce((sum, each) => sum + each.bytesOut, 0),
+    }
+  }
+
+  async close(): Promise<void> {
+    const links = [...this.#links.values()]
+    this.#links.clear()
+    await Promise.all(links.map(link => link.close(true)))
+  }
+}

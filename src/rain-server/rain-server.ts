@@ -1,0 +1,280 @@
+/** A rain server: serves pages from fragments of motherships, as the hypervisor wants it wired. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Registry } from 'prom-client'
+import type { RainServerConfig } from '../config.js'
+import type { Clock, Log } from '../hypervisor/ports.js'
+import type { MessageOf, PageRequest } from '../protocol/messages.js'
+import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
+import { order } from './choose.js'
+import { documentOf, errorDocument } from './document.js'
+import { Links } from './links.js'
+import { ServerMetrics } from './metrics.js'
+import { newSession, renderPage } from './page.js'
+import { type Route, routeOf } from './route.js'
+import { readWanted, type ServerState } from './wanted.js'
+
+export interface RainServerDeps {
+  readonly log: Log
+  readonly clock: Clock
+  readonly software?: string
+}
+
+export interface RainServer {
+  readonly registry: Registry
+  readonly port: number
+  stop(): Promise<void>
+}
+
+const pagesMax = 2_000
+const loadEveryMs = 1_000
+const urlMax = 8 * 1024
+const drainMs = 10_000
+/** How long /healthz says no before connections are closed, so that the balancer has seen it. */
+const noticeMs = 1_500
+const knownVerbs: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+/** Headers of the browser that a component may see. */
+const passedHeaders = ['accept-language', 'user-agent', 'referer', 'x-requested-with']
+
+export async function startRainServer(config: RainServerConfig, deps: RainServerDeps): Promise<RainServer> {
+  const server = new RunningRainServer(config, deps)
+  await server.open()
+  return server
+}
+
+class RunningRainServer implements RainServer {
+  readonly #metrics = new ServerMetrics()
+  readonly #links: Links
+  readonly #http: Server
+  #session: NodeSession | undefined
+  #state: ServerState | undefined
+  #underWay = 0
+  #stopping = false
+  #cancelLoad: (() => void) | undefined
+  #usage = { cpu: process.cpuUsage(), bytes: 0, in: 0, out: 0, atMs: 0 }
+  port = 0
+
+  constructor(
+    private readonly config: RainServerConfig,
+    private readonly deps: RainServerDeps,
+  ) {
+    this.#links = new Links(deps.clock, deps.log)
+    this.#http = createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => void this.#serve(request, response))
+    this.#http.headersTimeout = 10_000
+    this.#http.requestTimeout = 30_000
+    this.#http.keepAliveTimeout = 30_000
+  }
+
+  get registry(): Registry {
+    return this.#metrics.registry
+  }
+
+  async open(): Promise<void> {
+    const { config, deps } = this
+    await new Promise<void>((resolve, reject) => {
+      this.#http.once('error', reject)
+      this.#http.listen(config.port, config.host, () => {
+        this.#http.off('error', reject)
+        resolve()
+      })
+    })
+    const address = this.#http.address()
+    this.port = typeof address === 'object' && address ? address.port : config.port
+    this.#session = new NodeSession({
+      node: { kind: 'rainserver', id: config.id },
+      hypervisors: config.hypervisors,
+      token: config.token,
+      hello: () => this.#hello(),
+      onWanted: state => this.#onWanted(state),
+      log: deps.log,
+    })
+    this.#session.start()
+    this.#reportLoad()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true
+    this.#cancelLoad?.()
+    await this.#session?.stop()
+    await this.#pause(this.#state ? noticeMs : 0)
+    const untilMs = this.deps.clock.nowMs() + drainMs
+    const closed = new Promise<void>(resolve => this.#http.close(() => resolve()))
+    this.#http.closeIdleConnections()
+    while (this.#underWay > 0 && this.deps.clock.nowMs() < untilMs) await this.#pause(20)
+    this.#http.closeAllConnections()
+    await closed
+    await this.#links.close()
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise(resolve => this.deps.clock.after(ms, resolve))
+  }
+
+  #hello(): Omit<MessageOf<'hello'>, 't' | 'kind' | 'id' | 'o'> {
+    const { address, urls, zone, labels, host, metricsPort } = this.config
+    return {
+      address,
+      urls: [...urls],
+      labels,
+      metrics: `http://${host}:${metricsPort}/metrics`,
+      ...(zone === undefined ? {} : { zone }),
+      ...(this.deps.software === undefined ? {} : { software: this.deps.software }),
+    }
+  }
+
+  async #onWanted(wanted: WantedState): Promise<readonly Refused[]> {
+    const { state, refused } = readWanted(wanted)
+    this.#state = state
+    if (state) this.#links.apply(state)
+    return refused
+  }
+
+  /** Why this rain server should not get requests; undefined when it should. */
+  #unready(): string | undefined {
+    if (this.#stopping) return 'stopping'
+    if (!this.#state) return 'not registered with a hypervisor yet'
+    return this.#links.unready()
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const startMs = this.deps.clock.nowMs()
+    const path = (request.url ?? '/').split('?', 1)[0]!
+    if (path === '/healthz') return this.#health(response)
+    if (this.#underWay >= pagesMax) {
+      this.#metrics.overload()
+      response.setHeader('retry-after', '1')
+      return this.#error(request, response, 503)
+    }
+    this.#underWay++
+    try {
+      await this.#answer(request, response, path)
+    } catch (error) {
+      this.deps.log.error({ err: error, url: request.url }, 'a page failed')
+      if (response.headersSent) response.destroy()
+      else this.#error(request, response, 500)
+    } finally {
+      this.#underWay--
+      this.#metrics.page(response.statusCode, this.deps.clock.nowMs() - startMs)
+    }
+  }
+
+  #health(response: ServerResponse): void {
+    const reason = this.#unready()
+    response.writeHead(reason === undefined ? 200 : 503, { 'content-type': 'text/plain', 'cache-control': 'no-store' })
+    response.end(`${reason ?? 'ready'}\n`)
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    const state = this.#state
+    const verb = request.method ?? 'GET'
+    if (!state) return this.#error(request, response, 503)
+    if (!knownVerbs.has(verb)) return this.#error(request, response, 501)
+    if ((request.url?.length ?? 0) > urlMax) return this.#error(request, response, 400)
+    const route = routeOf(state, path)
+    if (route.kind === 'none') return this.#error(request, response, route.status)
+    if (route.kind === 'controller') return this.#error(request, response, 501)
+    if (verb !== 'GET' && verb !== 'HEAD') {
+      response.setHeader('allow', 'GET, HEAD')
+      return this.#error(request, response, 405)
+    }
+    if (route.kind === 'view') return this.#page(request, response, state, route)
+    return this.#resource(request, response, state, route)
+  }
+
+  async #page(
+    request: IncomingMessage,
+    response: ServerResponse,
+    state: ServerState,
+    { component, view }: Extract<Route, { kind: 'view' }>,
+  ): Promise<void> {
+    const known = /(?:^|;\s*)rain-sid=([0-9a-f]{32})(?:;|$)/.exec(request.headers.cookie ?? '')?.[1]
+    const session = known ?? newSession()
+    const locale = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?/.exec(request.headers['accept-language'] ?? '')?.[0] ?? 'en'
+    const page = await renderPage(
+      state,
+      { component, view, session, locale, request: pageRequest(request) },
+      { links: this.#links, clock: this.deps.clock, onFragment: this.#metrics.fragment },
+    )
+    if (page.status !== 200) {
+      this.deps.log.warn({ url: request.url, status: page.status, reason: page.reason }, 'a page could not be shown')
+      if (!wantsHtml(request)) return this.#error(request, response, page.status)
+    }
+    if (known === undefined) response.setHeader('set-cookie', `rain-sid=${session}; Path=/; HttpOnly; SameSite=Lax`)
+    send(request, response, page.status, documentOf({ ...page, title: page.title ?? component.pageTitle, locale }))
+  }
+
+  /** From whatever copy answers: files of a version are the same everywhere. */
+  async #resource(
+    request: IncomingMessage,
+    response: ServerResponse,
+    state: ServerState,
+    { component, path }: Extract<Route, { kind: 'resource' }>,
+  ): Promise<void> {
+    for (const copy of order(component, '', this.#links.reachable)) {
+      const answer = await this.#links.get(copy.mothership)?.call({
+        kind: 'resource',
+        component: component.id,
+        version: component.version,
+        path,
+        verb: 'GET',
+        request: pageRequest(request, ['if-none-match', 'if-modified-since']),
+        deadlineMs: state.server.fragmentDeadlineMs,
+      })
+      if (answer?.kind !== 'answer') continue
+      const { status, headers, body } = answer.answer
+      if (status >= 400) return this.#error(request, response, status)
+      const bytes = body instanceof Uint8Array ? body : Buffer.from(String(body ?? ''))
+      response.writeHead(status, status === 304 ? headers : { ...headers, 'content-length': bytes.byteLength })
+      response.end(request.method === 'HEAD' || status === 304 ? undefined : bytes)
+      return
+    }
+    this.#error(request, response, 503)
+  }
+
+  #error(request: IncomingMessage, response: ServerResponse, status: number): void {
+    if (wantsHtml(request)) return send(request, response, status, errorDocument(status))
+    response.writeHead(status, { 'content-length': 0, 'cache-control': 'no-store' })
+    response.end()
+  }
+
+  #reportLoad(): void {
+    if (this.#stopping) return
+    const nowMs = this.deps.clock.nowMs()
+    const before = this.#usage
+    const bytes = this.#links.bytes()
+    this.#usage = { cpu: process.cpuUsage(), bytes: 0, ...bytes, atMs: nowMs }
+    const elapsedMs = nowMs - before.atMs
+    if (before.atMs > 0 && elapsedMs > 0) {
+      const used = process.cpuUsage(before.cpu)
+      const cpu = (used.user + used.system) / elapsedMs
+      const ram = process.memoryUsage.rss() / 2 ** 20
+      const kbits = (now: number, then: number): number => Math.max(0, ((now - then) * 8) / elapsedMs)
+      const bandwidth = { in: kbits(bytes.in, before.in), out: kbits(bytes.out, before.out) }
+      this.#session?.load({ cpu, ram, bandwidth, windowMs: loadEveryMs })
+      this.#metrics.look(this.#links.open, { cpu, ram, bandwidth: bandwidth.in + bandwidth.out })
+    }
+    this.#cancelLoad = this.deps.clock.after(loadEveryMs, () => this.#reportLoad())
+  }
+}
+
+function pageRequest(request: IncomingMessage, names: readonly string[] = passedHeaders): PageRequest {
+  const url = new URL(request.url ?? '/', 'http://rain')
+  const headers: Record<string, string> = {}
+  for (const name of names) {
+    const value = request.headers[name]
+    if (typeof value === 'string') headers[name] = value.slice(0, 2048)
+  }
+  return { url: url.pathname + url.search, query: Object.fromEntries(url.searchParams), headers }
+}
+
+const wantsHtml = (request: IncomingMessage): boolean => (request.headers.accept ?? '').includes('text/html')
+
+function send(request: IncomingMessage, response: ServerResponse, status: number, html: string): void {
+  const body = Buffer.from(html)
+  response.writeHead(status, {
+    'content-type': 'text/html; charset=utf-8',
+    'content-length': body.byteLength,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  })
+  response.end(request.method === 'HEAD' ? undefined : body)
+}
