@@ -4,14 +4,24 @@
  */
 import { type CloudMap, copiesOf, type Entry } from './map.js'
 import type { Order } from './order.js'
-import type { Change, InstanceRecord, Kind, RecordOf } from './records.js'
+import type { Change, Kind, RecordOf } from './records.js'
 
 type Pending = Map<string, Entry<Kind> | null>
 
 export class Draft implements CloudMap {
   readonly #pending = new Map<Kind, Pending>()
+  readonly #log: Change[] = []
 
   constructor(private readonly base: CloudMap) {}
+
+  get beneath(): CloudMap {
+    return this.base
+  }
+
+  /** Everything that was added, in order: whoever keeps sums takes what is new since it last looked. */
+  get log(): readonly Change[] {
+    return this.#log
+  }
 
   get order(): Order {
     return this.base.order
@@ -19,7 +29,9 @@ export class Draft implements CloudMap {
 
   /** A pending record has the revisions of the one beneath it, and 0 where there is none. */
   add(changes: Iterable<Change>): void {
-    for (const { kind, id, value } of changes) {
+    for (const change of changes) {
+      const { kind, id, value } = change
+      this.#log.push(change)
       const before = this.get(kind, id)
       const entry = value === null ? null : { value, created: before?.created ?? 0, modified: before?.modified ?? 0 }
       const pending = this.#pending.get(kind)
@@ -33,22 +45,6 @@ export class Draft implements CloudMap {
     return [...this.#pending].flatMap(([kind, pending]) =>
       [...pending].map(([id, entry]) => ({ kind, id, value: entry?.value ?? null }) as Change),
     )
-  }
-
-  /** Instances as they are at the bottom, beneath all drafts, and as they would be. */
-  *pendingInstances(): Iterable<{ before: InstanceRecord | undefined; after: InstanceRecord | undefined }> {
-    const ids = new Set(this.#pendingIds('instances'))
-    for (const id of ids)
-      yield { before: this.#bottom().get('instances', id)?.value, after: this.get('instances', id)?.value }
-  }
-
-  #pendingIds(kind: Kind): string[] {
-    const mine = [...(this.#pending.get(kind)?.keys() ?? [])]
-    return this.base instanceof Draft ? [...this.base.#pendingIds(kind), ...mine] : mine
-  }
-
-  #bottom(): CloudMap {
-    return this.base instanceof Draft ? this.base.#bottom() : this.base
   }
 
   get<K extends Kind>(kind: K, id = ''): Entry<K> | undefined {

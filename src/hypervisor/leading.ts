@@ -10,7 +10,7 @@ import type { Draft } from '../cloud/draft.js'
 import { byId } from '../cloud/ids.js'
 import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
 import { defaultSettings, put, remove, type TokenRecord } from '../cloud/records.js'
-import { wire } from '../cloud/wiring/wiring.js'
+import { wireAll } from '../cloud/wiring/wiring.js'
 import type { Liveness } from './liveness.js'
 import type { Chance, Election, Log, Term } from './ports.js'
 import { LeaderQueue, type QueuePorts } from './queue.js'
@@ -119,8 +119,7 @@ export class Leading {
   #wiringSteps(map: CloudMap): Step[] {
     this.#rewire = false
     const steps: Step[] = []
-    for (const id of sortedIds(map, 'rainservers')) {
-      const wanted = wire(map, map.get('rainservers', id)!.value)
+    for (const [id, wanted] of wireAll(map)) {
       const before = map.get('wiring', id)?.value
       if (JSON.stringify(before?.wires ?? []) === JSON.stringify(wanted.wires)) continue
       steps.push({ changes: [put('wiring', id, wanted)], subjects: [id] })

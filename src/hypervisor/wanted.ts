@@ -4,9 +4,10 @@
  */
 
 import { settingsOf } from '../cloud/decide/verdict.js'
-import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
+import { byId, type NodeRef } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, sortedIds } from '../cloud/map.js'
 import type { InstanceRecord } from '../cloud/records.js'
+import { backends } from '../cloud/routing/routing.js'
 import { normaliseVersion } from '../cloud/version.js'
 import { reachable } from '../cloud/wiring/wiring.js'
 import type {
@@ -129,16 +130,9 @@ const runs = (map: CloudMap, mothership: string, instance: string): boolean =>
 
 function forBalancer(map: CloudMap): Entries {
   const entries: Entries = new Map()
-  for (const id of sortedIds(map, 'rainservers')) {
-    const server = map.get('rainservers', id)!.value
-    const here = map.get('sessions', nodeName({ kind: 'rainserver', id })) !== undefined
-    const wanted: WantedBackend = {
-      id,
-      address: server.address,
-      urls: server.urls,
-      state: here ? (server.draining ? 'draining' : 'ready') : 'gone',
-    }
-    entries.set(`rainservers/${id}`, wanted)
+  for (const backend of backends(map)) {
+    const wanted: WantedBackend = backend
+    entries.set(`rainservers/${backend.id}`, wanted)
   }
   for (const id of sortedIds(map, 'replicas')) {
     const wanted: WantedReplica = { id, url: map.get('replicas', id)!.value.url }

@@ -50,7 +50,14 @@ export interface PlacementQuestion {
 
 export type PlacementResult =
   /** At least one; fewer than asked when no more fit. The first one is to be the primary. */
-  | { readonly kind: 'placed'; readonly on: readonly string[]; readonly decision: Decision }
+  | {
+      readonly kind: 'placed'
+      readonly on: readonly string[]
+      readonly decision: Decision
+      /** How many of the copies found no mothership, and why the others refused. */
+      readonly missing?: number
+      readonly reasons?: readonly Refusal[]
+    }
   | { readonly kind: 'nowhere'; readonly reasons: readonly Refusal[] }
 
 /** What deciding needs beside the map; all of it values or pure. */

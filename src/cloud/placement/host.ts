@@ -26,19 +26,19 @@ export interface Host {
   readonly placedSince: Resources
   /** Undefined when absent or stale. */
   readonly measured: MeasuredLoad | undefined
-  /** Has a copy of the instance in question. */
-  readonly holdsInstance: boolean
-  /** Has an instance of the component in question, of whatever version. */
-  readonly holdsComponent: boolean
+  /** Copies of instances of a component, of whatever version; `alone`: of those that want no other one beside them. */
+  copiesOf(component: string): { readonly all: number; readonly alone: number }
 }
 
 export interface Asked {
+  readonly component: string
   readonly need: Resources
   readonly wish: PlacementWish
+  /** Motherships that have a copy of the instance already. */
+  readonly taken: readonly string[]
   /** Share of capacity that may be reserved, and share above which measured load refuses, per resource. */
   readonly overcommit: Resources
   readonly ceilings: Resources
-  readonly only?: string
 }
 
 export const resourceNames = ['cpu', 'ram', 'bandwidth'] as const

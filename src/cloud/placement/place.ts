@@ -1,24 +1,23 @@
 /**
  * The placement decision: every mothership is asked by every rule, those without objection are scored, the best ones
- * win, ties fall to the lowest id. Pure: what it needs of load and reservation comes in as functions of the id.
+ * win, ties fall to the lowest id. Pure, over hosts as they are and what is asked.
  */
 import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
 import type { Refusal } from '../errors.js'
 import { byId } from '../ids.js'
-import { type CloudMap, copiesOf, sortedIds } from '../map.js'
-import type { Decision, Resources, Settings } from '../records.js'
-import { type Asked, freshnessOf, type Host, type MeasuredLoad } from './host.js'
+import { copiesOf } from '../map.js'
+import type { Decision, Settings } from '../records.js'
+import type { Asked, Host } from './host.js'
 import { firstObjection } from './rules/index.js'
 import { type Score, scoreOf } from './score.js'
 
 export interface PlacementInput {
-  readonly map: CloudMap
+  /** Lowest id first; when the question names one mothership, that one only (or none). */
+  readonly hosts: readonly Host[]
   readonly question: PlacementQuestion
   readonly settings: Settings
-  readonly reservedOn: (mothership: string) => Resources
-  readonly placedSinceOn: (mothership: string) => Resources
-  readonly loadOf: (mothership: string) => MeasuredLoad | undefined
   /** For the decision's record. */
+  readonly revision: number
   readonly at: string
 }
 
@@ -30,39 +29,76 @@ const toldMax = 3
 const refusalsMax = 100
 
 export function placeOn(input: PlacementInput): PlacementResult {
-  const { question, settings } = input
-  const asked: Asked = {
-    need: question.need,
-    wish: question.wish,
-    overcommit: settings.overcommit,
-    ceilings: settings.ceilings,
-    ...(question.only === undefined ? {} : { only: question.only }),
-  }
+  const { hosts, question, settings } = input
+  const asked = askedOf(question, settings)
   const candidates: Candidate[] = []
-  const reasons: Refusal[] = []
-  const componentHosts = question.wish.antiAffinity === 'component' ? hostsOf(input.map, question.component) : noHosts
-  for (const id of sortedIds(input.map, 'motherships')) {
-    const host = hostOf(input, id, componentHosts)
+  const refusals = new Refusals()
+  for (const host of hosts) {
     const objection = firstObjection(host, asked)
-    if (objection) reasons.push({ mothership: id, ...objection })
+    if (objection) refusals.add(host.id, objection)
     else candidates.push({ host, ...scoreOf(host, question.need, settings) })
   }
-  if (candidates.length === 0) return { kind: 'nowhere', reasons: nowhere(reasons, question) }
-  candidates.sort((a, b) => b.score - a.score || byId(a.host.id, b.host.id))
-  const on = spreadOverZones(candidates, question.copies).map(each => each.host.id)
-  return { kind: 'placed', on, decision: decisionOf(input, candidates, reasons) }
+  if (candidates.length === 0) return { kind: 'nowhere', reasons: nowhere(refusals, question) }
+  const chosen = choose(candidates, question.copies)
+  const missing = question.copies - chosen.length
+  return {
+    kind: 'placed',
+    on: chosen.map(each => each.host.id),
+    decision: decisionOf(input, best(candidates, toldMax), refusals),
+    ...(missing > 0 ? { missing, reasons: refusals.told } : {}),
+  }
+}
+
+const askedOf = ({ component, need, wish, instance }: PlacementQuestion, settings: Settings): Asked => ({
+  component,
+  need,
+  wish,
+  taken: instance ? copiesOf(instance) : [],
+  overcommit: settings.overcommit,
+  ceilings: settings.ceilings,
+})
+
+/** All are counted, the first ones are told: a cloud of thousands that is full would answer a book. */
+class Refusals {
+  readonly told: Refusal[] = []
+  readonly byRule: Record<string, number> = {}
+
+  add(mothership: string, { rule, reason }: { readonly rule: string; readonly reason: string }): void {
+    if (this.told.length < refusalsMax) this.told.push({ mothership, rule, reason })
+    this.byRule[rule] = (this.byRule[rule] ?? 0) + 1
+  }
 }
 
 /** A cloud without motherships says so, rather than nothing. */
-const nowhere = (reasons: readonly Refusal[], question: PlacementQuestion): readonly Refusal[] =>
-  reasons.length > 0
-    ? reasons.slice(0, refusalsMax)
-    : [{ mothership: question.only ?? '', rule: 'registered', reason: 'there is no mothership' }]
+function nowhere({ told }: Refusals, { only }: PlacementQuestion): readonly Refusal[] {
+  if (told.length > 0) return told
+  const reason = only === undefined ? 'there is no mothership' : `there is no mothership ${only}`
+  return [{ mothership: only ?? '', rule: 'registered', reason }]
+}
+
+const better = (a: Candidate, b: Candidate): number => b.score - a.score || byId(a.host.id, b.host.id)
+
+/** The best few, best first, without sorting the others. */
+function best(candidates: readonly Candidate[], count: number): Candidate[] {
+  const found: Candidate[] = []
+  for (const candidate of candidates) {
+    const last = found[count - 1]
+    if (last && better(candidate, last) > 0) continue
+    const at = found.findIndex(each => better(candidate, each) < 0)
+    found.splice(at < 0 ? found.length : at, 0, candidate)
+    found.length = Math.min(found.length, count)
+  }
+  return found
+}
+
+function choose(candidates: readonly Candidate[], copies: number): readonly Candidate[] {
+  return copies <= 1 ? best(candidates, 1) : spreadOverZones([...candidates].sort(better), copies)
+}
 
 /** The best first; each further copy prefers a zone that has none yet. */
-function spreadOverZones(candidates: readonly Candidate[], copies: number): Candidate[] {
+function spreadOverZones(sorted: readonly Candidate[], copies: number): Candidate[] {
   const chosen: Candidate[] = []
-  const left = [...candidates]
+  const left = [...sorted]
   while (chosen.length < copies && left.length > 0) {
     const zones = new Set(chosen.map(each => each.host.record.zone))
     const other = left.findIndex(each => !zones.has(each.host.record.zone))
@@ -71,49 +107,18 @@ function spreadOverZones(candidates: readonly Candidate[], copies: number): Cand
   return chosen
 }
 
-function hostOf(input: PlacementInput, id: string, componentHosts: ReadonlySet<string>): Host {
-  const { map, question } = input
-  const load = input.loadOf(id)
-  const freshness = freshnessOf(load)
+function decisionOf(input: PlacementInput, told: readonly Candidate[], refusals: Refusals): Decision {
   return {
-    id,
-    record: map.get('motherships', id)!.value,
-    connected: map.get('sessions', `mothership/${id}`) !== undefined,
-    reserved: input.reservedOn(id),
-    placedSince: input.placedSinceOn(id),
-    measured: freshness === 'fresh' || freshness === 'ageing' ? load : undefined,
-    holdsInstance: question.instance !== undefined && copiesOf(question.instance).includes(id),
-    holdsComponent: componentHosts.has(id),
-  }
-}
-
-const noHosts: ReadonlySet<string> = new Set()
-
-function hostsOf(map: CloudMap, component: string): ReadonlySet<string> {
-  const hosts = new Set<string>()
-  for (const version of map.versionsOf(component)) {
-    for (const id of map.instancesOf(version)) {
-      const instance = map.get('instances', id)?.value
-      if (instance) for (const mothership of copiesOf(instance)) hosts.add(mothership)
-    }
-  }
-  return hosts
-}
-
-function decisionOf(input: PlacementInput, best: readonly Candidate[], reasons: readonly Refusal[]): Decision {
-  const refusedByRule: Record<string, number> = {}
-  for (const { rule } of reasons) refusedByRule[rule] = (refusedByRule[rule] ?? 0) + 1
-  return {
-    decisionRevision: input.map.order.revision,
+    decisionRevision: input.revision,
     at: input.at,
-    candidates: best.slice(0, toldMax).map(({ host, score, terms, pressure }) => ({
+    candidates: told.map(({ host, score, terms, pressure }) => ({
       mothership: host.id,
       score: round(score),
       terms: { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) },
       pressure: { cpu: round(pressure.cpu), ram: round(pressure.ram), bandwidth: round(pressure.bandwidth) },
       loadAgeMs: host.measured ? Math.round(host.measured.ageMs) : null,
     })),
-    refusedByRule,
+    refusedByRule: refusals.byRule,
   }
 }
 

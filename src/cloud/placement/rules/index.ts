@@ -3,10 +3,9 @@ import type { Asked, Host, PlacementRule } from '../host.js'
 import { connected, notCordoned, notDraining } from './available.js'
 import { belowCeiling } from './ceiling.js'
 import { enoughRoom } from './room.js'
-import { apart, asNamed, labelsMatch, oneCopyEach, zoneMatches } from './wishes.js'
+import { apart, labelsMatch, oneCopyEach, zoneMatches } from './wishes.js'
 
 export const rules: readonly PlacementRule[] = [
-  asNamed,
   connected,
   notCordoned,
   notDraining,

@@ -1,15 +1,21 @@
 import { type PlacementRule, resourceNames, units } from '../host.js'
 
-/** What is reserved never goes above capacity times the over-commit factor. */
+/**
+ * What is reserved never goes above capacity times the over-commit factor. A resource that is not asked for does not
+ * refuse, even where a smaller capacity was announced than is reserved.
+ */
 export const enoughRoom: PlacementRule = {
   name: 'enough-room',
   objection: (host, { need, overcommit }) => {
     for (const name of resourceNames) {
       const free = host.record.capacity[name] * overcommit[name] - host.reserved[name]
-      if (need[name] > free) {
-        return `needs ${need[name]} ${units[name]} of ${name}, has ${Math.max(0, Math.floor(free))} unreserved`
+      if (need[name] > 0 && need[name] > free + tolerance) {
+        return `needs ${need[name]} ${units[name]} of ${name}, has ${Math.max(0, Math.round(free * 100) / 100)} unreserved`
       }
     }
     return undefined
   },
 }
+
+/** Of sums that are kept to a millionth. */
+const tolerance = 1e-6

@@ -19,18 +19,17 @@ export const zoneMatches: PlacementRule = {
   },
 }
 
+/** Both ways: who wants to be alone goes to no other one, and no other one goes to who wants to be alone. */
 export const apart: PlacementRule = {
   name: 'anti-affinity',
-  objection: (host, { wish }) =>
-    wish.antiAffinity === 'component' && host.holdsComponent ? 'has an instance of this component' : undefined,
+  objection: (host, { component, wish }) => {
+    const { all, alone } = host.copiesOf(component)
+    if (wish.antiAffinity === 'component' && all > 0) return 'has an instance of this component'
+    return alone > 0 ? 'has an instance of this component that wants no other one beside it' : undefined
+  },
 }
 
 export const oneCopyEach: PlacementRule = {
   name: 'one-copy-each',
-  objection: host => (host.holdsInstance ? 'has a copy of this instance' : undefined),
-}
-
-export const asNamed: PlacementRule = {
-  name: 'as-named',
-  objection: (host, { only }) => (only === undefined || only === host.id ? undefined : `is not ${only}`),
+  objection: (host, { taken }) => (taken.includes(host.id) ? 'has a copy of this instance' : undefined),
 }

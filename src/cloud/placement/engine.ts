@@ -1,0 +1,103 @@
+/**
+ * Placement for whoever decides often: keeps the fleet in step with the live map, and with the drafts that are decided
+ * on. A draft's changes are tried when it is first seen, its later ones as they come, and all are taken back when
+ * another draft is decided on or the map changes; so a decision costs a look at the motherships, not at the instances,
+ * and deciding a batch gives what deciding one by one would.
+ */
+import { type PlacementQuestion, type PlacementResult, settingsOf } from '../decide/verdict.js'
+import { Draft } from '../draft.js'
+import type { CloudMap } from '../map.js'
+import type { Change } from '../records.js'
+import { Fleet } from './fleet.js'
+import type { MeasuredLoad } from './host.js'
+import { placeOn } from './place.js'
+
+export type LoadOf = (mothership: string) => MeasuredLoad | undefined
+
+/** The moment of a decision: by the monotonic clock, and for people. */
+export interface Moment {
+  readonly nowMs: number
+  readonly at: string
+}
+
+/** Loads change every second; a batch of a thousand decisions need not ask for them a thousand times. */
+const measureEveryMs = 50
+
+interface Tried {
+  readonly draft: Draft
+  /** How many of its changes are tried, and what was tried beneath it. */
+  count: number
+  readonly mark: number
+}
+
+export class Engine {
+  readonly #fleet = new Fleet()
+  readonly #tried: Tried[] = []
+  #measuredAtMs = Number.NEGATIVE_INFINITY
+
+  constructor(
+    private readonly base: CloudMap,
+    private readonly loadOf: LoadOf,
+  ) {
+    this.#fleet.apply(everything(base))
+  }
+
+  /** To be called with every change of the map beneath. */
+  apply(changes: Iterable<Change>, nowMs: number): void {
+    this.#tried.length = 0
+    this.#fleet.apply(changes, nowMs)
+  }
+
+  /** On the live map, or on drafts over it; another map is read as a whole. */
+  place(map: CloudMap, question: PlacementQuestion, { nowMs, at }: Moment): PlacementResult {
+    const drafts = draftsOver(this.base, map)
+    if (!drafts) return new Engine(map, this.loadOf).place(map, question, { nowMs, at })
+    this.#follow(drafts)
+    if (nowMs - this.#measuredAtMs >= measureEveryMs || nowMs < this.#measuredAtMs) {
+      this.#fleet.measure(this.loadOf, nowMs)
+      this.#measuredAtMs = nowMs
+    }
+    const named = question.only === undefined ? undefined : this.#fleet.host(question.only)
+    const hosts = question.only === undefined ? this.#fleet.hosts() : named ? [named] : []
+    return placeOn({ hosts, question, settings: settingsOf(map), revision: map.order.revision, at })
+  }
+
+  #follow(drafts: readonly Draft[]): void {
+    let same = 0
+    while (this.#inStep(same, drafts)) same++
+    // The first one that differs may only have grown; those above it rest on what it was.
+    const grown = same < drafts.length && this.#tried[same]?.draft === drafts[same]
+    this.#takeBack(grown ? same + 1 : same)
+    for (const [level, draft] of drafts.entries()) {
+      if (level >= this.#tried.length) this.#tried.push({ draft, count: 0, mark: this.#fleet.tried })
+      const tried = this.#tried[level]!
+      for (; tried.count < draft.log.length; tried.count++) this.#fleet.try(draft.log[tried.count]!)
+    }
+  }
+
+  #inStep(level: number, drafts: readonly Draft[]): boolean {
+    const [tried, draft] = [this.#tried[level], drafts[level]]
+    return tried !== undefined && tried.draft === draft && tried.count === draft.log.length
+  }
+
+  #takeBack(levels: number): void {
+    const dropped = this.#tried[levels]
+    if (!dropped) return
+    this.#fleet.takeBack(dropped.mark)
+    this.#tried.length = levels
+  }
+}
+
+/** Lowest first; undefined when the map does not rest on the base. */
+function draftsOver(base: CloudMap, map: CloudMap): Draft[] | undefined {
+  const drafts: Draft[] = []
+  let each = map
+  for (; each !== base && each instanceof Draft; each = each.beneath) drafts.unshift(each)
+  return each === base ? drafts : undefined
+}
+
+function* everything(map: CloudMap): Iterable<Change> {
+  for (const kind of ['motherships', 'sessions', 'instances'] as const) {
+    for (const [id, entry] of map.all(kind)) yield { kind, id, value: entry.value } as Change
+  }
+}

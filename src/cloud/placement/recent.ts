@@ -1,0 +1,35 @@
+/**
+ * What was placed on one mothership lately, so that a load sample from before does not make it look empty. Kept in
+ * buckets of time, so that it stays small however much is placed.
+ */
+import type { Resources } from '../records.js'
+import { staleMs } from './host.js'
+import { nothing, plus } from './resources.js'
+
+const bucketMs = 100
+/** No sample that counts is older than this, nor the answer of a mothership that starts what it was given. */
+const rememberMs = staleMs + 5_000
+
+export class Recent {
+  #buckets: { readonly number: number; sum: Resources }[] = []
+
+  note(need: Resources, nowMs: number): void {
+    const number = Math.floor(nowMs / bucketMs)
+    const last = this.#buckets.at(-1)
+    if (last && last.number >= number) {
+      last.sum = plus(last.sum, need)
+      return
+    }
+    const oldest = number - rememberMs / bucketMs
+    if (this.#buckets[0] && this.#buckets[0].number < oldest) {
+      this.#buckets = this.#buckets.filter(each => each.number >= oldest)
+    }
+    this.#buckets.push({ number, sum: need })
+  }
+
+  /** At least what was placed since then: the bucket in which the moment lies counts as a whole. */
+  since(atMs: number): Resources {
+    const first = Math.floor(atMs / bucketMs)
+    return this.#buckets.reduce((sum, each) => (each.number >= first ? plus(sum, each.sum) : sum), nothing)
+  }
+}
