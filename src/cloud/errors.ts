@@ -15,6 +15,7 @@ export const codes = {
   'store-unavailable': 'etcd cannot be reached',
   'no-leader': 'no replica leads at the moment',
   busy: 'the queue is full',
+  'outdated-cursor': 'the cursor is of an earlier era',
   timeout: 'not done in time',
   superseded: 'the term is over',
   'unreadable-value': 'a stored value does not match its schema',

@@ -3,6 +3,9 @@
  * `createReplica`; the tests of the edges put a small one of their own in its place.
  */
 import type { Answer, Envelope } from '../cloud/commands.js'
+import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict.js'
+import type { NodeRef } from '../cloud/ids.js'
+import type { CloudMap } from '../cloud/map.js'
 import type { Blobs, Loads, Maps, Observations, Presence, Requests } from './ports.js'
 
 export interface Hypervisor {
@@ -23,6 +26,10 @@ export interface Hypervisor {
   submit(envelope: Envelope, deadlineMs: number): Promise<Answer>
   /** As the leader itself, for calls that came over a link: throws `no-leader` when this replica does not lead. */
   accept(envelope: Envelope): Promise<Answer>
+  /** What placement would answer now, on this replica's memory or a draft over it; changes nothing. */
+  place(map: CloudMap, question: PlacementQuestion): PlacementResult
+  /** How long a node has been without a session, as this replica saw it; undefined while it has one. */
+  goneForMs(node: NodeRef): number | undefined
   status(): Status
 }
 

@@ -3,12 +3,15 @@
  * the leader, here or over a link, until they are answered or the caller's time is up (S8 makes sending again safe).
  */
 import type { Answer, Envelope } from '../cloud/commands.js'
+import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict.js'
 import { CloudError } from '../cloud/errors.js'
+import type { NodeRef } from '../cloud/ids.js'
+import type { CloudMap } from '../cloud/map.js'
 import { checkCommand } from './check.js'
 import type { Hypervisor, Status } from './hypervisor.js'
 import { Leading, type LeadingPorts } from './leading.js'
 import { Liveness } from './liveness.js'
-import { createPlacer } from './place.js'
+import { createPlacer, type Placer } from './place.js'
 import type {
   Blobs,
   Chance,
@@ -56,6 +59,7 @@ export class Replica implements Hypervisor {
   readonly observations: Observations
   readonly #ports: ReplicaPorts
   readonly #liveness: Liveness
+  readonly #placer: Placer
   #leading: Leading | undefined
   #peers: Peers | undefined
   #stopped = false
@@ -74,6 +78,7 @@ export class Replica implements Hypervisor {
     this.presence = ports.presence
     this.observations = ports.observations
     this.#liveness = new Liveness(ports.maps, () => ports.clock.nowMs())
+    this.#placer = createPlacer(ports)
     let fail!: (error: unknown) => void
     this.broken = new Promise<never>((_, reject) => (fail = reject))
     this.broken.catch(() => undefined)
@@ -91,6 +96,15 @@ export class Replica implements Hypervisor {
     this.#stopped = true
     await this.#leading?.stop()
     this.#liveness.close()
+    this.#placer.close()
+  }
+
+  place(map: CloudMap, question: PlacementQuestion): PlacementResult {
+    return this.#placer.place(map, question)
+  }
+
+  goneForMs(node: NodeRef): number | undefined {
+    return this.#liveness.goneForMs(node)
   }
 
   status(): Status {
@@ -175,7 +189,7 @@ export class Replica implements Hypervisor {
 
   async #lead(term: Term): Promise<void> {
     if (this.#stopped) return
-    const { place, close } = createPlacer(this.#ports)
+    const { place } = this.#placer
     const leading = new Leading(term, { ...this.#ports, place, liveness: this.#liveness })
     this.#leading = leading
     try {
@@ -184,7 +198,6 @@ export class Replica implements Hypervisor {
       this.#ports.log.error({ err: error }, 'the leader cannot go on')
       this.#break(error)
     } finally {
-      close()
       if (this.#leading === leading) this.#leading = undefined
     }
   }

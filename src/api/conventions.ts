@@ -1,0 +1,145 @@
+/** What holds for every call: who asks, what the reads wait for, what every answer carries, how errors look. */
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import Value from 'typebox/value'
+import { CloudError } from '../cloud/errors.js'
+import { formatOrder } from '../cloud/order.js'
+import { actorOf } from '../hypervisor/actors.js'
+import { problemOf, problemType, refusalOf, statusOf } from './problems.js'
+import type { Access, ApiPorts } from './route.js'
+import type { ReadQuery } from './schemas.js'
+import { beforeRead } from './waiting.js'
+
+/** Queries come as text, so they are converted; bodies are taken as they are. */
+export function useSchemas(app: FastifyInstance): void {
+  app.setValidatorCompiler(({ schema, httpPart }) => {
+    const type = schema as TSchema
+    const check = Compile(type)
+    return (value: unknown) => {
+      const given = httpPart === 'querystring' ? Value.Convert(type, value) : (value ?? {})
+      if (check.Check(given)) return { value: given }
+      return { error: invalid(httpPart ?? 'body', check.Errors(given)) }
+    }
+  })
+  app.setSerializerCompiler(({ schema }) => {
+    const check = Compile(schema as TSchema)
+    return (value: unknown) => {
+      if (check.Check(value)) return JSON.stringify(value)
+      const [first] = check.Errors(value)
+      throw new CloudError('internal', `an answer does not match its schema: ${first?.instancePath}: ${first?.message}`)
+    }
+  })
+}
+
+type SchemaErrors = readonly { readonly instancePath: string; readonly message: string; readonly params?: unknown }[]
+
+const prefixes: Readonly<Record<string, string>> = { querystring: 'query', params: 'params', headers: 'headers' }
+
+function invalid(part: string, found: SchemaErrors): CloudError {
+  const prefix = prefixes[part]
+  const errors = found.slice(0, 20).map(each => {
+    const path = fieldOf(each)
+    return { path: prefix === undefined ? path : `${prefix}${path}`, message: each.message }
+  })
+  const first = errors[0]
+  const message = `${first?.path || 'the body'}: ${first?.message ?? 'wrong'}`
+  // What cannot be an id names nothing.
+  return new CloudError(part === 'params' ? 'unknown-thing' : 'bad-request', message, { errors })
+}
+
+/** A field that is missing, or one too many, is named itself and not the object around it. */
+function fieldOf({ instancePath, params }: SchemaErrors[number]): string {
+  const { requiredProperties, additionalProperties } = (params ?? {}) as Record<string, readonly string[] | undefined>
+  const name = requiredProperties?.[0] ?? additionalProperties?.[0]
+  return name === undefined ? instancePath : `${instancePath}/${name}`
+}
+
+export function useConventions(app: FastifyInstance, ports: ApiPorts): void {
+  const { hypervisor, clock, log, onRequest } = ports
+  const { maps } = hypervisor
+  app.decorateRequest('startedMs', 0)
+  app.decorateRequest('actor', undefined)
+
+  app.addHook('onRequest', async request => {
+    request.startedMs = clock.nowMs()
+    const access = request.routeOptions.config.access
+    if (access !== undefined) authorize(request, access, ports)
+  })
+  app.addHook('preHandler', async request => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return
+    const query = request.query as ReadQuery | undefined
+    if (query && needsWait(query)) await beforeRead(maps, clock, query)
+  })
+  app.addHook('onSend', async (request, reply, payload) => {
+    reply.header('x-rain-revision', formatOrder(maps.map.order))
+    const staleMs = maps.staleForMs()
+    if (staleMs > 0) reply.header('x-rain-stale-for', `${Math.round(staleMs)}ms`)
+    return typeof payload === 'string' ? withTag(request, reply, payload) : payload
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    onRequest(request.method, request.routeOptions.url, reply.statusCode, clock.nowMs() - request.startedMs)
+  })
+  app.setErrorHandler((error, request, reply) => {
+    const cause = error instanceof Error ? error : new Error(String(error))
+    const { error: refusal, status } = refusalOf(cause)
+    if (statusOf[refusal.code] === 500) log.error({ err: cause, url: request.url }, 'a call failed')
+    return sendProblem(request, reply, refusal, status)
+  })
+}
+
+const needsWait = (query: ReadQuery): boolean =>
+  query.minRevision !== undefined ||
+  query.consistency !== undefined ||
+  query.block !== undefined ||
+  query.after !== undefined
+
+export function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: CloudError,
+  status?: number,
+): FastifyReply {
+  const problem = problemOf(error, request.url.split('?')[0]!, status)
+  const { retryAfterS } = error.details
+  if (retryAfterS !== undefined || problem.status === 503) reply.header('retry-after', String(retryAfterS ?? 1))
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="rain"')
+  return reply.code(problem.status).type(problemType).serializer(JSON.stringify).send(problem)
+}
+
+/** The seed's header, or the standard one. */
+function secretOf(request: FastifyRequest): string | undefined {
+  const bearer = /^Bearer\s+(\S{1,512})$/i.exec(request.headers.authorization ?? '')?.[1]
+  const { user } = request.headers
+  return bearer ?? (typeof user === 'string' && user.length <= 512 ? user : undefined)
+}
+
+function authorize(request: FastifyRequest, access: Access, ports: ApiPorts): void {
+  if (access === 'open' || (access === 'metrics' && !ports.privateMetrics)) return
+  const secret = secretOf(request)
+  const actor = secret && actorOf(ports.hypervisor.maps.map, secret, ports.clock.wallMs())
+  if (!actor) {
+    const what = secret === undefined ? 'send a token in the header `user`' : 'the token is unknown, expired or revoked'
+    throw new CloudError('unauthenticated', what)
+  }
+  const allowed: readonly string[] = access === 'metrics' ? ['admin', 'operator', 'viewer'] : access
+  if (!allowed.includes(actor.role)) {
+    throw new CloudError(
+      'forbidden',
+      `a token with role ${actor.role} may not do this, one of ${allowed.join(', ')} may`,
+    )
+  }
+  request.actor = actor
+}
+
+/** `ETag` is a hash of the body; who has it already gets none. */
+function withTag(request: FastifyRequest, reply: FastifyReply, payload: string): string {
+  if ((request.method !== 'GET' && request.method !== 'HEAD') || reply.statusCode !== 200) return payload
+  const tag = `"${createHash('sha1').update(payload).digest('base64url')}"`
+  reply.header('etag', tag)
+  const known = request.headers['if-none-match']
+  if (known === undefined || !known.split(',').some(each => each.trim().replace(/^W\//, '') === tag)) return payload
+  reply.code(304)
+  return ''
+}

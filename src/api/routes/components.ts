@@ -1,0 +1,263 @@
+/** Component versions: deployed as packages, activated, looked at, undeployed. */
+import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
+import { packageBytesMax } from '../../cloud/component/archive.js'
+import { componentOf, readPackage } from '../../cloud/component/package.js'
+import { componentKey } from '../../cloud/decide/components.js'
+import { versionFor } from '../../cloud/decide/instances.js'
+import { CloudError } from '../../cloud/errors.js'
+import { byId, componentIdPattern, digestPattern } from '../../cloud/ids.js'
+import { type CloudMap, copiesOf } from '../../cloud/map.js'
+import { nothing, plus } from '../../cloud/placement/resources.js'
+import type { ComponentRecord, Resources } from '../../cloud/records.js'
+import { compareVersions } from '../../cloud/version.js'
+import { type ComponentView, componentView } from '../../hypervisor/views.js'
+import { latencyBucketsMs } from '../../protocol/messages.js'
+import { pageOf } from '../lists.js'
+import { percentile } from '../percentile.js'
+import {
+  type ApiPorts,
+  anyone,
+  changers,
+  define,
+  everyToken,
+  found,
+  pathParams,
+  submit,
+  unknownThing,
+  viewPorts,
+} from '../route.js'
+import { Activation, Component, List, listQuery, Refreshing, SetActivation, Statistics, Stopping } from '../schemas.js'
+
+const params = { id: pathParams.component, version: pathParams.version }
+const exact = { id: pathParams.component, version: pathParams.exact }
+const tag = 'web components'
+
+export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
+  const { maps, blobs } = ports.hypervisor
+  const view = (key: string): ComponentView | undefined => componentView(key, viewPorts(ports))
+  const named = (id: string, version: string): ComponentRecord =>
+    found(versionFor(maps.map, id, version), 'component', `${id}/${version}`)
+  const keyFor = (id: string, version: string): string => {
+    const record = named(id, version)
+    return componentKey(record.id, record.version)
+  }
+
+  define(app, {
+    method: 'GET',
+    url: '/webcomponent/all',
+    access: anyone,
+    tag,
+    summary: 'All component versions',
+    query: {
+      ...listQuery,
+      id: Type.Optional(Type.String({ pattern: componentIdPattern, description: 'versions of this component only' })),
+      active: Type.Optional(Type.Boolean({ description: 'active (or inactive) versions only' })),
+    },
+    answers: { 200: List(Component) },
+    handle: ({ query, request }) => pageOf(listed(maps.map, query), query, view, maps.map.order, request),
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/webcomponent/:id/:version',
+    access: anyone,
+    tag,
+    summary: 'One component version, or the highest that a fragment of a version means',
+    params,
+    answers: { 200: Component },
+    handle: ({ params: { id, version } }) => found(view(keyFor(id, version)), 'component', `${id}/${version}`),
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/webcomponent/:id/:version/descriptor',
+    access: anyone,
+    tag,
+    summary: "The package's meta.json, unchanged",
+    params,
+    produces: 'application/json',
+    answers: { 200: Type.String({ description: 'meta.json' }) },
+    handle: ({ params: { id, version }, reply }) =>
+      reply.type('application/json; charset=utf-8').serializer(String).send(named(id, version).meta),
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/webcomponent/:id/:version/statistics',
+    access: anyone,
+    tag,
+    summary: 'Calls, errors, latency and load of a component version, over all motherships',
+    params,
+    answers: { 200: Statistics },
+    handle: ({ params: { id, version } }) => statisticsOf(ports, keyFor(id, version)),
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/webcomponent/:id/:version/activation',
+    access: anyone,
+    tag,
+    summary: 'Whether a version is active, and how it came to be so',
+    params,
+    answers: { 200: Activation },
+    handle: ({ params: { id, version } }) => {
+      const { active, activation } = named(id, version)
+      return { active, history: activation }
+    },
+  })
+
+  define(app, {
+    method: 'PUT',
+    url: '/webcomponent/:id/:version/activation',
+    access: changers,
+    tag,
+    summary: 'Activate or deactivate a version',
+    params: exact,
+    body: SetActivation,
+    answers: { 200: Component },
+    handle: async call => {
+      const { id, version } = call.params
+      await submit(ports, call, { op: 'activate', body: { component: id, version, active: call.body.active } })
+      return found(view(componentKey(id, version)), 'component', `${id}/${version}`)
+    },
+  })
+
+  define(app, {
+    method: 'PUT',
+    url: '/webcomponent/:id/:version',
+    access: changers,
+    tag,
+    summary: 'Refresh all instances of a version',
+    params: exact,
+    body: Type.Object({}, { additionalProperties: false }),
+    answers: { 202: Refreshing },
+    handle: async call => {
+      const { id: component, version } = call.params
+      const answer = await submit(ports, call, { op: 'refresh-version', body: { component, version } })
+      call.reply.code(202)
+      return { refreshing: answer.touched ?? 0 }
+    },
+  })
+
+  define(app, {
+    method: 'DELETE',
+    url: '/webcomponent/:id/:version',
+    access: changers,
+    tag,
+    summary: 'Undeploy: stop all instances and remove the package',
+    params: exact,
+    answers: { 202: Stopping },
+    handle: async call => {
+      const { id: component, version } = call.params
+      const answer = await submit(ports, call, { op: 'undeploy', body: { component, version } })
+      call.reply.code(202)
+      return { stopping: answer.touched ?? 0 }
+    },
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/packages/:digest',
+    access: everyToken,
+    tag,
+    summary: 'A package by the digest of its bytes',
+    params: { digest: Type.String({ pattern: digestPattern }) },
+    produces: 'application/gzip',
+    answers: { 200: Type.String({ description: 'the package', format: 'binary' }) },
+    handle: async ({ params: { digest }, reply }) => {
+      const bytes = await packageOf(ports, digest)
+      return reply
+        .type('application/gzip')
+        .serializer(each => each as unknown as string)
+        .send(bytes)
+    },
+  })
+
+  // A package is a package, whatever the client calls it: the seed's headers say application/json on every call.
+  app.register(async scope => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: packageBytesMax }, (_request, body, done) =>
+      done(null, body),
+    )
+    define(scope, {
+      method: 'POST',
+      url: '/webcomponent/',
+      access: changers,
+      tag,
+      summary: 'Deploy a component: the body is its package (.tgz)',
+      consumes: 'application/gzip',
+      bodyLimit: packageBytesMax,
+      query: { activate: Type.Optional(Type.Boolean({ description: 'default true' })) },
+      answers: { 200: Component, 201: Component },
+      handle: async call => {
+        const bytes = call.request.body
+        if (!Buffer.isBuffer(bytes) || bytes.byteLength === 0) {
+          const errors = [{ path: '', message: 'send the package as the body' }]
+          throw new CloudError('invalid-package', 'there is no package in the request', { errors })
+        }
+        const reading = await readPackage(bytes)
+        if (reading.kind === 'bad') {
+          const [first] = reading.errors
+          const detail = `${first?.path ?? ''}: ${first?.message ?? 'not a package'}`
+          throw new CloudError('invalid-package', detail, { errors: reading.errors })
+        }
+        const { digest } = reading.package
+        const component = componentOf(reading.package, await blobs.put(digest, bytes))
+        const body = { component, activate: call.query.activate ?? true }
+        const answer = await submit(ports, call, { op: 'deploy', body })
+        const { id, version } = component
+        call.reply.code(answer.outcome === 'created' ? 201 : 200).header('location', `/webcomponent/${id}/${version}`)
+        return found(view(componentKey(id, version)), 'component', `${id}/${version}`)
+      },
+    })
+  })
+}
+
+/** By id, the newest version first. */
+function listed(map: CloudMap, { id, active }: { id?: string; active?: boolean }): string[] {
+  const keys = [...(id === undefined ? allKeys(map) : map.versionsOf(id))]
+  const version = (key: string): string => key.slice(key.indexOf('/') + 1)
+  const name = (key: string): string => key.slice(0, key.indexOf('/'))
+  return keys
+    .filter(key => active === undefined || map.get('components', key)?.value.active === active)
+    .sort((a, b) => byId(name(a), name(b)) || compareVersions(version(b), version(a)))
+}
+
+const allKeys = (map: CloudMap): string[] => [...map.all('components')].map(([key]) => key)
+
+async function packageOf(ports: ApiPorts, digest: string): Promise<Uint8Array> {
+  const { maps, blobs } = ports.hypervisor
+  for (const [, { value }] of maps.map.all('components')) {
+    if (value.digest !== digest) continue
+    const bytes = await blobs.get(digest, value.chunks)
+    if (bytes) return bytes
+  }
+  throw unknownThing('package', digest)
+}
+
+function statisticsOf(ports: ApiPorts, key: string): Record<string, unknown> {
+  const { map } = ports.hypervisor.maps
+  const byMothership: Record<string, number> = {}
+  for (const id of map.instancesOf(key)) {
+    const instance = map.get('instances', id)?.value
+    for (const on of instance ? copiesOf(instance) : []) byMothership[on] = (byMothership[on] ?? 0) + 1
+  }
+  const sums = { calls: 0, errors: 0, timeouts: 0, restarts: 0 }
+  let load: Resources = nothing
+  const latency = Array<number>(latencyBucketsMs.length + 1).fill(0)
+  for (const stats of ports.hypervisor.loads.statistics(key).values()) {
+    for (const name of ['calls', 'errors', 'timeouts', 'restarts'] as const) sums[name] += stats[name]
+    load = plus(load, stats)
+    for (const [index, count] of stats.latency.entries()) latency[index] = (latency[index] ?? 0) + count
+  }
+  const at = (share: number): number | null => percentile(latency, latencyBucketsMs, share)
+  const component = map.get('components', key)?.value
+  return {
+    instances: { byPhase: componentView(key, viewPorts(ports))?.instances.byPhase ?? {}, byMothership },
+    ...sums,
+    latencyMs: { p50: at(0.5), p95: at(0.95), p99: at(0.99) },
+    load,
+    since: component?.deployedAt ?? null,
+  }
+}

@@ -1,0 +1,181 @@
+/** Instances: started, copied, refreshed, stopped, explained. */
+import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
+import { Clone, Instantiate } from '../../cloud/commands.js'
+import { instantiate } from '../../cloud/decide/instances.js'
+import { type InstanceView, instanceView } from '../../hypervisor/views.js'
+import { fieldError } from '../problems.js'
+import { type ApiPorts, anyone, type Call, changers, define, found, pathParams, submit, viewPorts } from '../route.js'
+import { DryRun, Instance, Instances, Placement, type WaitQuery, waitQuery } from '../schemas.js'
+import { waitForInstances, waitUntilGone } from '../waiting.js'
+
+const params = { instanceId: pathParams.instance }
+const tag = 'instances'
+
+export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
+  const { maps } = ports.hypervisor
+  const view = (id: string): InstanceView => found(instanceView(id, viewPorts(ports)), 'instance', id)
+
+  define(app, {
+    method: 'POST',
+    url: '/webcomponent/:id/:version',
+    access: changers,
+    tag,
+    summary: 'Start an instance (or ?count= of them), or ask where it would go (?dryRun=true)',
+    params: { id: pathParams.component, version: pathParams.version },
+    query: {
+      ...waitQuery,
+      count: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+      dryRun: Type.Optional(Type.Boolean()),
+    },
+    body: Instantiate,
+    answers: { 200: DryRun, 201: Type.Union([Instance, Instances]) },
+    handle: async call => {
+      const { id, version } = call.params
+      const { count, dryRun } = call.query
+      const body = { component: id, version, wish: call.body, count: count ?? 1, bulk: count !== undefined }
+      if (body.bulk && call.body.id !== undefined) throw fieldError('/id', 'cannot be given to many: leave out count')
+      if (dryRun) return dryRunOf(ports, body, call)
+      const answer = await submit(ports, call, { op: 'instantiate', body })
+      await waitForInstances(maps, ports.clock, answer.ids, call.query as WaitQuery)
+      call.reply.code(201)
+      if (body.bulk) {
+        const items = answer.ids.flatMap(each => instanceView(each, viewPorts(ports)) ?? [])
+        return { items, refused: answer.refused ?? [] }
+      }
+      call.reply.header('location', `/webcomponent/${answer.ids[0]!}`)
+      return view(answer.ids[0]!)
+    },
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/webcomponent/:instanceId',
+    access: anyone,
+    tag,
+    summary: 'One instance',
+    params,
+    answers: { 200: Instance },
+    handle: call => view(call.params.instanceId),
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/webcomponent/:instanceId/placement',
+    access: anyone,
+    tag,
+    summary: 'Why an instance is where it is, and where it would go today',
+    params,
+    answers: { 200: Placement },
+    handle: call => placementOf(ports, call.params.instanceId),
+  })
+
+  define(app, {
+    method: 'POST',
+    url: '/webcomponent/:instanceId',
+    access: changers,
+    tag,
+    summary: 'Clone: one more copy, on another mothership',
+    params,
+    query: waitQuery,
+    body: Clone,
+    answers: { 202: Instance },
+    handle: async call => {
+      const instance = call.params.instanceId
+      await submit(ports, call, { op: 'clone', body: { instance, wish: call.body } })
+      await waitForInstances(maps, ports.clock, [instance], call.query as WaitQuery)
+      call.reply.code(202)
+      return view(instance)
+    },
+  })
+
+  define(app, {
+    method: 'PUT',
+    url: '/webcomponent/:instanceId',
+    access: changers,
+    tag,
+    summary: 'Refresh an instance: its copies are started anew',
+    params,
+    query: waitQuery,
+    body: Type.Object({}, { additionalProperties: false }),
+    answers: { 202: Instance },
+    handle: async call => {
+      const instance = call.params.instanceId
+      await submit(ports, call, { op: 'refresh-instance', body: { instance } })
+      await waitForInstances(maps, ports.clock, [instance], call.query as WaitQuery)
+      call.reply.code(202)
+      return view(instance)
+    },
+  })
+
+  define(app, {
+    method: 'DELETE',
+    url: '/webcomponent/:instanceId',
+    access: changers,
+    tag,
+    summary: 'Stop an instance',
+    params,
+    query: waitQuery,
+    answers: { 202: null },
+    handle: async call => {
+      const instance = call.params.instanceId
+      await submit(ports, call, { op: 'stop-instance', body: { instance } })
+      await waitUntilGone(maps, ports.clock, [instance], call.query as WaitQuery)
+      return call.reply.code(202).send()
+    },
+  })
+}
+
+type InstantiateBody = Parameters<typeof instantiate>[1]
+
+/** The same decision as the leader's, on this replica's memory, and nothing is written. */
+function dryRunOf(
+  ports: ApiPorts,
+  body: InstantiateBody,
+  { actor, reply }: Pick<Call<unknown, unknown, unknown>, 'actor' | 'reply'>,
+): unknown {
+  const { hypervisor, chance, clock } = ports
+  reply.code(200)
+  const verdict = instantiate(
+    hypervisor.maps.map,
+    { ...body, bulk: true },
+    {
+      actor,
+      requestId: chance.id(32),
+      at: new Date(clock.wallMs()).toISOString(),
+      place: (map, question) => hypervisor.place(map, question),
+    },
+  )
+  if (verdict.kind === 'refuse') {
+    const { code, details } = verdict.error
+    if (code !== 'no-room') throw verdict.error
+    return { placed: [], candidates: [], reasons: details.reasons ?? [] }
+  }
+  const records = verdict.steps
+    .flatMap(step => step.changes)
+    .flatMap(each => (each.kind === 'instances' ? (each.value ?? []) : []))
+  return {
+    placed: records.map(each => [...each.inSync, ...each.learners]),
+    candidates: records[0]?.decision?.candidates ?? [],
+    reasons: verdict.answer.refused?.[0]?.reasons ?? [],
+  }
+}
+
+function placementOf({ hypervisor }: ApiPorts, id: string): unknown {
+  const { map } = hypervisor.maps
+  const { value } = found(map.get('instances', id), 'instance', id)
+  const decided = value.decision ?? { decisionRevision: 0, at: value.createdAt, candidates: [], refusedByRule: {} }
+  const { component, version, need, placement: wish } = value
+  const today = hypervisor.place(map, { component, version, need, wish, copies: 1 })
+  const now =
+    today.kind === 'placed'
+      ? { candidates: today.decision.candidates, refusedByRule: today.decision.refusedByRule }
+      : { candidates: [], refusedByRule: countByRule(today.reasons), reasons: [...today.reasons] }
+  return { ...decided, now }
+}
+
+function countByRule(reasons: readonly { readonly rule: string }[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { rule } of reasons) counts[rule] = (counts[rule] ?? 0) + 1
+  return counts
+}

@@ -1,0 +1,246 @@
+/** Shapes of the API's answers and queries. They check what goes out, and make the OpenAPI document. */
+import Type, { type Static, type TSchema } from 'typebox'
+import { nodeKinds } from '../cloud/ids.js'
+import { phases, Resources, Role, Settings } from '../cloud/records.js'
+
+const text = Type.String()
+const count = Type.Integer({ minimum: 0 })
+const labels = Type.Record(Type.String(), Type.String())
+const nullable = <S extends TSchema>(schema: S) => Type.Union([Type.Null(), schema])
+const state = Type.Enum(['registered', 'ready', 'draining', 'gone', 'lost'])
+const freshness = Type.Enum(['fresh', 'ageing', 'stale', 'absent'])
+const load = { ...Resources.properties, at: text, freshness }
+
+export const RainServer = Type.Object({
+  id: text,
+  address: text,
+  urls: Type.Array(text),
+  zone: Type.Optional(text),
+  labels,
+  state,
+  wires: Type.Array(Type.Object({ mothership: text, components: Type.Array(text) })),
+  load: nullable(Type.Object(load)),
+  generation: count,
+  revision: count,
+})
+
+export const Mothership = Type.Object({
+  id: text,
+  address: text,
+  zone: Type.Optional(text),
+  labels,
+  capacity: Resources,
+  reserved: Resources,
+  measured: nullable(Type.Object({ ...load, source: Type.Enum(['report', 'prometheus']) })),
+  instances: count,
+  state,
+  cordoned: Type.Boolean(),
+  draining: nullable(Type.Object({ deadline: nullable(text), remaining: count })),
+  revision: count,
+})
+
+export const Component = Type.Object({
+  id: text,
+  version: text,
+  active: Type.Boolean(),
+  description: text,
+  pageTitle: Type.Optional(text),
+  digest: text,
+  size: count,
+  deployedAt: text,
+  deployedBy: text,
+  motherships: Type.Array(text),
+  instances: Type.Object({ total: count, byPhase: Type.Record(Type.String(), count) }),
+  views: Type.Array(text),
+  revision: count,
+})
+
+const phase = Type.Enum([...phases])
+export const Instance = Type.Object({
+  id: text,
+  component: text,
+  version: text,
+  owner: Type.Optional(text),
+  need: Resources,
+  epoch: count,
+  primary: text,
+  inSync: Type.Array(text),
+  learners: Type.Array(text),
+  generation: count,
+  phase: Type.Enum([...phases, 'unavailable']),
+  copies: Type.Array(
+    Type.Object({
+      mothership: text,
+      role: Type.Enum(['primary', 'backup', 'learner']),
+      phase,
+      since: text,
+      reason: Type.Optional(text),
+    }),
+  ),
+  createdAt: text,
+  revision: count,
+})
+
+const reasons = Type.Array(Type.Object({ mothership: text, rule: text, reason: text }))
+export const Instances = Type.Object({
+  items: Type.Array(Instance),
+  refused: Type.Array(Type.Object({ reasons })),
+})
+
+const candidates = Type.Array(
+  Type.Object({
+    mothership: text,
+    score: Type.Number(),
+    terms: Type.Record(Type.String(), Type.Number()),
+    pressure: Resources,
+    loadAgeMs: nullable(Type.Number()),
+  }),
+)
+const refusedByRule = Type.Record(Type.String(), count)
+export const DryRun = Type.Object({
+  placed: Type.Array(Type.Array(text, { description: 'motherships of one instance, the primary first' })),
+  candidates,
+  reasons,
+})
+export const Placement = Type.Object({
+  decisionRevision: count,
+  at: text,
+  candidates,
+  refusedByRule,
+  now: Type.Optional(Type.Object({ candidates, refusedByRule, reasons: Type.Optional(reasons) })),
+})
+
+export const UrlEntry = Type.Object({
+  pattern: text,
+  components: Type.Array(Type.Object({ id: text, version: text })),
+})
+
+export const Statistics = Type.Object({
+  instances: Type.Object({
+    byPhase: Type.Record(Type.String(), count),
+    byMothership: Type.Record(Type.String(), count),
+  }),
+  calls: count,
+  errors: count,
+  timeouts: count,
+  latencyMs: Type.Object({
+    p50: nullable(Type.Number()),
+    p95: nullable(Type.Number()),
+    p99: nullable(Type.Number()),
+  }),
+  load: Resources,
+  restarts: count,
+  since: nullable(text),
+})
+
+export const Activation = Type.Object({
+  active: Type.Boolean(),
+  history: Type.Array(Type.Object({ active: Type.Boolean(), at: text, by: text })),
+})
+export const SetActivation = Type.Object({ active: Type.Boolean() }, { additionalProperties: false })
+export const Refreshing = Type.Object({ refreshing: count })
+export const Stopping = Type.Object({ stopping: count })
+
+export const SettingsView = Type.Object({ ...Type.Omit(Settings, ['schema']).properties, revision: count })
+export const SettingsChange = Type.Object(
+  Type.Partial(
+    Type.Object(
+      Object.fromEntries(Object.entries(Settings.properties).filter(([name]) => name !== 'schema')) as Omit<
+        typeof Settings.properties,
+        'schema'
+      >,
+    ),
+  ).properties,
+  { additionalProperties: false, minProperties: 1 },
+)
+
+export const Token = Type.Object({
+  id: text,
+  role: Role,
+  subject: text,
+  createdAt: text,
+  expires: Type.Optional(text),
+  node: Type.Optional(Type.Object({ kind: Type.Enum([...nodeKinds]), id: text })),
+  revision: count,
+})
+export const NewToken = Type.Object(
+  {
+    role: Role,
+    subject: Type.String({ minLength: 1, maxLength: 256 }),
+    expires: Type.Optional(Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z$' })),
+    node: Token.properties.node,
+  },
+  { additionalProperties: false },
+)
+export const TokenMade = Type.Object({ id: text, token: text })
+
+export const Replica = Type.Object({
+  id: text,
+  url: text,
+  leader: Type.Boolean(),
+  term: nullable(count),
+  appliedRevision: nullable(text),
+  lagMs: nullable(Type.Number()),
+})
+export const Replicas = Type.Object({ items: Type.Array(Replica) })
+
+export const Readiness = Type.Object({
+  ready: Type.Boolean(),
+  revision: text,
+  staleForMs: Type.Number(),
+  leader: nullable(text),
+  reason: Type.Optional(text),
+})
+export const Health = Type.Object({ status: text, id: text, software: text })
+
+export const CloudView = Type.Object({
+  revision: text,
+  replicas: Replicas.properties.items,
+  rainServers: Type.Array(RainServer),
+  motherships: Type.Array(Mothership),
+  components: Type.Array(Component),
+  instances: count,
+})
+
+export const Targets = Type.Array(Type.Object({ targets: Type.Array(text), labels: Type.Record(Type.String(), text) }))
+
+/** A page of a list: `revision` is that of the map it was read from. */
+export const List = <S extends TSchema>(item: S) =>
+  Type.Object({
+    items: Type.Array(item),
+    total: count,
+    start: count,
+    range: count,
+    revision: text,
+    next: Type.Optional(text),
+  })
+
+const duration = (description: string) => Type.String({ pattern: '^\\d{1,9}(ms|s|m|h)$', description })
+/** What every read understands. */
+export const readQuery = {
+  minRevision: Type.Optional(
+    Type.String({
+      pattern: '^\\d{1,15}\\.\\d{1,15}$',
+      description: 'wait until this revision is reached (3 s at most)',
+    }),
+  ),
+  consistency: Type.Optional(Type.Literal('linearizable', { description: 'ask etcd for its revision first' })),
+  block: Type.Optional(duration('with `after`: wait this long at most for a change')),
+  after: Type.Optional(
+    Type.String({ pattern: '^\\d{1,15}\\.\\d{1,15}$', description: 'with `block`: wait for a revision beyond this' }),
+  ),
+}
+export const listQuery = {
+  start: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 1_000_000_000, description: 'items to leave out; default 0' }),
+  ),
+  range: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'items to give; default 100' })),
+}
+export type ListQuery = { start?: number; range?: number }
+export const waitQuery = {
+  wait: Type.Optional(Type.Enum(['placed', 'running', 'wired'])),
+  timeout: Type.Optional(duration('how long to wait; default 10s, at most 60s')),
+}
+export type WaitQuery = { wait?: 'placed' | 'running' | 'wired'; timeout?: string }
+export type ReadQuery = Static<ReturnType<typeof readQueryObject>>
+const readQueryObject = () => Type.Object(readQuery)

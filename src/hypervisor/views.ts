@@ -1,0 +1,273 @@
+/** The map as people and control centers read it: the shapes of the API, computed from records, loads and sessions. */
+
+import { settingsOf } from '../cloud/decide/verdict.js'
+import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
+import { type CloudMap, copiesOf, type Entry } from '../cloud/map.js'
+import { type Freshness, freshnessOf } from '../cloud/placement/host.js'
+import { nothing, plus } from '../cloud/placement/resources.js'
+import type { InstanceRecord, Phase, Resources } from '../cloud/records.js'
+import { normaliseVersion } from '../cloud/version.js'
+import type { Clock, LoadSample, Loads } from './ports.js'
+import { roleOn } from './wanted.js'
+
+/** What a view needs beside the map. */
+export interface ViewPorts {
+  readonly map: CloudMap
+  readonly loads: Loads
+  readonly clock: Clock
+  readonly goneForMs: (node: NodeRef) => number | undefined
+}
+
+export type NodeState = 'registered' | 'ready' | 'draining' | 'gone' | 'lost'
+
+export interface LoadView extends Resources {
+  at: string
+  freshness: Freshness
+}
+
+export interface RainServerView {
+  id: string
+  address: string
+  urls: string[]
+  zone?: string
+  labels: Record<string, string>
+  state: NodeState
+  wires: { mothership: string; components: string[] }[]
+  load: LoadView | null
+  generation: number
+  revision: number
+}
+
+export function rainServerView(id: string, ports: ViewPorts): RainServerView | undefined {
+  const entry = ports.map.get('rainservers', id)
+  if (!entry) return undefined
+  const { value, modified } = entry
+  const node: NodeRef = { kind: 'rainserver', id }
+  const sample = ports.loads.latest(node)
+  return {
+    id,
+    address: value.address,
+    urls: value.urls,
+    ...(value.zone === undefined ? {} : { zone: value.zone }),
+    labels: value.labels,
+    state: stateOf(node, value.draining, value.announced !== undefined, ports),
+    wires: ports.map.get('wiring', id)?.value.wires ?? [],
+    load: sample ? loadView(sample, ports.clock) : null,
+    generation: value.generation,
+    revision: modified,
+  }
+}
+
+/** `known`: it had a session once. */
+function stateOf(node: NodeRef, draining: boolean, known: boolean, { map, goneForMs }: ViewPorts): NodeState {
+  if (map.get('sessions', nodeName(node))) return draining ? 'draining' : 'ready'
+  if (!known) return 'registered'
+  return (goneForMs(node) ?? 0) >= settingsOf(map).lostAfterMs ? 'lost' : 'gone'
+}
+
+function loadView(sample: LoadSample, clock: Clock): LoadView {
+  const ageMs = Math.max(0, clock.nowMs() - sample.atMs)
+  const { cpu, ram, bandwidth } = sample
+  const at = new Date(clock.wallMs() - ageMs).toISOString()
+  return {
+    cpu: tenth(cpu),
+    ram: tenth(ram),
+    bandwidth: tenth(bandwidth),
+    at,
+    freshness: freshnessOf({ ...sample, ageMs }),
+  }
+}
+
+const tenth = (amount: number): number => Math.round(amount * 10) / 10
+
+export interface MothershipView {
+  id: string
+  address: string
+  zone?: string
+  labels: Record<string, string>
+  capacity: Resources
+  reserved: Resources
+  measured: (LoadView & { source: LoadSample['source'] }) | null
+  instances: number
+  state: NodeState
+  cordoned: boolean
+  draining: null | { deadline: string | null; remaining: number }
+  revision: number
+}
+
+export function mothershipView(id: string, ports: ViewPorts): MothershipView | undefined {
+  const entry = ports.map.get('motherships', id)
+  if (!entry) return undefined
+  const { value, modified } = entry
+  const node: NodeRef = { kind: 'mothership', id }
+  const sample = ports.loads.latest(node)
+  const { reserved, instances } = heldBy(ports.map, id)
+  return {
+    id,
+    address: value.address,
+    ...(value.zone === undefined ? {} : { zone: value.zone }),
+    labels: value.labels,
+    capacity: value.capacity,
+    reserved,
+    measured: sample ? { ...loadView(sample, ports.clock), source: sample.source } : null,
+    instances,
+    state: stateOf(node, value.draining !== null, value.announced !== undefined, ports),
+    cordoned: value.cordoned,
+    draining: value.draining && { deadline: value.draining.deadline, remaining: instances },
+    revision: modified,
+  }
+}
+
+function heldBy(map: CloudMap, mothership: string): { reserved: Resources; instances: number } {
+  let reserved = nothing
+  let instances = 0
+  for (const id of map.instancesOn(mothership)) {
+    reserved = plus(reserved, map.get('instances', id)?.value.need ?? nothing)
+    instances++
+  }
+  return { reserved, instances }
+}
+
+export interface ComponentView {
+  id: string
+  version: string
+  active: boolean
+  description: string
+  pageTitle?: string
+  digest: string
+  size: number
+  deployedAt: string
+  deployedBy: string
+  motherships: string[]
+  instances: { total: number; byPhase: Record<string, number> }
+  views: string[]
+  revision: number
+}
+
+/** `key`: `id/version`, normalised. */
+export function componentView(key: string, { map }: ViewPorts): ComponentView | undefined {
+  const entry = map.get('components', key)
+  if (!entry) return undefined
+  const { value, modified } = entry
+  const motherships = new Set<string>()
+  const byPhase: Record<string, number> = {}
+  let total = 0
+  for (const id of map.instancesOf(key)) {
+    const instance = map.get('instances', id)?.value
+    if (!instance) continue
+    total++
+    for (const mothership of copiesOf(instance)) motherships.add(mothership)
+    const phase = phaseOf(map, instance)
+    byPhase[phase] = (byPhase[phase] ?? 0) + 1
+  }
+  return {
+    id: value.id,
+    version: value.version,
+    active: value.active,
+    description: value.description ?? '',
+    ...(value.pageTitle === undefined ? {} : { pageTitle: value.pageTitle }),
+    digest: value.digest,
+    size: value.size,
+    deployedAt: value.deployedAt,
+    deployedBy: value.deployedBy,
+    motherships: [...motherships].sort(byId),
+    instances: { total, byPhase },
+    views: value.views.map(view => view.id),
+    revision: modified,
+  }
+}
+
+export interface CopyView {
+  mothership: string
+  role: 'primary' | 'backup' | 'learner'
+  phase: Phase
+  since: string
+  reason?: string
+}
+
+export interface InstanceView {
+  id: string
+  component: string
+  version: string
+  owner?: string
+  need: Resources
+  epoch: number
+  primary: string
+  inSync: string[]
+  learners: string[]
+  generation: number
+  phase: Phase | 'unavailable'
+  copies: CopyView[]
+  createdAt: string
+  revision: number
+}
+
+export function instanceView(id: string, { map }: ViewPorts): InstanceView | undefined {
+  const entry = map.get('instances', id)
+  return entry && viewOf(map, entry)
+}
+
+function viewOf(map: CloudMap, { value, modified }: Entry<'instances'>): InstanceView {
+  const { id, component, version, owner, need, epoch, primary, inSync, learners, generation, createdAt } = value
+  return {
+    id,
+    component,
+    version: map.get('components', `${component}/${version}`)?.value.version ?? version,
+    ...(owner === undefined ? {} : { owner }),
+    need,
+    epoch,
+    primary,
+    inSync,
+    learners,
+    generation,
+    phase: phaseOf(map, value),
+    copies: copiesOf(value).map(mothership => copyView(map, value, mothership)),
+    createdAt,
+    revision: modified,
+  }
+}
+
+function copyView(map: CloudMap, instance: InstanceRecord, mothership: string): CopyView {
+  const observed = map.get('observed', `${mothership}/${instance.id}`)?.value
+  return {
+    mothership,
+    role: roleOn(instance, mothership) ?? 'learner',
+    phase: observed?.phase ?? 'placed',
+    since: observed?.since ?? instance.createdAt,
+    ...(observed?.reason === undefined ? {} : { reason: observed.reason }),
+  }
+}
+
+/** That of the primary copy. */
+const phaseOf = (map: CloudMap, instance: InstanceRecord): Phase =>
+  map.get('observed', `${instance.primary}/${instance.id}`)?.value.phase ?? 'placed'
+
+/** Every copy runs, and as often refreshed as was asked. */
+export function runsEverywhere(map: CloudMap, id: string): boolean {
+  const instance = map.get('instances', id)?.value
+  if (!instance) return false
+  return copiesOf(instance).every(mothership => {
+    const observed = map.get('observed', `${mothership}/${id}`)?.value
+    return observed?.phase === 'running' && observed.generation >= instance.generation
+  })
+}
+
+/** Every rain server whose pages can hold the component is wired to all motherships with a copy of the instance. */
+export function wiredEverywhere(
+  map: CloudMap,
+  id: string,
+  needs: (rainServer: string, key: string) => boolean,
+): boolean {
+  const instance = map.get('instances', id)?.value
+  if (!instance) return false
+  const key = `${instance.component}/${instance.version}`
+  for (const [server] of map.all('rainservers')) {
+    if (!needs(server, key)) continue
+    const wires = map.get('wiring', server)?.value.wires ?? []
+    if (!copiesOf(instance).every(mothership => wires.some(wire => wire.mothership === mothership))) return false
+  }
+  return true
+}
+
+/** `id/version` normalised, of what a path names; undefined when the version is none. */
+export const keyOf = (id: string, version: string): string => `${id}/${normaliseVersion(version) ?? version}`
