@@ -7,7 +7,7 @@ interface Operation {
   readonly responses?: Readonly<Record<string, unknown>>
 }
 
-const escape = (text: string): string => text.replace(/[&<>"']/g, char => `&#${char.charCodeAt(0)};`)
+const escaped = (text: string): string => text.replace(/[&<>"']/g, char => `&#${char.charCodeAt(0)};`)
 
 export function docsPage(document: Record<string, unknown>): string {
   const { info, paths } = document as {
@@ -21,19 +21,19 @@ export function docsPage(document: Record<string, unknown>): string {
       byTag.set(tag, [...(byTag.get(tag) ?? []), rowOf(method, path, operation)])
     }
   }
-  const sections = [...byTag].map(([tag, rows]) => `<h2>${escape(tag)}</h2><table>${rows.join('')}</table>`)
+  const sections = [...byTag].map(([tag, rows]) => `<h2>${escaped(tag)}</h2><table>${rows.join('')}</table>`)
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(info.title)} API</title><style>${style}</style>
-<h1>${escape(info.title)} API <small>${escape(info.version)}</small></h1>
-<p>${escape(info.description)} The whole document: <a href="/openapi.json">/openapi.json</a>.</p>
+<title>${escaped(info.title)} API</title><style>${style}</style>
+<h1>${escaped(info.title)} API <small>${escaped(info.version)}</small></h1>
+<p>${escaped(info.description)} The whole document: <a href="/openapi.json">/openapi.json</a>.</p>
 ${sections.join('\n')}</html>`
 }
 
 function rowOf(method: string, path: string, { summary, description, parameters, responses }: Operation): string {
-  const asked = (parameters ?? []).filter(each => each.in === 'query').map(each => escape(each.name))
+  const asked = (parameters ?? []).filter(each => each.in === 'query').map(each => escaped(each.name))
   const statuses = Object.keys(responses ?? {}).filter(each => each !== 'default')
-  return `<tr><td class="m ${method}">${method.toUpperCase()}</td><td><code>${escape(path)}</code>
-<div>${escape(summary ?? '')}. ${escape(description ?? '')}</div>
+  return `<tr><td class="m ${method}">${method.toUpperCase()}</td><td><code>${escaped(path)}</code>
+<div>${escaped(summary ?? '')}. ${escaped(description ?? '')}</div>
 ${asked.length > 0 ? `<div class="q">?${asked.join(' ?')}</div>` : ''}</td><td>${statuses.join(', ')}</td></tr>`
 }
 

@@ -91,10 +91,11 @@ export class Replica implements Hypervisor {
     this.#ports.election.onTerm(term => void this.#lead(term))
   }
 
-  /** Stops planning and lets go of the leader key. Sessions and links are closed by their own rooms, before this. */
+  /** Stops planning, lets go of the leader key and stands for election no more. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true
-    await this.#leading?.stop()
+    if (this.#leading) await this.#leading.stop()
+    else await this.#ports.election.resign()
     this.#liveness.close()
     this.#placer.close()
   }

@@ -15,7 +15,7 @@ export interface LinkEvents {
 
 export class Link {
   #heardAtMs: number
-  #saidAtMs = 0
+  #saidAtMs: number
   #closed = false
   #cancelTimer: (() => void) | undefined
 
@@ -25,6 +25,8 @@ export class Link {
     private readonly events: LinkEvents,
   ) {
     this.#heardAtMs = clock.nowMs()
+    // The first word is that of who opened the link: it says who is there.
+    this.#saidAtMs = this.#heardAtMs
     socket.on('message', data => this.#onFrame(data as Buffer))
     socket.on('close', () => this.#end('closed'))
     socket.on('error', error => this.#end(error.message))

@@ -40,6 +40,7 @@ interface Pending {
 
 const helloWithinMs = 2_000
 const checkEveryMs = 500
+const redialWithinMs = 100
 const loadsEveryMs = 1_000
 const pendingMax = 20_000
 
@@ -101,16 +102,18 @@ class PeerLinks implements Peers {
   }
 
   #every(ms: number, run: () => void): void {
-    const again = (): void => {
-      const cancel = this.options.clock.after(ms, () => {
-        this.#cancelTimers = this.#cancelTimers.filter(each => each !== cancel)
-        if (this.#closed) return
-        run()
-        again()
-      })
-      this.#cancelTimers.push(cancel)
-    }
-    again()
+    this.#later(ms, () => {
+      run()
+      this.#every(ms, run)
+    })
+  }
+
+  #later(ms: number, run: () => void): void {
+    const cancel = this.options.clock.after(ms, () => {
+      this.#cancelTimers = this.#cancelTimers.filter(each => each !== cancel)
+      if (!this.#closed) run()
+    })
+    this.#cancelTimers.push(cancel)
   }
 
   /** Dials who has a higher id and no link yet, drops links to who is gone. */
@@ -188,7 +191,7 @@ class PeerLinks implements Peers {
       this.#settle(r, each => each.reject(error))
     }
     this.options.onClosed?.(id, reason)
-    this.#follow()
+    this.#later(this.options.chance.next() * redialWithinMs, () => this.#follow())
   }
 
   #onMessage(id: string, link: Link, message: Message): void {

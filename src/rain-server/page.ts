@@ -112,14 +112,11 @@ class Assembly {
         const fragment = await this.#fragment({ component: found, view, context: { status, component } })
         if (fragment.kind === 'fragment') {
           for (const sheet of fragment.fragment.css) this.css.add(sheet)
-          return fragment.fragment.html
+          return inPlaceOf(component, status, fragment.fragment.html)
         }
       }
     }
-    return (
-      `<div class="rain-error" data-rain-component="${escapeHtml(component)}" data-rain-status="${status}"` +
-      ` title="${escapeHtml(reason)}" role="note">This part is not available at the moment.</div>`
-    )
+    return inPlaceOf(component, status, 'This part is not available at the moment.', reason)
   }
 
   async #child(
@@ -188,6 +185,11 @@ class Assembly {
     }
   }
 }
+
+/** `html` as it is; the reason is for who looks closer. */
+const inPlaceOf = (component: string, status: number, html: string, reason?: string): string =>
+  `<div class="rain-error" data-rain-component="${escapeHtml(component)}" data-rain-status="${status}"` +
+  `${reason === undefined ? '' : ` title="${escapeHtml(reason)}"`} role="note">${html}</div>`
 
 const failure = (status: number, reason: string): Failure => ({ kind: 'failure', status, reason })
 

@@ -1,0 +1,128 @@
+/**
+ * The text of HAProxy's configuration. Pure, and meant to be read: the tests compare it with files. Servers stand in
+ * slots that are made in advance, so that servers come and go through the runtime API without a reload; the cookie is a
+ * dynamic one, made from address and port, so that a client stays with its server whatever slot that has.
+ */
+import { isIP } from 'node:net'
+import type { Group, Shape, Target } from './shape.js'
+
+export interface Frame {
+  readonly host: string
+  readonly pagesPort: number
+  readonly apiPort: number
+  /** Of the runtime API. */
+  readonly socket: string
+  /** Directory of the map files, absolute. */
+  readonly directory: string
+  /** Makes the cookies: the same at every balancer of a cloud. */
+  readonly cookieKey: string
+}
+
+export const exactMapFile = 'paths.map'
+export const prefixMapFile = 'prefixes.map'
+
+export function renderConfig(shape: Shape, frame: Frame): string {
+  return [
+    ...globals(frame),
+    '',
+    ...frontends(frame),
+    '',
+    ...shape.pages.flatMap(group => [...pagesBackend(group, frame), '']),
+    'backend no-server',
+    '    http-request return status 503 content-type text/plain string "no rain server renders this path\\n" hdr Retry-After 1',
+    '',
+    ...apiBackend(shape.api),
+    '',
+  ].join('\n')
+}
+
+const globals = ({ socket }: Frame): string[] => [
+  '# Written by `rain balancer`: changes made here are overwritten.',
+  'global',
+  '    hard-stop-after 10s',
+  '    tune.bufsize 32768',
+  `    stats socket ${quoted(socket)} mode 600 level admin expose-fd listeners`,
+  '',
+  'defaults',
+  '    mode http',
+  '    option http-keep-alive',
+  '    option redispatch 1',
+  '    retries 3',
+  '    timeout connect 1s',
+  '    timeout http-request 5s',
+  '    timeout http-keep-alive 30s',
+  '    timeout queue 3s',
+  '    timeout client 65s',
+  '    timeout server 65s',
+  '    timeout tunnel 1h',
+  '    default-server inter 500ms fastinter 200ms downinter 500ms fall 2 rise 1 maxconn 2000',
+]
+
+const frontends = ({ host, pagesPort, apiPort, directory }: Frame): string[] => [
+  'frontend pages',
+  `    bind ${bound(host, pagesPort)}`,
+  '    option forwardfor',
+  '    # The most specific pattern decides: the whole path first, then the longest prefix.',
+  `    http-request set-var(txn.group) path,map_str(${quoted(`${directory}/${exactMapFile}`)})`,
+  `    http-request set-var(txn.group) path,map_beg(${quoted(`${directory}/${prefixMapFile}`)}) unless { var(txn.group) -m found }`,
+  '    use_backend %[var(txn.group)] if { var(txn.group) -m found }',
+  '    default_backend no-server',
+  '',
+  'frontend api',
+  `    bind ${bound(host, apiPort)}`,
+  '    option forwardfor',
+  '    default_backend api',
+]
+
+/** Only what may be asked twice is asked again at another server after it was sent. */
+const retries = ['    retry-on conn-failure empty-response', '    http-request disable-l7-retry unless METH_GET']
+
+const pagesBackend = (group: Group, { cookieKey }: Frame): string[] => [
+  `# ${group.pattern}`,
+  `backend ${group.name}`,
+  '    balance roundrobin',
+  '    cookie RAIN insert indirect nocache httponly dynamic attr SameSite=Lax',
+  `    dynamic-cookie-key ${cookieKey}`,
+  '    option httpchk GET /healthz',
+  '    http-check expect status 200',
+  ...retries,
+  ...servers(group),
+]
+
+const apiBackend = (group: Group): string[] => [
+  `backend ${group.name}`,
+  '    balance roundrobin',
+  '    option httpchk GET /readyz',
+  '    http-check expect status 200',
+  ...retries,
+  ...servers(group),
+]
+
+const servers = ({ slots }: Group): string[] =>
+  slots.map((target, index) => `    server s${index + 1} ${slotOf(target)}`)
+
+function slotOf(target: Target | null): string {
+  if (!target) return '127.0.0.1:1 check disabled'
+  const resolve = isIP(target.host) === 0 ? ' init-addr last,libc,none' : ''
+  return `${bound(target.host, target.port)} check${resolve}${target.draining ? ' weight 0' : ''} # ${target.id}`
+}
+
+const bound = (host: string, port: number): string => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)
+
+const quoted = (text: string): string => (/^[\w./@:-]+$/.test(text) ? text : `"${text.replace(/(["\\$])/g, '\\$1')}"`)
+
+/** Whole paths -> backend. A prefix `/shop/*` is also the path `/shop`. */
+export const renderExactMap = ({ pages }: Shape): string =>
+  mapOf(
+    pages.flatMap(({ pattern, name }) => {
+      const path = pattern.endsWith('/*') ? pattern.slice(0, -2) : pattern
+      const own = !pattern.endsWith('/*') || !pages.some(each => each.pattern === path)
+      return path === '' || !own ? [] : [[path, name]]
+    }),
+  )
+
+/** Prefixes -> backend; HAProxy takes the longest one that matches. */
+export const renderPrefixMap = ({ pages }: Shape): string =>
+  mapOf(pages.flatMap(({ pattern, name }) => (pattern.endsWith('/*') ? [[pattern.slice(0, -1), name]] : [])))
+
+const mapOf = (rows: readonly string[][]): string => rows.map(row => `${row.join(' ')}\n`).join('')

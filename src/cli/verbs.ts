@@ -1,0 +1,255 @@
+/** The operator's verbs: what one wants of a cloud from a shell. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Command, InvalidArgumentError } from 'commander'
+import { CloudError } from '../cloud/errors.js'
+import type { ComponentView, InstanceView, MothershipView, RainServerView } from '../hypervisor/views.js'
+import { Client } from '../sdk/client.js'
+import { packageBytes } from './pack.js'
+import { table } from './table.js'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+interface Connection {
+  readonly url?: string
+  readonly token?: string
+  readonly dataDir: string
+}
+
+type Finish = (result: Promise<number>) => Promise<void>
+
+export function registerVerbs(program: Command, environment: Environment, finish: Finish): void {
+  const verb = (name: string, description: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .option('--url <url>', 'REST API of the cloud (RAIN_URL; default: what `rain up` wrote)')
+      .option('--token <token>', 'token (RAIN_TOKEN; default: the one that `rain up` made)')
+      .option('--data-dir <dir>', 'data directory of `rain up`', '.rain')
+      .option('--json', 'print what the API answered', false)
+
+  verb('get', 'show motherships, servers, components, instances or replicas')
+    .argument('<kind>', kindNames.join(', '), kindOf)
+    .argument('[id]', 'one of them only; a component as id or id/version')
+    .action((kind: KindName, id: string | undefined, given) =>
+      finish(get(connect(given, environment), kind, id, given)),
+    )
+
+  verb('deploy', 'deploy components: directories, or packages (.tgz)')
+    .argument('<path...>', 'directory with a meta.json, or package')
+    .option('--inactive', 'deploy without activating', false)
+    .action((paths: string[], given) => finish(deploy(connect(given, environment), paths, given)))
+
+  verb('run', 'start instances of a component')
+    .argument('<component>', 'id/version; a fragment of a version takes the highest, none the newest')
+    .option('--count <n>', 'how many', '1')
+    .option('--copies <n>', 'copies of each, on different motherships')
+    .option('--wait <phase>', 'placed, running or wired', 'running')
+    .option('--dry-run', 'only say where they would go', false)
+    .action((component: string, given) => finish(run(connect(given, environment), component, given)))
+
+  verb('stop', 'stop instances')
+    .argument('<instance...>', 'ids of instances')
+    .action((ids: string[], given) => finish(stop(connect(given, environment), ids)))
+}
+
+/** From the flags, the environment, or what `up` wrote. Throws `misconfigured`, saying how to give them. */
+function connect(given: Connection, environment: Environment): Client {
+  const url = given.url ?? environment['RAIN_URL']
+  const token = given.token ?? environment['RAIN_TOKEN']
+  if (url !== undefined && token !== undefined) return clientOf(url, token)
+  const path = join(given.dataDir, 'up.json')
+  try {
+    const { api, tokens } = JSON.parse(readFileSync(path, 'utf8')) as { api: string; tokens: { admin: string } }
+    return clientOf(url ?? api, token ?? tokens.admin)
+  } catch {
+    throw new CloudError(
+      'misconfigured',
+      `no cloud: give --url and --token, or start one with \`rain up\` (no ${path})`,
+    )
+  }
+}
+
+function clientOf(url: string, token: string): Client {
+  if (!URL.canParse(url)) throw new CloudError('misconfigured', `--url ${JSON.stringify(url)} is not an url`)
+  return new Client({ url, token })
+}
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`)
+const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2))
+
+const kindNames = ['motherships', 'servers', 'components', 'instances', 'replicas'] as const
+type KindName = (typeof kindNames)[number]
+
+function kindOf(text: string): KindName {
+  const name = kindNames.find(each => each === text || each === `${text}s`)
+  if (name) return name
+  throw new InvalidArgumentError(`one of ${kindNames.join(', ')}.`)
+}
+
+interface Kind<V> {
+  readonly heads: readonly string[]
+  readonly row: (view: V) => string[]
+  readonly list: (client: Client) => AsyncIterable<V>
+  /** Path of one. */
+  readonly one: (id: string) => string
+}
+
+const kind = <V>(each: Kind<V>): Kind<unknown> => each as Kind<unknown>
+const share = (used: number, of: number): string => (of > 0 ? `${Math.round((used / of) * 100)}%` : '-')
+
+const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
+  motherships: kind<MothershipView>({
+    heads: ['ID', 'STATE', 'INSTANCES', 'CPU', 'RAM', 'BANDWIDTH', 'ADDRESS'],
+    row: each => [
+      each.id,
+      each.cordoned ? `${each.state},cordoned` : each.state,
+      String(each.instances),
+      ...(['cpu', 'ram', 'bandwidth'] as const).map(name => share(each.reserved[name], each.capacity[name])),
+      each.address,
+    ],
+    list: client => client.all('/mothership/all'),
+    one: id => `/mothership/${encodeURIComponent(id)}`,
+  }),
+  servers: kind<RainServerView>({
+    heads: ['ID', 'STATE', 'URLS', 'WIRED TO', 'ADDRESS'],
+    row: each => [each.id, each.state, each.urls.join(','), each.wires.map(w => w.mothership).join(','), each.address],
+    list: client => client.all('/rainservers/all'),
+    one: id => `/rainservers/${encodeURIComponent(id)}`,
+  }),
+  components: kind<ComponentView>({
+    heads: ['ID', 'VERSION', 'ACTIVE', 'INSTANCES', 'PHASES', 'MOTHERSHIPS'],
+    row: each => [
+      each.id,
+      each.version,
+      each.active ? 'yes' : 'no',
+      String(each.instances.total),
+      Object.entries(each.instances.byPhase)
+        .map(([phase, count]) => `${count} ${phase}`)
+        .join(', '),
+      each.motherships.join(','),
+    ],
+    list: client => client.all('/webcomponent/all'),
+    one: id => `/webcomponent/${id.split('/').map(encodeURIComponent).join('/')}`,
+  }),
+  instances: kind<InstanceView>({
+    heads: ['ID', 'COMPONENT', 'PHASE', 'ON'],
+    row: each => [
+      each.id,
+      `${each.component}/${each.version}`,
+      each.phase,
+      each.copies.map(copy => `${copy.mothership} (${copy.role}, ${copy.phase})`).join(', '),
+    ],
+    list: allInstances,
+    one: id => `/webcomponent/${encodeURIComponent(id)}`,
+  }),
+  replicas: kind<{ id: string; url: string; leader: boolean }>({
+    heads: ['ID', 'LEADS', 'URL'],
+    row: each => [each.id, each.leader ? 'yes' : '', each.url],
+    list: async function* (client) {
+      yield* (await client.get<{ items: { id: string; url: string; leader: boolean }[] }>('/replicas')).items
+    },
+    one: () => '/replicas',
+  }),
+}
+
+/** By mothership, each once. */
+async function* allInstances(client: Client): AsyncIterable<InstanceView> {
+  const seen = new Set<string>()
+  for await (const { id } of client.all<MothershipView>('/mothership/all')) {
+    for await (const instance of client.all<InstanceView>(`/mothership/${encodeURIComponent(id)}/webcomponents`)) {
+      if (!seen.has(instance.id)) yield instance
+      seen.add(instance.id)
+    }
+  }
+}
+
+async function get(
+  client: Client,
+  name: KindName,
+  id: string | undefined,
+  { json }: { json: boolean },
+): Promise<number> {
+  const { heads, row, list, one } = kindsByName[name]
+  const items: unknown[] = []
+  if (id === undefined || name === 'replicas' || (name === 'components' && !id.includes('/'))) {
+    for await (const item of list(client)) {
+      if (id === undefined || (item as { id: string }).id === id) items.push(item)
+    }
+    if (id !== undefined && items.length === 0) throw new CloudError('unknown-thing', `there is no ${id}`)
+  } else items.push(await client.get(one(id)))
+  if (json) printJson(items)
+  else print(items.length === 0 ? `no ${name}` : table(heads, items.map(row)))
+  return 0
+}
+
+async function deploy(
+  client: Client,
+  paths: readonly string[],
+  given: { json: boolean; inactive: boolean },
+): Promise<number> {
+  for (const path of paths) {
+    try {
+      const component = await client.deploy<ComponentView>(await packageBytes(path), !given.inactive)
+      if (given.json) printJson(component)
+      else print(`${component.id}/${component.version} deployed (${component.digest.slice(0, 19)}…)`)
+    } catch (error) {
+      if (!(error instanceof CloudError)) throw error
+      const fields = (error.details.errors ?? []).map(each => `  ${each.path}: ${each.message}`)
+      throw new CloudError(error.code, [`${path}: ${error.message}`, ...fields.slice(1)].join('; '), error.details)
+    }
+  }
+  return 0
+}
+
+interface RunOptions {
+  readonly count: string
+  readonly copies?: string
+  readonly wait: string
+  readonly dryRun: boolean
+  readonly json: boolean
+}
+
+async function run(client: Client, name: string, given: RunOptions): Promise<number> {
+  const [id = '', fragment] = name.split('/')
+  const version = fragment ?? (await newest(client, id))
+  const path = `/webcomponent/${encodeURIComponent(id)}/${encodeURIComponent(version)}`
+  const body = given.copies === undefined ? {} : { placement: { copies: Number(given.copies) } }
+  const query = { count: given.count, wait: given.wait, ...(given.dryRun ? { dryRun: true } : {}) }
+  const answer = await client.request<RunAnswer>('POST', path, { query, body })
+  if (given.json) printJson(answer)
+  else if (answer.placed) print(answer.placed.map(on => on.join(', ')).join('\n') || 'nowhere')
+  else
+    for (const each of answer.items ?? [])
+      print(`${each.id} ${each.phase} on ${each.copies.map(c => c.mothership).join(', ')}`)
+  return sayRefused(answer)
+}
+
+interface RunAnswer {
+  readonly items?: readonly InstanceView[]
+  readonly refused?: readonly { reasons: readonly { mothership: string; reason: string }[] }[]
+  readonly placed?: readonly (readonly string[])[]
+  readonly reasons?: readonly { mothership: string; reason: string }[]
+}
+
+/** What found no room is said, and makes the exit code 1. */
+function sayRefused({ refused = [], reasons = refused[0]?.reasons ?? [], placed }: RunAnswer): number {
+  if (refused.length === 0 && (placed === undefined || placed.length > 0)) return 0
+  const why = reasons.map(each => `${each.mothership} ${each.reason}`).join('; ')
+  process.stderr.write(`rain: ${refused.length > 0 ? `${refused.length} not placed` : 'no room'}: ${why}\n`)
+  return 1
+}
+
+async function newest(client: Client, id: string): Promise<string> {
+  const { items } = await client.get<{ items: ComponentView[] }>('/webcomponent/all', { id, active: true, range: 1 })
+  if (items[0]) return items[0].version
+  throw new CloudError('unknown-thing', `there is no active version of ${id}: deploy one with \`rain deploy\``)
+}
+
+async function stop(client: Client, ids: readonly string[]): Promise<number> {
+  for (const id of ids) {
+    await client.request('DELETE', `/webcomponent/${encodeURIComponent(id)}`)
+    print(`${id} stops`)
+  }
+  return 0
+}

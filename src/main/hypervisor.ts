@@ -1,0 +1,108 @@
+/** Composition of a hypervisor replica. */
+import { createApi } from '../api/server.js'
+import type { HypervisorConfig } from '../config.js'
+import { attachGateway } from '../gateway/gateway.js'
+import { LoadBook } from '../hypervisor/loads.js'
+import type { Log } from '../hypervisor/ports.js'
+import { Replica } from '../hypervisor/replica.js'
+import { TicketOffice } from '../hypervisor/tickets.js'
+import { wantedFor } from '../hypervisor/wanted.js'
+import { createReplicaMetrics } from '../metrics/replica.js'
+import { attachPeers } from '../peers/peers.js'
+import { connectEtcd } from '../store/connect.js'
+import { openStore } from '../store/store.js'
+import { readBootstrap } from './bootstrap.js'
+import { listenError } from './listen.js'
+import { createLog } from './log.js'
+import type { Running } from './role.js'
+import { software, softwareVersion } from './software.js'
+import { refuseOtherUpgrades } from './upgrades.js'
+import { systemChance as chance, systemClock as clock } from './world.js'
+
+export async function startHypervisor(config: HypervisorConfig): Promise<Running> {
+  const log = createLog('hypervisor', config.id, config.logLevel)
+  const bootstrap = readBootstrap(config.bootstrap)
+  const metrics = createReplicaMetrics({ id: config.id, software })
+  const etcd = await connectEtcd(config.etcd, { clock, chance, log, events: metrics.store })
+  const self = { schema: 1, id: config.id, url: config.url, incarnation: config.incarnation, software }
+  const { cluster, leaderTtlMs, presenceTtlMs } = config
+  const events = metrics.store
+  const store = await openStore({
+    etcd,
+    cluster,
+    replica: self,
+    leaderTtlMs,
+    presenceTtlMs,
+    clock,
+    chance,
+    log,
+    events,
+  })
+  const loads = new LoadBook(clock)
+  const replica = new Replica({ ...store, loads, clock, chance, log, bootstrap })
+  metrics.watch(replica)
+  const closeStore = async (): Promise<void> => {
+    await replica.stop()
+    await store.close()
+    await etcd.close()
+  }
+  try {
+    const closeEdges = await openEdges(config, { replica, self, loads, metrics, log })
+    return {
+      says: `hypervisor ${config.id} serves ${config.url}`,
+      broken: replica.broken,
+      stop: async () => {
+        await replica.stop()
+        await closeEdges()
+        await closeStore()
+      },
+    }
+  } catch (error) {
+    await closeStore()
+    throw error
+  }
+}
+
+interface Parts {
+  readonly replica: Replica
+  readonly self: Parameters<typeof attachPeers>[0]['self']
+  readonly loads: LoadBook
+  readonly metrics: ReturnType<typeof createReplicaMetrics>
+  readonly log: Log
+}
+
+/** REST, nodes' sessions and links on one listener. Resolves with what closes them. */
+async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => Promise<void>> {
+  const { replica, self, loads, metrics, log } = parts
+  const api = createApi({
+    hypervisor: replica,
+    clock,
+    chance,
+    log,
+    software: softwareVersion,
+    privateMetrics: config.privateMetrics,
+    metrics: metrics.registry,
+    onRequest: metrics.onRequest,
+  })
+  await api.ready()
+  const { server } = api
+  refuseOtherUpgrades(server)
+  const tickets = new TicketOffice(replica.maps.map, () => clock.wallMs())
+  const wanted: Parameters<typeof attachGateway>[0]['wanted'] = node => wantedFor(replica.maps.map, node, tickets.issue)
+  const peers = attachPeers({ server, hypervisor: replica, self, secret: config.peerSecret, loads, clock, chance, log })
+  const gateway = attachGateway({ server, hypervisor: replica, wanted, loads, clock, chance, log })
+  const close = async (): Promise<void> => {
+    await gateway.close()
+    await peers.close()
+    await api.close()
+  }
+  try {
+    await api.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    await close()
+    throw listenError(error, config.host, config.port)
+  }
+  replica.start(peers)
+  log.info({ url: config.url }, 'serves')
+  return close
+}

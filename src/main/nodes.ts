@@ -1,0 +1,67 @@
+/** Composition of the nodes: a role, its metrics, its log. */
+import { startBalancer } from '../balancer/agent.js'
+import type { BalancerConfig, MothershipConfig, RainServerConfig } from '../config.js'
+import type { Clock, Log } from '../hypervisor/ports.js'
+import { type MetricsListener, type MetricsSource, serveMetrics } from '../metrics/listener.js'
+import { startMothership } from '../mothership/mothership.js'
+import { startRainServer } from '../rain-server/rain-server.js'
+import { listenError } from './listen.js'
+import { createLog } from './log.js'
+import type { Running } from './role.js'
+import { software } from './software.js'
+import { systemClock } from './world.js'
+
+interface NodeConfig {
+  readonly id: string
+  readonly host: string
+  readonly port: number
+  readonly metricsPort: number
+  readonly logLevel: string
+  readonly address: string
+}
+
+interface Node {
+  readonly registry: MetricsSource
+  readonly broken?: Promise<never>
+  stop(): Promise<void>
+}
+
+interface Deps {
+  readonly log: Log
+  readonly clock: Clock
+  readonly software: string
+}
+
+async function startNode<C extends NodeConfig>(
+  role: string,
+  config: C,
+  start: (config: C, deps: Deps) => Promise<Node>,
+): Promise<Running> {
+  const log = createLog(role, config.id, config.logLevel)
+  const node = await start(config, { log, clock: systemClock, software }).catch((error: unknown) => {
+    throw listenError(error, config.host, config.port)
+  })
+  let metrics: MetricsListener
+  try {
+    metrics = await serveMetrics({ host: config.host, port: config.metricsPort, registry: node.registry })
+  } catch (error) {
+    await node.stop()
+    throw error
+  }
+  return {
+    says: `${role} ${config.id} at ${config.address}`,
+    ...(node.broken ? { broken: node.broken } : {}),
+    stop: async () => {
+      await node.stop()
+      await metrics.close()
+    },
+  }
+}
+
+export const runMothership = (config: MothershipConfig): Promise<Running> =>
+  startNode('mothership', config, startMothership)
+
+export const runRainServer = (config: RainServerConfig): Promise<Running> =>
+  startNode('server', config, startRainServer)
+
+export const runBalancer = (config: BalancerConfig): Promise<Running> => startNode('balancer', config, startBalancer)
