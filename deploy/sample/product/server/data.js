@@ -3,7 +3,7 @@ exports.index = (environment, callback, context) => {
     sku: context.sku,
     title: context.title,
     customer: context.customer,
-    price: (Number(context.cents) / 100).toFixed(2) + ' EUR',
+    price: `${(Number(context.cents) / 100).toFixed(2)} EUR`,
     instance: environment.instance,
     mothership: environment.mothership,
   })
