@@ -58,7 +58,7 @@ function fieldOf({ instancePath, params }: SchemaErrors[number]): string {
 
 export function useConventions(app: FastifyInstance, ports: ApiPorts): void {
   const { hypervisor, clock, log, onRequest } = ports
-  const { maps } = hypervisor
+  const { maps, applied } = hypervisor
   app.decorateRequest('startedMs', 0)
   app.decorateRequest('actor', undefined)
 
@@ -70,7 +70,7 @@ export function useConventions(app: FastifyInstance, ports: ApiPorts): void {
   app.addHook('preHandler', async request => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return
     const query = request.query as ReadQuery | undefined
-    if (query && needsWait(query)) await beforeRead(maps, clock, query)
+    if (query && needsWait(query)) await beforeRead({ maps, applied, clock }, query)
   })
   app.addHook('onSend', async (request, reply, payload) => {
     reply.header('x-rain-revision', formatOrder(maps.map.order))

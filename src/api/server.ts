@@ -85,7 +85,9 @@ const policy =
 
 function pages(app: FastifyInstance, document: () => Record<string, unknown>): void {
   const open = { config: { access: 'open' as const } }
-  app.get('/openapi.json', open, (_request, reply) => reply.serializer(JSON.stringify).send(document()))
+  app.get('/openapi.json', open, (_request, reply) =>
+    reply.type('application/json; charset=utf-8').serializer(JSON.stringify).send(document()),
+  )
   app.get('/docs', open, (_request, reply) =>
     reply.type(html).header('content-security-policy', policy).send(docsPage(document())),
   )

@@ -4,6 +4,7 @@ import { CloudError } from '../cloud/errors.js'
 import type { CloudMap } from '../cloud/map.js'
 import { compareOrder, parseOrder } from '../cloud/order.js'
 import { reachable } from '../cloud/wiring/wiring.js'
+import type { Applied } from '../hypervisor/applied.js'
 import type { Clock, Maps } from '../hypervisor/ports.js'
 import { runsEverywhere, wiredEverywhere } from '../hypervisor/views.js'
 import { fieldError } from './problems.js'
@@ -15,23 +16,33 @@ const waitDefaultMs = 10_000
 const waitMaxMs = 60_000
 
 /** True when it came to be within the time. */
-export function until(maps: Maps, clock: Clock, withinMs: number, check: (map: CloudMap) => boolean): Promise<boolean> {
+export function until(
+  { maps, applied, clock }: WaitPorts,
+  withinMs: number,
+  check: (map: CloudMap) => boolean,
+): Promise<boolean> {
   if (check(maps.map)) return Promise.resolve(true)
   return new Promise(resolve => {
     const finish = (came: boolean): void => {
-      unsubscribe()
-      cancel()
+      for (const end of ends) end()
       resolve(came)
     }
-    const unsubscribe = maps.onChange(() => {
+    const look = (): void => {
       if (check(maps.map)) finish(true)
-    })
-    const cancel = clock.after(withinMs, () => finish(false))
+    }
+    const ends = [maps.onChange(look), applied.onChange(look), clock.after(withinMs, () => finish(false))]
   })
 }
 
+export interface WaitPorts {
+  readonly maps: Maps
+  readonly applied: Applied
+  readonly clock: Clock
+}
+
 /** `minRevision`, `consistency` and `block` of a read (S6). */
-export async function beforeRead(maps: Maps, clock: Clock, query: ReadQuery): Promise<void> {
+export async function beforeRead(ports: WaitPorts, query: ReadQuery): Promise<void> {
+  const { maps } = ports
   if (query.minRevision !== undefined) await waitForOrder(maps, query.minRevision)
   if (query.consistency === 'linearizable') await maps.catchUp(linearizableMs)
   if (query.block === undefined && query.after === undefined) return
@@ -42,7 +53,7 @@ export async function beforeRead(maps: Maps, clock: Clock, query: ReadQuery): Pr
     throw new CloudError('outdated-cursor', `the cursor is of era ${after.era}, the cloud is in era ${era}: read anew`)
   }
   const blockMs = boundedMs('query/block', query.block, waitMaxMs)
-  await until(maps, clock, blockMs, map => compareOrder(map.order, after) > 0)
+  await until(ports, blockMs, map => compareOrder(map.order, after) > 0)
 }
 
 async function waitForOrder(maps: Maps, text: string): Promise<void> {
@@ -59,23 +70,22 @@ function boundedMs(path: string, text: string, maxMs: number): number {
 
 /** What `?wait=` asks for of these instances; comes back without it when the time is up. */
 export async function waitForInstances(
-  maps: Maps,
-  clock: Clock,
+  ports: WaitPorts,
   ids: readonly string[],
   { wait, timeout }: WaitQuery,
 ): Promise<void> {
   const ms = timeout === undefined ? waitDefaultMs : boundedMs('query/timeout', timeout, waitMaxMs)
   if (wait === undefined || wait === 'placed') return
-  await until(maps, clock, ms, map => ids.every(id => reached(map, id, wait)))
+  await until(ports, ms, map => ids.every(id => reached(ports, map, id, wait)))
 }
 
 /** One that is gone, or failed for good, is not waited for. */
-function reached(map: CloudMap, id: string, wait: 'running' | 'wired'): boolean {
+function reached({ applied }: WaitPorts, map: CloudMap, id: string, wait: 'running' | 'wired'): boolean {
   const instance = map.get('instances', id)?.value
   if (!instance) return true
   if (map.get('observed', `${instance.primary}/${id}`)?.value.phase === 'failed') return true
   if (!runsEverywhere(map, id)) return false
-  return wait === 'running' || wiredEverywhere(map, id, (server, key) => needs(map, server, key))
+  return wait === 'running' || wiredEverywhere(map, applied, id, needs)
 }
 
 const needs = (map: CloudMap, server: string, key: string): boolean => {
@@ -84,8 +94,8 @@ const needs = (map: CloudMap, server: string, key: string): boolean => {
 }
 
 /** Waits until none of them is in the map and no mothership says that it still runs one. */
-export async function waitUntilGone(maps: Maps, clock: Clock, ids: readonly string[], query: WaitQuery): Promise<void> {
+export async function waitUntilGone(ports: WaitPorts, ids: readonly string[], query: WaitQuery): Promise<void> {
   const ms = query.timeout === undefined ? waitDefaultMs : boundedMs('query/timeout', query.timeout, waitMaxMs)
   if (query.wait === undefined) return
-  await until(maps, clock, ms, map => ids.every(id => map.get('instances', id) === undefined))
+  await until(ports, ms, map => ids.every(id => map.get('instances', id) === undefined))
 }

@@ -9,6 +9,7 @@ import { WebSocketServer } from 'ws'
 import { type NodeRef, nodeName } from '../cloud/ids.js'
 import type { Applied } from '../cloud/map.js'
 import { actorOf } from '../hypervisor/actors.js'
+import type { AppliedBook } from '../hypervisor/applied.js'
 import type { Hypervisor } from '../hypervisor/hypervisor.js'
 import type { LoadBook } from '../hypervisor/loads.js'
 import type { Chance, Clock, Log } from '../hypervisor/ports.js'
@@ -21,6 +22,7 @@ export interface GatewayOptions {
   /** What the map wants of a node, whole. */
   readonly wanted: (node: NodeRef) => ReadonlyMap<string, unknown>
   readonly loads: LoadBook
+  readonly applied: AppliedBook
   readonly clock: Clock
   readonly chance: Chance
   readonly log: Log

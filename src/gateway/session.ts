@@ -210,7 +210,10 @@ export class Session {
   }
 
   #onApplied(message: MessageOf<'applied'>): void {
-    if (!message.refused || message.refused.length === 0) return
+    if (!message.refused || message.refused.length === 0) {
+      const [era, revision] = message.o
+      return this.ports.applied.note(this.node, { era, revision })
+    }
     this.ports.log.warn(
       { node: this.#name, o: message.o, refused: message.refused.slice(0, 10) },
       'a node refused what is wanted',

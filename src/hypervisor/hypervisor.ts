@@ -6,6 +6,7 @@ import type { Answer, Envelope } from '../cloud/commands.js'
 import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict.js'
 import type { NodeRef } from '../cloud/ids.js'
 import type { CloudMap } from '../cloud/map.js'
+import type { Applied } from './applied.js'
 import type { Blobs, Loads, Maps, Observations, Presence, Requests } from './ports.js'
 
 export interface Hypervisor {
@@ -15,6 +16,7 @@ export interface Hypervisor {
   readonly blobs: Blobs
   readonly requests: Requests
   readonly loads: Loads
+  readonly applied: Applied
   readonly presence: Presence
   readonly observations: Observations
   /**

@@ -7,6 +7,7 @@ import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict
 import { CloudError } from '../cloud/errors.js'
 import type { NodeRef } from '../cloud/ids.js'
 import type { CloudMap } from '../cloud/map.js'
+import type { Applied } from './applied.js'
 import { checkCommand } from './check.js'
 import type { Hypervisor, Status } from './hypervisor.js'
 import { Leading, type LeadingPorts } from './leading.js'
@@ -42,6 +43,7 @@ export interface ReplicaPorts {
   readonly presence: Presence
   readonly observations: Observations
   readonly loads: Loads
+  readonly applied: Applied
   readonly clock: Clock
   readonly chance: Chance
   readonly log: Log
@@ -55,6 +57,7 @@ export class Replica implements Hypervisor {
   readonly blobs: Blobs
   readonly requests: Requests
   readonly loads: Loads
+  readonly applied: Applied
   readonly presence: Presence
   readonly observations: Observations
   readonly #ports: ReplicaPorts
@@ -75,6 +78,7 @@ export class Replica implements Hypervisor {
     this.blobs = ports.blobs
     this.requests = ports.requests
     this.loads = ports.loads
+    this.applied = ports.applied
     this.presence = ports.presence
     this.observations = ports.observations
     this.#liveness = new Liveness(ports.maps, () => ports.clock.nowMs())

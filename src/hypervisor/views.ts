@@ -3,10 +3,12 @@
 import { settingsOf } from '../cloud/decide/verdict.js'
 import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, type Entry } from '../cloud/map.js'
+import { compareOrder } from '../cloud/order.js'
 import { type Freshness, freshnessOf } from '../cloud/placement/host.js'
 import { nothing, plus } from '../cloud/placement/resources.js'
 import type { InstanceRecord, Phase, Resources } from '../cloud/records.js'
 import { normaliseVersion } from '../cloud/version.js'
+import type { Applied } from './applied.js'
 import type { Clock, LoadSample, Loads } from './ports.js'
 import { roleOn } from './wanted.js'
 
@@ -252,19 +254,30 @@ export function runsEverywhere(map: CloudMap, id: string): boolean {
   })
 }
 
-/** Every rain server whose pages can hold the component is wired to all motherships with a copy of the instance. */
+/**
+ * Every connected rain server whose pages can hold the component is wired to all motherships with a copy, and has said
+ * that it applied a wanted state which shows these copies running.
+ */
 export function wiredEverywhere(
   map: CloudMap,
+  applied: Applied,
   id: string,
-  needs: (rainServer: string, key: string) => boolean,
+  needs: (map: CloudMap, rainServer: string, key: string) => boolean,
 ): boolean {
   const instance = map.get('instances', id)?.value
   if (!instance) return false
-  const key = `${instance.component}/${instance.version}`
+  const copies = copiesOf(instance)
+  const ran = copies.map(mothership => map.get('observed', `${mothership}/${id}`)?.modified ?? Number.MAX_SAFE_INTEGER)
   for (const [server] of map.all('rainservers')) {
-    if (!needs(server, key)) continue
-    const wires = map.get('wiring', server)?.value.wires ?? []
-    if (!copiesOf(instance).every(mothership => wires.some(wire => wire.mothership === mothership))) return false
+    const node: NodeRef = { kind: 'rainserver', id: server }
+    if (!map.get('sessions', nodeName(node))) continue
+    if (!needs(map, server, `${instance.component}/${instance.version}`)) continue
+    const wiring = map.get('wiring', server)
+    const wires = wiring?.value.wires ?? []
+    if (!copies.every(mothership => wires.some(wire => wire.mothership === mothership))) return false
+    const revision = Math.max(wiring?.modified ?? 0, ...ran)
+    const has = applied.latest(node)
+    if (!has || compareOrder(has, { era: map.order.era, revision }) < 0) return false
   }
   return true
 }

@@ -2,6 +2,7 @@
 import { createApi } from '../api/server.js'
 import type { HypervisorConfig } from '../config.js'
 import { attachGateway } from '../gateway/gateway.js'
+import { AppliedBook } from '../hypervisor/applied.js'
 import { LoadBook } from '../hypervisor/loads.js'
 import type { Log } from '../hypervisor/ports.js'
 import { Replica } from '../hypervisor/replica.js'
@@ -39,7 +40,8 @@ export async function startHypervisor(config: HypervisorConfig): Promise<Running
     events,
   })
   const loads = new LoadBook(clock)
-  const replica = new Replica({ ...store, loads, clock, chance, log, bootstrap })
+  const applied = new AppliedBook()
+  const replica = new Replica({ ...store, loads, applied, clock, chance, log, bootstrap })
   metrics.watch(replica)
   const closeStore = async (): Promise<void> => {
     await replica.stop()
@@ -47,7 +49,7 @@ export async function startHypervisor(config: HypervisorConfig): Promise<Running
     await etcd.close()
   }
   try {
-    const closeEdges = await openEdges(config, { replica, self, loads, metrics, log })
+    const closeEdges = await openEdges(config, { replica, self, loads, applied, metrics, log })
     return {
       says: `hypervisor ${config.id} serves ${config.url}`,
       broken: replica.broken,
@@ -67,13 +69,14 @@ interface Parts {
   readonly replica: Replica
   readonly self: Parameters<typeof attachPeers>[0]['self']
   readonly loads: LoadBook
+  readonly applied: AppliedBook
   readonly metrics: ReturnType<typeof createReplicaMetrics>
   readonly log: Log
 }
 
 /** REST, nodes' sessions and links on one listener. Resolves with what closes them. */
 async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => Promise<void>> {
-  const { replica, self, loads, metrics, log } = parts
+  const { replica, self, loads, applied, metrics, log } = parts
   const api = createApi({
     hypervisor: replica,
     clock,
@@ -89,8 +92,18 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
   refuseOtherUpgrades(server)
   const tickets = new TicketOffice(replica.maps.map, () => clock.wallMs())
   const wanted: Parameters<typeof attachGateway>[0]['wanted'] = node => wantedFor(replica.maps.map, node, tickets.issue)
-  const peers = attachPeers({ server, hypervisor: replica, self, secret: config.peerSecret, loads, clock, chance, log })
-  const gateway = attachGateway({ server, hypervisor: replica, wanted, loads, clock, chance, log })
+  const peers = attachPeers({
+    server,
+    hypervisor: replica,
+    self,
+    secret: config.peerSecret,
+    loads,
+    applied,
+    clock,
+    chance,
+    log,
+  })
+  const gateway = attachGateway({ server, hypervisor: replica, wanted, loads, applied, clock, chance, log })
   const close = async (): Promise<void> => {
     await gateway.close()
     await peers.close()

@@ -8,8 +8,9 @@ import type { Duplex } from 'node:stream'
 import WebSocket, { WebSocketServer } from 'ws'
 import type { Answer, Envelope } from '../cloud/commands.js'
 import { CloudError, type Code, codes, type Details } from '../cloud/errors.js'
-import { byId } from '../cloud/ids.js'
+import { byId, type NodeKind } from '../cloud/ids.js'
 import type { ReplicaRecord } from '../cloud/records.js'
+import type { AppliedBook } from '../hypervisor/applied.js'
 import type { Hypervisor } from '../hypervisor/hypervisor.js'
 import type { LoadBook } from '../hypervisor/loads.js'
 import type { Chance, Clock, Log, Peers } from '../hypervisor/ports.js'
@@ -24,6 +25,7 @@ export interface PeersOptions {
   readonly self: ReplicaRecord
   readonly secret: string
   readonly loads: LoadBook
+  readonly applied: AppliedBook
   readonly clock: Clock
   readonly chance: Chance
   readonly log: Log
@@ -42,6 +44,7 @@ const helloWithinMs = 2_000
 const checkEveryMs = 500
 const redialWithinMs = 100
 const loadsEveryMs = 1_000
+const relayAfterMs = 10
 const pendingMax = 20_000
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
@@ -56,6 +59,8 @@ class PeerLinks implements Peers {
   readonly #pending = new Map<number, Pending>()
   readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: frameBytesMax * 16, perMessageDeflate: false })
   readonly #unsubscribe: () => void
+  readonly #unlisten: () => void
+  #relaying = false
   #next = 1
   #closed = false
   #cancelTimers: (() => void)[] = []
@@ -68,6 +73,7 @@ class PeerLinks implements Peers {
     })
     this.#every(checkEveryMs, () => this.#follow())
     this.#every(loadsEveryMs, () => this.#relayLoads())
+    this.#unlisten = options.applied.onChange(() => this.#relaySoon())
     this.#follow()
   }
 
@@ -95,6 +101,7 @@ class PeerLinks implements Peers {
   async close(): Promise<void> {
     this.#closed = true
     this.#unsubscribe()
+    this.#unlisten()
     for (const cancel of this.#cancelTimers) cancel()
     this.options.server.off('upgrade', this.#onUpgrade)
     for (const link of this.#links.values()) link.close('this replica goes')
@@ -254,7 +261,28 @@ class PeerLinks implements Peers {
     for (const link of this.#links.values()) link.send({ t: 'loads', nodes })
   }
 
-  #onLoads({ nodes }: MessageOf<'loads'>): void {
+  /** What nodes applied is waited for, so it does not wait for the next turn of the loads. */
+  #relaySoon(): void {
+    if (this.#relaying) return
+    this.#relaying = true
+    this.#later(relayAfterMs, () => {
+      this.#relaying = false
+      const own = this.options.applied.takeOwn()
+      if (own.length === 0) return
+      const applied = own.map(({ node, order }): { kind: NodeKind; id: string; o: [number, number] } => ({
+        ...node,
+        o: [order.era, order.revision],
+      }))
+      for (const link of this.#links.values()) link.send({ t: 'loads', nodes: [], applied })
+    })
+  }
+
+  #onLoads({ nodes, applied = [] }: MessageOf<'loads'>): void {
+    const reports = applied.map(({ kind, id, o: [era, revision] }) => ({
+      node: { kind, id },
+      order: { era, revision },
+    }))
+    if (reports.length > 0) this.options.applied.noteRelayed(reports)
     for (const { kind, id, cpu, ram, bandwidth, components, ageMs } of nodes) {
       const known = (components ?? {}) as Parameters<LoadBook['note']>[0]['components']
       this.options.loads.noteRelayed({ node: { kind, id }, cpu, ram, bandwidth, components: known }, ageMs)

@@ -198,6 +198,8 @@ export const messages = {
         components: Type.Optional(Type.Unknown()),
       }),
     ),
+    /** Which wanted state each node applied last. */
+    applied: Type.Optional(Type.Array(Type.Object({ kind, id: text, o: order }))),
   }),
   alive: Type.Object({}),
 } as const satisfies Record<string, TSchema>

@@ -5,6 +5,7 @@ import type { ServerState } from './wanted.js'
 
 export class Links {
   readonly #links = new Map<string, Link>()
+  readonly #waiting = new Set<() => void>()
   #generation: number | undefined
 
   constructor(
@@ -24,8 +25,30 @@ export class Links {
     for (const [id, wire] of wires) {
       const link = this.#links.get(id)
       if (link) link.update(wire)
-      else this.#links.set(id, new Link(wire, this.clock, this.log, () => undefined))
+      else this.#links.set(id, new Link(wire, this.clock, this.log, () => this.#stir()))
     }
+  }
+
+  /** Resolves when every link was tried, or the time is up: so long the state that wired them counts as not applied. */
+  settled(withinMs: number): Promise<void> {
+    const untried = (): boolean => [...this.#links.values()].some(link => !link.tried)
+    if (!untried()) return Promise.resolve()
+    return new Promise(resolve => {
+      const finish = (): void => {
+        this.#waiting.delete(look)
+        cancel()
+        resolve()
+      }
+      const look = (): void => {
+        if (!untried()) finish()
+      }
+      this.#waiting.add(look)
+      const cancel = this.clock.after(withinMs, finish)
+    })
+  }
+
+  #stir(): void {
+    for (const look of [...this.#waiting]) look()
   }
 
   get(mothership: string): Link | undefined {

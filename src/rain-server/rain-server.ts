@@ -31,6 +31,7 @@ const urlMax = 8 * 1024
 const drainMs = 10_000
 /** How long /healthz says no before connections are closed, so that the balancer has seen it. */
 const noticeMs = 1_500
+const linksWithinMs = 1_000
 const knownVerbs: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 /** Headers of the browser that a component may see. */
 const passedHeaders = ['accept-language', 'user-agent', 'referer', 'x-requested-with']
@@ -124,7 +125,10 @@ class RunningRainServer implements RainServer {
   async #onWanted(wanted: WantedState): Promise<readonly Refused[]> {
     const { state, refused } = readWanted(wanted)
     this.#state = state
-    if (state) this.#links.apply(state)
+    if (state) {
+      this.#links.apply(state)
+      await this.#links.settled(linksWithinMs)
+    }
     return refused
   }
 

@@ -13,7 +13,8 @@ const params = { instanceId: pathParams.instance }
 const tag = 'instances'
 
 export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
-  const { maps } = ports.hypervisor
+  const { maps, applied } = ports.hypervisor
+  const waits = { maps, applied, clock: ports.clock }
   const view = (id: string): InstanceView => found(instanceView(id, viewPorts(ports)), 'instance', id)
 
   define(app, {
@@ -37,7 +38,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
       if (body.bulk && call.body.id !== undefined) throw fieldError('/id', 'cannot be given to many: leave out count')
       if (dryRun) return dryRunOf(ports, body, call)
       const answer = await submit(ports, call, { op: 'instantiate', body })
-      await waitForInstances(maps, ports.clock, answer.ids, call.query as WaitQuery)
+      await waitForInstances(waits, answer.ids, call.query as WaitQuery)
       call.reply.code(201)
       if (body.bulk) {
         const items = answer.ids.flatMap(each => instanceView(each, viewPorts(ports)) ?? [])
@@ -83,7 +84,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
     handle: async call => {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'clone', body: { instance, wish: call.body } })
-      await waitForInstances(maps, ports.clock, [instance], call.query as WaitQuery)
+      await waitForInstances(waits, [instance], call.query as WaitQuery)
       call.reply.code(202)
       return view(instance)
     },
@@ -102,7 +103,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
     handle: async call => {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'refresh-instance', body: { instance } })
-      await waitForInstances(maps, ports.clock, [instance], call.query as WaitQuery)
+      await waitForInstances(waits, [instance], call.query as WaitQuery)
       call.reply.code(202)
       return view(instance)
     },
@@ -120,7 +121,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
     handle: async call => {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'stop-instance', body: { instance } })
-      await waitUntilGone(maps, ports.clock, [instance], call.query as WaitQuery)
+      await waitUntilGone(waits, [instance], call.query as WaitQuery)
       return call.reply.code(202).send()
     },
   })
