@@ -110,6 +110,66 @@ export function etcdContract(name: string, start: () => Promise<EtcdUnderTest>):
       expect((await etcd.range({ key: prefix, end: prefixEnd(prefix) }, second)).items).toEqual([])
     })
 
+    it('refuses a transaction that is too large, and goes on', async () => {
+      const prefix = fresh()
+      const value = Buffer.alloc(800_000)
+      const success = ['a', 'b'].map(id => ({ put: prefix + id, value }))
+      const failure = await etcd.txn({ compare: [], success }, second).catch((error: unknown) => error)
+      expect(failure).toMatchObject({ kind: 'too-large', sent: false })
+      expect((await etcd.range({ key: prefix, end: prefixEnd(prefix) }, second)).items).toEqual([])
+    })
+
+    it('shows a transaction what it has written itself, and a reader nothing of it when it was refused', async () => {
+      const key = `${fresh()}a`
+      const success = [{ put: key, value: bytes('1') }, { get: key }]
+      const done = await etcd.txn({ compare: [{ key, created: 0 }], success }, second)
+      const refused = await etcd.txn({ compare: [{ key, created: 0 }], success }, second)
+
+      expect(done.found.map(each => each && [text(each.value), each.modified])).toEqual([
+        undefined,
+        ['1', done.revision],
+      ])
+      expect(refused).toMatchObject({ succeeded: false, found: [] })
+      expect((await etcd.range({ key }, second)).items[0]!.modified).toBe(done.revision)
+    })
+
+    it('raises no revision when nothing is changed', async () => {
+      const key = `${fresh()}a`
+      const before = await put(key, '1')
+      const gone = await etcd.txn({ compare: [], success: [{ delete: `${key}b` }] }, second)
+      const none = await etcd.txn({ compare: [{ key, created: 0 }], success: [{ delete: key }] }, second)
+      expect([gone.revision, none.revision]).toEqual([before, before])
+    })
+
+    it('reads a deleted key where it still was, and makes it anew afterwards', async () => {
+      const key = `${fresh()}a`
+      const first = await put(key, '1')
+      const gone = await etcd.txn({ compare: [], success: [{ delete: key }] }, second)
+      const anew = await put(key, '2')
+      const at = async (revision: number) => (await etcd.range({ key, revision }, second)).items
+
+      expect(await at(first)).toMatchObject([{ created: first, modified: first, lease: '0' }])
+      expect(await at(gone.revision)).toEqual([])
+      expect(await at(anew)).toMatchObject([{ created: anew, modified: anew }])
+    })
+
+    it('catches a watch up that begins thousands of revisions ago, in order and without a gap', async () => {
+      const prefix = fresh()
+      const start = await put(`${prefix}0`, '0')
+      const writers = Array.from({ length: 32 }, async (_, writer) => {
+        for (let i = 0; i < 75; i++) await put(`${prefix}${writer}`, String(i))
+      })
+      await Promise.all(writers)
+      const seen: number[] = []
+      const watching = etcd.watch(
+        { key: prefix, end: prefixEnd(prefix), start: start + 1 },
+        { onEvents: events => seen.push(...events.map(each => each.modified)), onHeard() {}, onEnd() {} },
+      )
+      await waitUntil('all events', () => seen.length >= 32 * 75)
+      watching.cancel()
+      expect(seen).toEqual(Array.from({ length: 32 * 75 }, (_, i) => start + 1 + i))
+    })
+
     it('watches from a revision on: every change in order, the changes of a revision together', async () => {
       const prefix = fresh()
       const start = await put(`${prefix}before`, '1')
@@ -180,6 +240,25 @@ export function etcdContract(name: string, start: () => Promise<EtcdUnderTest>):
         .txn({ compare: [], success: [{ put: key, value: bytes('1'), lease }] }, second)
         .catch(e => e)
       expect(late).toMatchObject({ kind: 'lease-gone', sent: false })
+      await expect(etcd.revoke(lease, second)).rejects.toMatchObject({ kind: 'lease-gone' })
+    })
+
+    it('keeps a key that was put again without the lease, or on another one', async () => {
+      const prefix = fresh()
+      const [one, two] = [await etcd.grant(5, second), await etcd.grant(5, second)]
+      for (const id of ['a', 'b', 'c']) await put(prefix + id, '1', one.lease)
+      await put(`${prefix}b`, '2')
+      await put(`${prefix}c`, '2', two.lease)
+      const before = (await etcd.range({ key: `${prefix}c` }, second)).revision
+      await etcd.revoke(one.lease, second)
+      const { items, revision } = await etcd.range({ key: prefix, end: prefixEnd(prefix) }, second)
+
+      expect(items.map(each => [each.key.slice(prefix.length), each.lease])).toEqual([
+        ['b', '0'],
+        ['c', two.lease],
+      ])
+      expect(revision).toBe(before + 1)
+      await etcd.revoke(two.lease, second)
     })
 
     it('lets a lease that nobody keeps run out', async () => {
