@@ -1,0 +1,126 @@
+/** A TCP proxy in front of a server, which loses what a test tells it to lose. */
+import { connect, createServer, type Server, type Socket } from 'node:net'
+
+type Side = 'requests' | 'replies'
+
+interface Pair {
+  readonly client: Socket
+  readonly server: Socket
+  readonly kept: Record<Side, Buffer[]>
+}
+
+export class TestProxy {
+  /** Connections that were ended here. */
+  cuts = 0
+  readonly #pairs = new Set<Pair>()
+  readonly #limits: number[] = []
+  #refusing = false
+  #held: Record<Side, boolean> = { requests: false, replies: false }
+
+  private constructor(
+    private readonly listener: Server,
+    private readonly target: URL,
+  ) {
+    listener.on('connection', client => this.#onConnection(client))
+  }
+
+  static async start(target: string): Promise<TestProxy> {
+    const listener = createServer()
+    const proxy = new TestProxy(listener, new URL(target))
+    await new Promise<void>((resolve, reject) => {
+      listener.once('error', reject)
+      listener.listen(0, '127.0.0.1', resolve)
+    })
+    return proxy
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.listener.address() as { port: number }).port}`
+  }
+
+  /** Ends all connections; whatever is held is lost with them. New ones are welcome. */
+  cut(): void {
+    for (const pair of [...this.#pairs]) this.#end(pair)
+  }
+
+  /** Ends all connections, and new ones at once. */
+  refuse(): void {
+    this.#refusing = true
+    this.cut()
+  }
+
+  accept(): void {
+    this.#refusing = false
+  }
+
+  /** Keeps what comes from one side, or from both, until it is released or the connection is cut. */
+  hold(...sides: readonly Side[]): void {
+    for (const side of sides) this.#held[side] = true
+  }
+
+  heldBytes(side: Side): number {
+    return [...this.#pairs].flatMap(pair => pair.kept[side]).reduce((sum, bytes) => sum + bytes.byteLength, 0)
+  }
+
+  release(): void {
+    this.#held = { requests: false, replies: false }
+    for (const { client, server, kept } of this.#pairs) {
+      for (const bytes of kept.requests.splice(0)) server.write(bytes)
+      for (const bytes of kept.replies.splice(0)) client.write(bytes)
+    }
+  }
+
+  /** The next connections are cut after so many bytes of replies, one limit for each connection. */
+  limitReplies(...bytes: readonly number[]): void {
+    this.#limits.push(...bytes)
+  }
+
+  async stop(): Promise<void> {
+    this.refuse()
+    await new Promise(resolve => this.listener.close(resolve))
+  }
+
+  #onConnection(client: Socket): void {
+    if (this.#refusing) {
+      client.on('error', () => undefined)
+      client.destroy()
+      return
+    }
+    const pair: Pair = {
+      client,
+      server: connect(Number(this.target.port), this.target.hostname),
+      kept: { requests: [], replies: [] },
+    }
+    this.#pairs.add(pair)
+    for (const socket of [client, pair.server]) {
+      socket.setNoDelay(true)
+      socket.on('error', () => this.#end(pair))
+      socket.on('close', () => this.#end(pair))
+    }
+    client.on('data', bytes => this.#forward(pair, 'requests', bytes))
+    this.#limitReplies(pair, this.#limits.shift() ?? Number.POSITIVE_INFINITY)
+  }
+
+  #limitReplies(pair: Pair, limit: number): void {
+    let left = limit
+    pair.server.on('data', bytes => {
+      const passed = bytes.subarray(0, left)
+      left -= passed.byteLength
+      this.#forward(pair, 'replies', passed)
+      // Ended rather than destroyed: what passed is to arrive.
+      if (left <= 0) this.#end(pair, () => pair.client.end())
+    })
+  }
+
+  #forward(pair: Pair, side: Side, bytes: Buffer): void {
+    if (this.#held[side]) pair.kept[side].push(bytes)
+    else (side === 'requests' ? pair.server : pair.client).write(bytes)
+  }
+
+  #end(pair: Pair, endClient: () => void = () => pair.client.destroy()): void {
+    if (!this.#pairs.delete(pair)) return
+    this.cuts++
+    pair.server.destroy()
+    endClient()
+  }
+}
