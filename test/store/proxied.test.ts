@@ -179,11 +179,13 @@ describe('the store behind a proxy', () => {
       revisions.push(order.revision)
     })
     proxy.refuse()
-    // A response holds a thousand revisions: with these values that is more than one fragment.
-    const text = 'x'.repeat(2_400)
+    // A response holds a thousand revisions. With these values that is more than one fragment, and fragments end
+    // within revisions.
+    const text = 'x'.repeat(400)
     const written: number[] = []
     const writers = Array.from({ length: 32 }, async (_, writer) => {
-      for (let i = 0; i < 100; i++) written.push(await write([`m${writer}`, `n${writer}`].slice(0, 1 + (i % 2)), text))
+      const ids = ['a', 'b', 'c', 'd', 'e'].map(id => id + writer)
+      for (let i = 0; i < 100; i++) written.push(await write(ids, text))
     })
     await Promise.all(writers)
     const cutsBefore = proxy.cuts
@@ -194,7 +196,7 @@ describe('the store behind a proxy', () => {
     expect(proxy.cuts - cutsBefore).toBe(4)
     expect(reasons).not.toContain('resync')
     expect(revisions).toEqual([...written].sort((a, b) => a - b))
-    expect(seen.length).toBe(32 * 150)
+    expect(seen.length).toBe(5 * written.length)
     expect(memoryOf(map.map, cluster)).toEqual(await rangeOf(direct, map.map.order.revision, cluster))
     map.close()
   })
