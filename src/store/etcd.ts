@@ -77,6 +77,8 @@ export interface Watching {
   /** Asks for a sign of life. */
   requestProgress(): void
   cancel(): void
+  /** Cancels a watch of which nothing is heard: whoever was to answer it is left, and the next watch asks another. */
+  abandon(): void
 }
 
 export interface Etcd {

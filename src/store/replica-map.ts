@@ -139,8 +139,10 @@ export class ReplicaMap implements Maps {
   #tick(): void {
     if (this.#closed) return
     const silentMs = this.ports.clock.nowMs() - this.#heardAtMs
-    if (this.#watching && silentMs > silentMaxMs) this.#reopen('the watch was silent')
-    else this.#watching?.requestProgress()
+    if (this.#watching && silentMs > silentMaxMs) {
+      this.#watching.abandon()
+      this.#reopen('the watch was silent')
+    } else this.#watching?.requestProgress()
     if (this.ports.clock.nowMs() >= this.#reconcileAtMs) void this.#reconcile()
     this.#cancelTimer = this.ports.clock.after(askEveryMs, () => this.#tick())
   }

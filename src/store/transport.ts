@@ -306,6 +306,12 @@ class WatchStream implements Watching {
     this.#stream?.cancel()
   }
 
+  abandon(): void {
+    if (this.#over) return
+    this.cancel()
+    this.leave('the watch was silent')
+  }
+
   #onData(response: IWatchResponse): void {
     if (this.#over) return
     if (response.canceled) {

@@ -244,6 +244,11 @@ class TwinWatch implements Watching {
     this.ports.onOver()
   }
 
+  /** There is no other twin to ask. */
+  abandon(): void {
+    this.cancel()
+  }
+
   end(how: { readonly reason: string; readonly compacted?: number }): void {
     if (this.#over) return
     this.cancel()

@@ -1,8 +1,23 @@
 /** The store over three real members, of which some die, stop or lose their quorum. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { Keys } from '../../src/store/keys.js'
+import { ReplicaMap } from '../../src/store/replica-map.js'
 import { EtcdTransport } from '../../src/store/transport.js'
+import { writeValue } from '../../src/store/values.js'
 import { startEtcd, type TestEtcd, waitUntil } from '../support/etcd.js'
-import { aBatch, aStore, auditOf, freshCluster, memoryOf, rangeOf, type TestStore } from '../support/stores.js'
+import { testClock } from '../support/plain-store.js'
+import { aMothership } from '../support/records.js'
+import {
+  aBatch,
+  aStore,
+  auditOf,
+  chance,
+  freshCluster,
+  memoryOf,
+  quiet,
+  rangeOf,
+  type TestStore,
+} from '../support/stores.js'
 
 /** Writes one mothership after another in whatever term there is, and remembers what it was told is written. */
 class Writer {
@@ -120,6 +135,24 @@ describe('the store over three members', { timeout: 60_000 }, () => {
     members.signal(victim, 'SIGCONT')
     await writer.goesOn(50)
     await checkNothingIsLost()
+  })
+
+  it('moves its watch away from a member that is stopped, though it asks nothing else of etcd', async () => {
+    const [watched, written] = [new EtcdTransport(members.urls, 0), new EtcdTransport(members.urls, 1)]
+    const keys = new Keys('quiet')
+    const map = new ReplicaMap({ etcd: watched, keys, clock: testClock, chance, log: quiet, events: {} })
+    await map.open()
+    members.signal(0, 'SIGSTOP')
+    try {
+      const value = writeValue('motherships', aMothership('m1'))
+      const success = [{ put: keys.record('motherships', 'm1'), value }]
+      const { revision } = await written.txn({ compare: [], success }, 5_000)
+      await map.waitFor({ era: 1, revision }, 20_000)
+    } finally {
+      members.signal(0, 'SIGCONT')
+      map.close()
+      await Promise.all([watched.close(), written.close()])
+    }
   })
 
   it('keeps its memory, calls it stale and writes nothing while there is no quorum, and goes on after that', async () => {
