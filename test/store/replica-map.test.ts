@@ -1,0 +1,185 @@
+/** A replica's memory, on the twin and a clock that the test drives. */
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Applied } from '../../src/cloud/map.js'
+import { put } from '../../src/cloud/records.js'
+import type { Etcd, Op } from '../../src/store/etcd.js'
+import type { StoreEvents } from '../../src/store/events.js'
+import { Keys } from '../../src/store/keys.js'
+import { ReplicaMap } from '../../src/store/replica-map.js'
+import { EtcdTwin, type TwinOptions } from '../../src/store/twin.js'
+import type { TwinClient } from '../../src/store/twin-client.js'
+import { writeValue } from '../../src/store/values.js'
+import { ManualClock } from '../support/manual-clock.js'
+import { aMothership } from '../support/records.js'
+import { aBatch, aTerm, memoryOf, quiet, rangeOf } from '../support/stores.js'
+
+const keys = new Keys('test')
+const key = (id: string): string => keys.record('motherships', id)
+
+describe("a replica's memory", () => {
+  let clock: ManualClock
+  let twin: EtcdTwin
+  let writer: TwinClient
+  let etcd: TwinClient
+  let told: string[]
+  let seen: Applied[]
+  const events: StoreEvents = {
+    onReopen: reason => void told.push(`reopen: ${reason}`),
+    onResync: reason => void told.push(`resync: ${reason}`),
+    onUnreadable: at => void told.push(`unreadable: ${at}`),
+  }
+
+  const start = (options: TwinOptions = {}): void => {
+    clock = new ManualClock()
+    twin = new EtcdTwin(clock, options)
+    writer = twin.client()
+    etcd = twin.client()
+    told = []
+    seen = []
+  }
+  beforeEach(() => start())
+
+  const openOn = async (on: Etcd): Promise<ReplicaMap> => {
+    const map = new ReplicaMap({ etcd: on, keys, clock, chance: { next: () => 0.5, id: () => '' }, log: quiet, events })
+    map.onChange(changes => void seen.push(...changes))
+    await clock.during(map.open())
+    seen = []
+    return map
+  }
+  const txn = async (...success: Op[]): Promise<number> => {
+    return (await clock.during(writer.txn({ compare: [], success }, 60_000))).revision
+  }
+  const write = (...ids: string[]): Promise<number> =>
+    txn(...ids.map(id => ({ put: key(id), value: writeValue('motherships', aMothership(id)) })))
+  const expectCurrent = async (map: ReplicaMap): Promise<void> => {
+    expect(memoryOf(map.map)).toEqual(await rangeOf(writer, map.map.order.revision))
+  }
+
+  it('tells each change once, with those of a revision together', async () => {
+    await write('a', 'b')
+    const map = await openOn(etcd)
+    const revision = await write('b', 'c')
+    await txn({ delete: key('a') })
+
+    expect(seen.map(each => [each.id, each.value === null, each.modified])).toEqual([
+      ['b', false, revision],
+      ['c', false, revision],
+      ['a', true, revision + 1],
+    ])
+    await expectCurrent(map)
+  })
+
+  it('starts over when its first page is compacted before the second one', async () => {
+    const ids = Array.from({ length: 5_100 }, (_, i) => `m${i}`)
+    while (ids.length > 0) await write(...ids.splice(0, 100))
+    let pages = 0
+    const compacting = over(etcd, {
+      range: async (request, deadlineMs) => {
+        const page = await etcd.range(request, deadlineMs)
+        if (++pages === 1) twin.compact(await txn({ delete: key('m7') }))
+        return page
+      },
+    })
+    const map = await openOn(compacting)
+    expect(pages).toBe(3)
+    expect(map.map.count('motherships')).toBe(5_099)
+    await expectCurrent(map)
+  })
+
+  it('keeps what it has while etcd is away, says how old that is, and catches up', async () => {
+    await write('a')
+    const map = await openOn(etcd)
+    expect(map.staleForMs()).toBe(0)
+    etcd.cut('silent')
+    await write('b')
+    await clock.advance(10_000)
+    expect(map.staleForMs()).toBeGreaterThan(9_000)
+    expect(map.map.get('motherships', 'a')).toBeDefined()
+
+    etcd.heal()
+    await clock.advanceUntil('b is known', () => map.map.get('motherships', 'b') !== undefined)
+    await clock.advanceUntil('the memory is current', () => map.staleForMs() === 0)
+    expect(seen.map(each => each.id)).toEqual(['b'])
+    await expectCurrent(map)
+  })
+
+  it('leaves out what cannot be read, until it can be', async () => {
+    await txn({ put: key('a'), value: Buffer.from('{"schema":1}') })
+    const map = await openOn(etcd)
+    expect([map.unreadable, map.map.count('motherships')]).toEqual([1, 0])
+    await write('b')
+    await txn({ put: key('b'), value: Buffer.from('not JSON') })
+    expect([map.unreadable, map.map.count('motherships')]).toEqual([2, 0])
+    await write('a')
+    await txn({ delete: key('b') })
+    expect([map.unreadable, map.map.count('motherships')]).toEqual([0, 1])
+    expect(told).toEqual([`unreadable: ${key('a')}`, `unreadable: ${key('b')}`])
+  })
+
+  it('finds out after a while that an event never came', async () => {
+    const map = await openOn(forgetful(etcd))
+    const lost = await write('lost')
+    await write('a')
+    expect(map.map.get('motherships', 'lost')).toBeUndefined()
+    await clock.advance(200_000)
+    expect(told.filter(each => each.startsWith('resync'))).toHaveLength(1)
+    expect(seen.map(each => [each.id, each.modified])).toEqual([
+      ['a', lost + 1],
+      ['lost', lost],
+    ])
+    await expectCurrent(map)
+  })
+
+  it('lets wait for a revision, and says when that did not come', async () => {
+    const map = await openOn(etcd)
+    const waiting = map.waitFor({ era: 1, revision: twin.revision + 1 }, 1_000)
+    await write('a')
+    await waiting
+    const late = map.waitFor({ era: 1, revision: twin.revision + 1 }, 1_000)
+    await expect(clock.during(late)).rejects.toMatchObject({ code: 'timeout' })
+  })
+
+  it('catches up with what leaders have written, not with what is written outside the map', async () => {
+    const map = await openOn(etcd)
+    const term = await aTerm(writer, { clock })
+    await clock.during(term.commit(aBatch('a')))
+    await txn({ put: keys.request('x'), value: Buffer.from('{}') })
+    expect(await clock.during(map.catchUp(1_000))).toEqual({ era: 1, revision: twin.revision - 1 })
+
+    etcd.holdWatches()
+    await clock.during(term.commit(aBatch('b')))
+    await expect(clock.during(map.catchUp(1_000))).rejects.toMatchObject({ code: 'timeout' })
+    etcd.releaseWatches()
+    await clock.during(map.catchUp(1_000))
+    expect(map.map.get('motherships', 'b')?.value).toEqual(aMothership('b'))
+    expect(seen).toContainEqual(expect.objectContaining(put('motherships', 'b', aMothership('b'))))
+  })
+})
+
+/** The etcd with some of it done otherwise. */
+function over(etcd: Etcd, other: Partial<Etcd>): Etcd {
+  return {
+    range: (request, deadlineMs) => etcd.range(request, deadlineMs),
+    txn: (request, deadlineMs) => etcd.txn(request, deadlineMs),
+    watch: (request, handlers) => etcd.watch(request, handlers),
+    grant: (ttlS, deadlineMs) => etcd.grant(ttlS, deadlineMs),
+    keepAlive: (lease, deadlineMs) => etcd.keepAlive(lease, deadlineMs),
+    revoke: (lease, deadlineMs) => etcd.revoke(lease, deadlineMs),
+    close: () => etcd.close(),
+    ...other,
+  }
+}
+
+/** An etcd that never tells of the mothership `lost`. */
+function forgetful(etcd: Etcd): Etcd {
+  return over(etcd, {
+    watch: (request, handlers) =>
+      etcd.watch(request, {
+        ...handlers,
+        onEvents: events => {
+          const kept = events.filter(each => each.key !== key('lost'))
+          if (kept.length > 0) handlers.onEvents(kept)
+        },
+      }),
+  })
+}
