@@ -48,6 +48,8 @@ export class ReplicaMap implements Maps {
   #generation = 0
   #resumeAt = 0
   #heardAtMs = 0
+  /** When the watch was asked for: from then on it has time to answer. */
+  #watchedAtMs = 0
   #failures = 0
   #cluster = ''
   #closed = false
@@ -138,7 +140,7 @@ export class ReplicaMap implements Maps {
 
   #tick(): void {
     if (this.#closed) return
-    const silentMs = this.ports.clock.nowMs() - this.#heardAtMs
+    const silentMs = this.ports.clock.nowMs() - Math.max(this.#heardAtMs, this.#watchedAtMs)
     if (this.#watching && silentMs > silentMaxMs) {
       this.#watching.abandon()
       this.#reopen('the watch was silent')
@@ -148,8 +150,9 @@ export class ReplicaMap implements Maps {
   }
 
   #watch(): void {
-    const { etcd, keys } = this.ports
+    const { etcd, keys, clock } = this.ports
     const generation = ++this.#generation
+    this.#watchedAtMs = clock.nowMs()
     const mine = (): boolean => generation === this.#generation && !this.#closed
     this.#watching = etcd.watch(
       { key: keys.map, end: keys.mapEnd, start: this.#resumeAt },

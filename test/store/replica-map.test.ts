@@ -103,6 +103,18 @@ describe("a replica's memory", () => {
     await expectCurrent(map)
   })
 
+  it('gives a new watch time to answer', async () => {
+    start({ delayMs: () => 700 })
+    const map = await openOn(etcd)
+    etcd.cut('silent')
+    await clock.advanceUntil('the silence is noticed', () => told.length > 0)
+    etcd.heal()
+    await write('a')
+    await clock.advance(30_000)
+    expect(map.map.get('motherships', 'a')).toBeDefined()
+    expect(map.staleForMs()).toBe(0)
+  })
+
   it('leaves out what cannot be read, until it can be', async () => {
     await txn({ put: key('a'), value: Buffer.from('{"schema":1}') })
     const map = await openOn(etcd)
