@@ -249,12 +249,14 @@ export class ReplicaMap implements Maps {
   #differences(items: readonly KeyValue[], restored: boolean): Applied[] {
     const changes: Applied[] = []
     const seen = new Set<string>()
+    this.#forgetUnreadable(new Set(items.map(item => item.key)))
     for (const item of items) {
       const place = this.ports.keys.parse(item.key)
       if (!place) continue
       seen.add(`${place.kind}/${place.id}`)
       const known = this.#map.get(place.kind, place.id)
-      if (!restored && known?.modified === item.modified) continue
+      const modified = known?.modified ?? this.#unreadable.get(item.key)
+      if (!restored && modified === item.modified) continue
       changes.push(...this.#read(item.key, item.value, item.created, item.modified))
     }
     for (const kind of this.#kindsHeld()) {
@@ -263,6 +265,10 @@ export class ReplicaMap implements Maps {
       }
     }
     return changes
+  }
+
+  #forgetUnreadable(except: ReadonlySet<string>): void {
+    for (const key of this.#unreadable.keys()) if (!except.has(key)) this.#unreadable.delete(key)
   }
 
   #kindsHeld(): Kind[] {

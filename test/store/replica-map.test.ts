@@ -128,6 +128,21 @@ describe("a replica's memory", () => {
     expect(told).toEqual([`unreadable: ${key('a')}`, `unreadable: ${key('b')}`])
   })
 
+  it('forgets an unreadable value that was deleted while it was away, and tells no change then', async () => {
+    await write('b')
+    await txn({ put: key('a'), value: Buffer.from('not JSON') }, { put: key('c'), value: Buffer.from('nor this') })
+    const map = await openOn(etcd)
+    etcd.cut()
+    await txn({ delete: key('a') })
+    twin.compact(await write('d'))
+    etcd.heal()
+    await clock.advanceUntil('d is known', () => map.map.get('motherships', 'd') !== undefined)
+
+    expect(told).toContain('resync: the history was compacted')
+    expect(map.unreadable).toBe(1)
+    expect(seen.map(each => each.id)).toEqual(['d'])
+  })
+
   it('finds out after a while that an event never came', async () => {
     const map = await openOn(forgetful(etcd))
     const lost = await write('lost')
