@@ -43,6 +43,8 @@ export class ReplicaMap implements Maps {
   readonly #waiters = new Set<Waiter>()
   /** Keys with values that could not be read, at the revision at which they were so. */
   readonly #unreadable = new Map<string, number>()
+  /** Keys of kinds that this release does not know: a newer replica wrote them, and etcd counts them. */
+  readonly #unknown = new Set<string>()
   #watching: Watching | undefined
   /** Raised with each watch, so that a late word of an old one is ignored. */
   #generation = 0
@@ -249,10 +251,13 @@ export class ReplicaMap implements Maps {
   #differences(items: readonly KeyValue[], restored: boolean): Applied[] {
     const changes: Applied[] = []
     const seen = new Set<string>()
-    this.#forgetUnreadable(new Set(items.map(item => item.key)))
+    this.#forgetApart(new Set(items.map(item => item.key)))
     for (const item of items) {
       const place = this.ports.keys.parse(item.key)
-      if (!place) continue
+      if (!place) {
+        this.#unknown.add(item.key)
+        continue
+      }
       seen.add(`${place.kind}/${place.id}`)
       const known = this.#map.get(place.kind, place.id)
       const modified = known?.modified ?? this.#unreadable.get(item.key)
@@ -267,8 +272,11 @@ export class ReplicaMap implements Maps {
     return changes
   }
 
-  #forgetUnreadable(except: ReadonlySet<string>): void {
-    for (const key of this.#unreadable.keys()) if (!except.has(key)) this.#unreadable.delete(key)
+  /** What is kept apart from the map, and not in etcd any more. */
+  #forgetApart(except: ReadonlySet<string>): void {
+    for (const apart of [this.#unreadable, this.#unknown]) {
+      for (const key of apart.keys()) if (!except.has(key)) apart.delete(key)
+    }
   }
 
   #kindsHeld(): Kind[] {
@@ -295,7 +303,11 @@ export class ReplicaMap implements Maps {
 
   #read(key: string, value: Uint8Array | null, created: number, modified: number): Applied[] {
     const place = this.ports.keys.parse(key)
-    if (!place) return []
+    if (!place) {
+      if (value === null) this.#unknown.delete(key)
+      else this.#unknown.add(key)
+      return []
+    }
     if (value === null) {
       this.#unreadable.delete(key)
       return [{ ...place, value: null, created, modified } as Applied]
@@ -333,7 +345,8 @@ export class ReplicaMap implements Maps {
     this.#reconcileAtMs = this.ports.clock.nowMs() + reconcileEveryMs
     const { etcd, keys } = this.ports
     const { revision } = this.#map.order
-    const held = this.#kindsHeld().reduce((sum, kind) => sum + this.#map.count(kind), this.#unreadable.size)
+    const apart = this.#unreadable.size + this.#unknown.size
+    const held = this.#kindsHeld().reduce((sum, kind) => sum + this.#map.count(kind), apart)
     try {
       const request = { key: keys.map, end: keys.mapEnd, revision, countOnly: true }
       const { count } = await etcd.range(request, pageMs)

@@ -157,6 +157,17 @@ describe("a replica's memory", () => {
     await expectCurrent(map)
   })
 
+  it('minds no kinds that only newer replicas know', async () => {
+    await txn({ put: `${keys.map}gadgets/a`, value: Buffer.from('{}') })
+    const map = await openOn(etcd)
+    await txn({ put: `${keys.map}gadgets/b`, value: Buffer.from('{}') }, { delete: `${keys.map}gadgets/a` })
+    await write('a')
+    await clock.advance(1_000_000)
+    expect(told).toEqual([])
+    expect(map.map.count('motherships')).toBe(1)
+    expect(seen.map(each => each.id)).toEqual(['a'])
+  })
+
   it('lets wait for a revision, and says when that did not come', async () => {
     const map = await openOn(etcd)
     const waiting = map.waitFor({ era: 1, revision: twin.revision + 1 }, 1_000)
