@@ -210,8 +210,10 @@ export class ReplicaMap implements Maps {
   }
 
   async #snapshot(reason: string): Promise<void> {
+    const generation = this.#generation
     const { revision, items, cluster } = await this.#readAll()
-    if (this.#closed) return
+    // A later one has begun: beside it, this one would look like etcd put back to an earlier state.
+    if (this.#closed || generation !== this.#generation) return
     const before = this.#map.order.revision
     const restored = revision < before || (this.#cluster !== '' && cluster !== this.#cluster)
     this.#cluster = cluster

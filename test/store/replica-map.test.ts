@@ -9,7 +9,7 @@ import { ReplicaMap } from '../../src/store/replica-map.js'
 import { EtcdTwin, type TwinOptions } from '../../src/store/twin.js'
 import type { TwinClient } from '../../src/store/twin-client.js'
 import { writeValue } from '../../src/store/values.js'
-import { ManualClock } from '../support/manual-clock.js'
+import { ManualClock, settled } from '../support/manual-clock.js'
 import { aMothership } from '../support/records.js'
 import { aBatch, aTerm, memoryOf, quiet, rangeOf } from '../support/stores.js'
 
@@ -166,6 +166,37 @@ describe("a replica's memory", () => {
     expect(told).toEqual([])
     expect(map.map.count('motherships')).toBe(1)
     expect(seen.map(each => each.id)).toEqual(['a'])
+  })
+
+  it('takes the newest of two snapshots, whichever answer comes last', async () => {
+    const lossy = forgetful(etcd)
+    let release: (() => void) | undefined
+    let end: ((reason: { reason: string; compacted: number }) => void) | undefined
+    const held = over(lossy, {
+      range: async (request, deadlineMs) => {
+        const answer = await lossy.range(request, deadlineMs)
+        if (request.countOnly || request.limit === undefined || end === undefined || release) return answer
+        await new Promise<void>(resolve => (release = resolve))
+        return answer
+      },
+      watch: (request, handlers) => {
+        end = handlers.onEnd
+        return lossy.watch(request, handlers)
+      },
+    })
+    const map = await openOn(held)
+    await write('lost')
+    await write('a')
+    await clock.advance(170_000)
+    end!({ reason: 'compacted', compacted: 1 })
+    await clock.advanceUntil('the first snapshot is on its way', () => release !== undefined)
+    await write('late')
+    await clock.advanceUntil('the second one is in', () => map.map.get('motherships', 'late') !== undefined)
+    release!()
+    await settled()
+    await write('later')
+    expect(map.map.get('motherships', 'late')).toBeDefined()
+    await expectCurrent(map)
   })
 
   it('lets wait for a revision, and says when that did not come', async () => {
