@@ -8,9 +8,9 @@ import { type Applied, type CloudMap, MemoryMap } from '../cloud/map.js'
 import { compareOrder, type Order } from '../cloud/order.js'
 import type { Kind } from '../cloud/records.js'
 import type { Chance, Clock, Log, Maps } from '../hypervisor/ports.js'
-import { type Etcd, EtcdFailure, type KeyValue, type WatchEvent, type Watching } from './etcd.js'
+import { type Etcd, EtcdFailure, type KeyValue, type RangeResult, type WatchEvent, type Watching } from './etcd.js'
 import type { StoreEvents } from './events.js'
-import { cloudErrorOf, pageMs, pause, retryRead } from './failures.js'
+import { callMs, cloudErrorOf, pageMs, pause, retryRead } from './failures.js'
 import type { Keys } from './keys.js'
 import { readValue } from './values.js'
 
@@ -187,8 +187,25 @@ export class ReplicaMap implements Maps {
     const most = Math.min(5_000, 80 * 2 ** Math.min(this.#failures++, 6))
     const waitMs = 30 + this.ports.chance.next() * (most - 30)
     this.ports.clock.after(waitMs, () => {
-      if (generation === this.#generation && !this.#closed) this.#watch()
+      if (generation === this.#generation && !this.#closed) void this.#rejoin(generation)
     })
+  }
+
+  /** After a break, who answers may be an etcd that was put back to an earlier state: its watch would say nothing. */
+  async #rejoin(generation: number): Promise<void> {
+    const { etcd, keys } = this.ports
+    let answer: RangeResult | undefined
+    let reason = ''
+    try {
+      answer = await etcd.range({ key: keys.record('era', ''), countOnly: true }, callMs)
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error)
+    }
+    if (generation !== this.#generation || this.#closed) return
+    if (!answer) this.#reopen(reason)
+    else if (answer.cluster !== this.#cluster || answer.revision < this.#resumeAt - 1) {
+      void this.#resync('etcd was put back to an earlier state')
+    } else this.#watch()
   }
 
   async #resync(reason: string): Promise<void> {

@@ -131,7 +131,7 @@ export class TwinClient implements Etcd {
     })
     this.#watches.add(watch)
     if (this.#link === 'refused' || this.#closed) watch.end({ reason: 'connection refused' })
-    else watch.wake()
+    else void watch.open()
     return watch
   }
 
@@ -215,6 +215,8 @@ interface WatchPorts {
 /** Asks the twin for news whenever it is woken, one delivery at a time, so that events stay in order. */
 class TwinWatch implements Watching {
   #next: number
+  /** The twin has the request. */
+  #asked = false
   #made = false
   #over = false
   #busy = false
@@ -228,15 +230,25 @@ class TwinWatch implements Watching {
     this.#next = request.start
   }
 
+  async open(): Promise<void> {
+    await this.ports.hop()
+    this.#asked = true
+    this.wake()
+  }
+
   wake(): void {
+    if (!this.#asked) return
     this.#wokenMeanwhile = true
     if (!this.#busy) void this.#deliver()
   }
 
   requestProgress(): void {
-    void this.ports.hop().then(() => {
-      if (!this.#over && this.#made && this.ports.hears()) this.handlers.onHeard()
-    })
+    const { hop } = this.ports
+    void hop()
+      .then(hop)
+      .then(() => {
+        if (!this.#over && this.#made && this.ports.hears()) this.handlers.onHeard()
+      })
   }
 
   cancel(): void {

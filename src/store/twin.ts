@@ -23,6 +23,8 @@ import { KeySpace, type News } from './twin-space.js'
 export interface TwinOptions {
   /** How long each message to or from a client takes; absent: none takes any time of the clock. */
   readonly delayMs?: () => number
+  /** As which it presents itself: one that was put back from a backup is another one. */
+  readonly cluster?: string
 }
 
 interface Lease {
@@ -79,7 +81,7 @@ export class EtcdTwin implements TwinServer {
   }
 
   range(request: RangeRequest): RangeResult {
-    return { ...this.#space.range(request), revision: this.revision, cluster: 'twin' }
+    return { ...this.#space.range(request), revision: this.revision, cluster: this.options.cluster ?? 'twin' }
   }
 
   txn(request: TxnRequest): TxnResult {

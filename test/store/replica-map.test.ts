@@ -104,7 +104,7 @@ describe("a replica's memory", () => {
   })
 
   it('gives a new watch time to answer', async () => {
-    start({ delayMs: () => 700 })
+    start({ delayMs: () => 450 })
     const map = await openOn(etcd)
     etcd.cut('silent')
     await clock.advanceUntil('the silence is noticed', () => told.length > 0)
@@ -196,6 +196,27 @@ describe("a replica's memory", () => {
     await settled()
     await write('later')
     expect(map.map.get('motherships', 'late')).toBeDefined()
+    await expectCurrent(map)
+  })
+
+  it('notices that etcd was put back to an earlier state', async () => {
+    await write('a')
+    let now: Etcd = etcd
+    const map = await openOn(
+      over(etcd, {
+        range: (request, deadlineMs) => now.range(request, deadlineMs),
+        watch: (request, handlers) => now.watch(request, handlers),
+      }),
+    )
+    for (const id of ['b', 'c', 'd']) await write(id)
+    const backup = new EtcdTwin(clock, { cluster: 'backup' })
+    writer = now = backup.client()
+    await write('a', 'z')
+    etcd.cut()
+    await clock.advanceUntil('z is known', () => map.map.get('motherships', 'z') !== undefined)
+    expect(map.map.order.revision).toBe(backup.revision)
+    await expectCurrent(map)
+    await write('y')
     await expectCurrent(map)
   })
 

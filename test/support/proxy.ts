@@ -10,8 +10,6 @@ interface Pair {
 }
 
 export class TestProxy {
-  /** Connections that were ended here. */
-  cuts = 0
   readonly #pairs = new Set<Pair>()
   readonly #limits: number[] = []
   #refusing = false
@@ -70,9 +68,13 @@ export class TestProxy {
     }
   }
 
-  /** The next connections are cut after so many bytes of replies, one limit for each connection. */
+  /** The first connection with so many bytes of replies is cut; then the next limit holds, for each one anew. */
   limitReplies(...bytes: readonly number[]): void {
     this.#limits.push(...bytes)
+  }
+
+  get limitsLeft(): number {
+    return this.#limits.length
   }
 
   async stop(): Promise<void> {
@@ -98,17 +100,19 @@ export class TestProxy {
       socket.on('close', () => this.#end(pair))
     }
     client.on('data', bytes => this.#forward(pair, 'requests', bytes))
-    this.#limitReplies(pair, this.#limits.shift() ?? Number.POSITIVE_INFINITY)
+    this.#forwardReplies(pair)
   }
 
-  #limitReplies(pair: Pair, limit: number): void {
-    let left = limit
+  #forwardReplies(pair: Pair): void {
+    let count = 0
     pair.server.on('data', bytes => {
-      const passed = bytes.subarray(0, left)
-      left -= passed.byteLength
-      this.#forward(pair, 'replies', passed)
+      const left = (this.#limits[0] ?? Number.POSITIVE_INFINITY) - count
+      count += bytes.byteLength
+      this.#forward(pair, 'replies', bytes.subarray(0, Math.max(0, left)))
+      if (bytes.byteLength < left) return
+      this.#limits.shift()
       // Ended rather than destroyed: what passed is to arrive.
-      if (left <= 0) this.#end(pair, () => pair.client.end())
+      this.#end(pair, () => pair.client.end())
     })
   }
 
@@ -119,7 +123,6 @@ export class TestProxy {
 
   #end(pair: Pair, endClient: () => void = () => pair.client.destroy()): void {
     if (!this.#pairs.delete(pair)) return
-    this.cuts++
     pair.server.destroy()
     endClient()
   }
