@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/build.ts'],
     exclude: ['test/acceptance/**', 'test/cluster/**'],
     // Two cores: real etcd members, processes and browsers share them with the tests.
     maxWorkers: 2,

@@ -1,0 +1,370 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { type CallResult, ComponentProcess, type ProcessState } from '../../src/mothership/component-process.js'
+import type { RenderCall, Rendered } from '../../src/mothership/ipc.js'
+import { builtWorker } from '../support/build.js'
+import { waitUntil } from '../support/etcd.js'
+import { TestLog } from '../support/logs.js'
+import { testClock } from '../support/plain-store.js'
+
+const root = mkdtempSync(join(tmpdir(), 'rain-component-'))
+const running: ComponentProcess[] = []
+let packages = 0
+
+afterEach(async () => {
+  await Promise.all(running.splice(0).map(each => each.stop()))
+})
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+type Files = Readonly<Record<string, string>>
+
+function unpacked(files: Files): string {
+  const directory = join(root, String(packages++))
+  for (const [name, content] of Object.entries({ 'package.json': '{"type":"commonjs"}', ...files })) {
+    mkdirSync(dirname(join(directory, name)), { recursive: true })
+    writeFileSync(join(directory, name), content)
+  }
+  return directory
+}
+
+const meta = (views: readonly string[], more: object = {}): string =>
+  JSON.stringify({ id: 'news', version: '1.0', views: Object.fromEntries(views.map(id => [id, {}])), ...more })
+
+interface Started {
+  readonly process: ComponentProcess
+  readonly states: ProcessState[]
+  readonly log: TestLog
+}
+
+function start(directory: string): Started {
+  const states: ProcessState[] = []
+  const log = new TestLog()
+  const process = new ComponentProcess({
+    name: 'news/1.0.0',
+    workerPath: builtWorker,
+    start: { directory, mothership: 'm1' },
+    memoryMiB: 64,
+    clock: testClock,
+    log,
+    onState: state => states.push(state),
+  })
+  running.push(process)
+  return { process, states, log }
+}
+
+async function ready(files: Files): Promise<Started> {
+  const started = start(unpacked(files))
+  await waitUntil('the process is ready', () => started.process.state.kind === 'ready')
+  return started
+}
+
+const call = (view = 'index', more: Partial<RenderCall> = {}): RenderCall => ({
+  instance: 'news.1',
+  view,
+  context: {},
+  ...more,
+})
+
+function rendered(result: CallResult): Rendered {
+  if (result.kind === 'failed') throw new Error(`${result.status}: ${result.reason}`)
+  return result.result
+}
+
+const show = async ({ process }: Started, each: RenderCall): Promise<Rendered> =>
+  rendered(await process.render(each, 5_000))
+
+describe('a view', () => {
+  it("is rendered from the package's template, with its files for the browser", async () => {
+    const started = await ready({
+      'meta.json': meta(['index', 'layout/flow'], { pageTitle: 'The news' }),
+      'client/templates/index.html': '<h1>{{title}}</h1>{{> foot}}',
+      'client/templates/layout/flow.html': 'flow',
+      'client/partials/foot.html': '<i>{{title}}</i>',
+      'client/css/b.css': '',
+      'client/css/a.css': '',
+      'client/js/index.js': '',
+    })
+
+    expect(await show(started, call('index', { context: { title: 'Rain & <sun>' } }))).toEqual({
+      html: '<h1>Rain &amp; &lt;sun&gt;</h1><i>Rain &amp; &lt;sun&gt;</i>',
+      context: { title: 'Rain & <sun>' },
+      children: [],
+      css: ['/news/1.0/css/a.css', '/news/1.0/css/b.css'],
+      js: ['/news/1.0/js/index.js'],
+      title: 'The news',
+    })
+    expect(await show(started, call('layout/flow'))).toMatchObject({ html: 'flow', js: [] })
+  })
+
+  it('names its children where the component helper stands, once for each time', async () => {
+    const started = await ready({
+      'meta.json': meta(['index', 'item']),
+      'client/templates/index.html':
+        '<ul>{{#each items}}<li>{{component view="item" item=this}}</li>{{/each}}</ul>' +
+        '{{> side}}{{component name="chat" version="1.3" sid="c" required=true}}',
+      'client/templates/item.html': '',
+      'client/partials/side.html': '{{component name="weather" view="small" place="<Cluj>"}}',
+    })
+    const { html, children } = await show(started, call('index', { context: { items: ['a', 'b'] } }))
+
+    expect(children.map(({ id: _id, at: _at, ...child }) => child)).toEqual([
+      { component: 'news', version: '1.0', view: 'item', context: { item: 'a' } },
+      { component: 'news', version: '1.0', view: 'item', context: { item: 'b' } },
+      { component: 'weather', view: 'small', context: { place: '<Cluj>' } },
+      { component: 'chat', version: '1.3', view: 'index', context: {}, sid: 'c', required: true },
+    ])
+    expect(new Set(children.map(each => each.id)).size).toBe(4)
+    for (const { id, component, at } of children) {
+      const open = `<div id="${id}" data-rain-component="${component}">`
+      expect(html.slice(at - open.length, at)).toBe(open)
+      expect(html.slice(at).startsWith('</div>')).toBe(true)
+    }
+    expect(html).not.toContain('\u0000')
+  })
+
+  it("is not misled by what looks like a child's place in its data", async () => {
+    const started = await ready({
+      'meta.json': meta(['index']),
+      'client/templates/index.html': '{{{text}}}{{component name="chat"}}',
+    })
+    const text = `\u0000${'0'.repeat(32)}:0\u0000`
+    const { html, children } = await show(started, call('index', { context: { text } }))
+
+    expect(children).toHaveLength(1)
+    expect(html.startsWith(text)).toBe(true)
+  })
+
+  it('that the package does not have is not found', async () => {
+    const { process } = await ready({ 'meta.json': meta(['index']), 'client/templates/index.html': '' })
+
+    expect(await process.render(call('other'), 5_000)).toEqual({
+      kind: 'failed',
+      status: 404,
+      reason: 'news has no view other',
+    })
+  })
+
+  it('is shown only to who holds every permission of component and view', async () => {
+    const { process } = await ready({
+      'meta.json': JSON.stringify({
+        id: 'news',
+        version: '1.0',
+        permissions: ['read'],
+        views: { index: { permissions: ['edit'] } },
+      }),
+      'client/templates/index.html': 'secret',
+    })
+    const as = (...permissions: string[]): Promise<CallResult> =>
+      process.render(call('index', { user: { permissions } }), 5_000)
+
+    expect(await as('read')).toMatchObject({ kind: 'failed', status: 401, reason: 'needs the permission edit' })
+    expect(await as('edit')).toMatchObject({ kind: 'failed', status: 401, reason: 'needs the permission read' })
+    expect(rendered(await as('edit', 'read')).html).toBe('secret')
+  })
+})
+
+describe('a data function', () => {
+  const one = (data: string): Files => ({
+    'meta.json': meta(['index', 'plain']),
+    'client/templates/index.html': '{{{text}}}',
+    'client/templates/plain.html': '{{text}} {{from}}',
+    'server/data.js': data,
+  })
+
+  it('gets environment, callback, context and request, and makes the context', async () => {
+    const started = await ready(
+      one(`exports.index = function (environment, callback, context, request) {
+        callback(null, { text: JSON.stringify({ environment, context, request }), count: arguments.length })
+      }`),
+    )
+    const { html, context } = await show(
+      started,
+      call('index', {
+        context: { from: 'parent' },
+        session: 's1',
+        locale: 'de-CH',
+        user: { id: 'ada', permissions: ['read'] },
+        request: { url: '/news?page=2', query: { page: '2' }, headers: { 'user-agent': 'test' } },
+      }),
+    )
+
+    expect(context['count']).toBe(4)
+    expect(JSON.parse(html)).toEqual({
+      environment: {
+        language: 'de-CH',
+        languages: [{ key: 'en', text: 'English' }],
+        component: 'news',
+        version: '1.0',
+        instance: 'news.1',
+        mothership: 'm1',
+      },
+      context: { from: 'parent' },
+      request: {
+        session: { id: 's1' },
+        query: { page: '2' },
+        headers: { 'user-agent': 'test' },
+        url: '/news?page=2',
+        user: { id: 'ada', permissions: ['read'] },
+        type: 'http',
+      },
+    })
+  })
+
+  it("may be missing: then the parent's context is the context", async () => {
+    const started = await ready(one('exports.index = (environment, callback) => callback(null, {})'))
+    const context = { text: 'hello', from: 'above' }
+
+    expect(await show(started, call('plain', { context }))).toMatchObject({ html: 'hello above', context })
+  })
+
+  it('may be asynchronous, and written as an ES module', async () => {
+    const started = await ready({
+      ...one("export const index = async (environment, callback, { from }) => ({ text: 'from ' + from })"),
+      'package.json': '{"type":"module"}',
+    })
+
+    expect(await show(started, call('index', { context: { from: 'a promise' } }))).toMatchObject({
+      html: 'from a promise',
+    })
+  })
+
+  it('that never calls back hits the deadline, and the others go on', async () => {
+    const started = await ready(one('exports.index = () => {}'))
+    const silent = started.process.render(call('index'), 400)
+
+    expect(await show(started, call('plain', { context: { text: 'meanwhile' } }))).toMatchObject({
+      html: 'meanwhile ',
+    })
+    expect(await silent).toEqual({ kind: 'failed', status: 504, reason: 'no answer in 400 ms' })
+    expect(await show(started, call('plain', { context: { text: 'after' } }))).toMatchObject({ html: 'after ' })
+    expect(started.process.restarts).toBe(0)
+  })
+
+  it.each([
+    ['throws', "() => { throw new Error('no database') }", 'no database'],
+    ['calls back with an error', "(environment, callback) => callback(new Error('no answer'))", 'no answer'],
+    ['calls back with a text', "(environment, callback) => callback('out of order')", 'out of order'],
+    ['rejects', "async () => { throw new Error('no promise kept') }", 'no promise kept'],
+    ['throws nothing', '() => { throw null }', 'null'],
+    ['makes a circle', '(environment, callback) => { const a = {}; a.a = a; callback(null, a) }', 'circular'],
+  ])('that %s fails its own fragment, with the reason', async (_name, code, reason) => {
+    const started = await ready(one(`exports.index = ${code}`))
+    const { pid } = started.process
+
+    expect(await started.process.render(call('index'), 5_000)).toMatchObject({
+      kind: 'failed',
+      status: 500,
+      reason: expect.stringContaining(reason),
+    })
+    expect(await show(started, call('plain', { context: { text: 'well' } }))).toMatchObject({ html: 'well ' })
+    expect(started.process.pid).toBe(pid)
+  })
+
+  it('sees nothing of the environment of the mothership', async () => {
+    process.env['RAIN_SECRET_FOR_TEST'] = 'hidden'
+    const started = await ready(
+      one('exports.index = (environment, callback) => callback(null, { text: JSON.stringify(process.env) })'),
+    )
+    delete process.env['RAIN_SECRET_FOR_TEST']
+    const seen = JSON.parse((await show(started, call('index'))).html) as Record<string, string>
+
+    expect(seen).toMatchObject({ NODE_ENV: 'production' })
+    const own = ['NODE_ENV', 'LANG', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE']
+    expect(Object.keys(seen).filter(name => !own.includes(name))).toEqual([])
+  })
+})
+
+describe('the process of a component', () => {
+  const shaky: Files = {
+    'meta.json': meta(['index', 'loop', 'crash', 'never', 'pid']),
+    'client/templates/index.html': 'well',
+    'client/templates/loop.html': '',
+    'client/templates/crash.html': '',
+    'client/templates/never.html': '',
+    'client/templates/pid.html': '{{pid}}',
+    'server/data.js': `
+      exports.loop = () => { for (;;); }
+      exports.crash = () => { setTimeout(() => { throw new Error('later') }) }
+      exports.never = () => {}
+      exports.pid = (environment, callback) => callback(null, { pid: process.pid })
+    `,
+  }
+
+  it('that loops for ever is found out, killed and started again', async () => {
+    const { process, states, log } = await ready(shaky)
+    const { pid } = process
+
+    expect(await process.render(call('loop'), 15_000)).toEqual({
+      kind: 'failed',
+      status: 502,
+      reason: 'the process of the component died (SIGKILL)',
+    })
+    expect(log.said).toContain('a component process stalled and is killed')
+    await waitUntil('it runs again', () => process.state.kind === 'ready')
+    expect(process.pid).not.toBe(pid)
+    expect(states.map(each => each.kind)).toEqual(['ready', 'starting', 'ready'])
+    expect(rendered(await process.render(call(), 5_000)).html).toBe('well')
+  })
+
+  it('that is killed answers what was under way, and starts again', async () => {
+    const { process: component } = await ready(shaky)
+    const { pid } = component
+    const calls = [component.render(call('never'), 15_000), component.render(call('never'), 15_000)]
+    expect(rendered(await component.render(call('pid'), 5_000)).html).toBe(String(pid))
+    process.kill(pid!, 'SIGKILL')
+
+    for (const result of await Promise.all(calls)) expect(result).toMatchObject({ kind: 'failed', status: 502 })
+    expect(await component.render(call(), 5_000)).toMatchObject({ kind: 'failed', status: 503 })
+    await waitUntil('it runs again', () => component.state.kind === 'ready')
+    expect(rendered(await component.render(call('pid'), 5_000)).html).toBe(String(component.pid))
+    expect(component.restarts).toBe(1)
+  })
+
+  it('that dies again and again waits longer each time, and then has failed with the reason', async () => {
+    const { process, states } = await ready(shaky)
+    const waits: number[] = []
+    for (let deaths = 1; deaths <= 5; deaths++) {
+      await waitUntil('it runs', () => process.state.kind === 'ready')
+      expect(await process.render(call('crash'), 10_000)).toMatchObject({ kind: 'failed', status: 502 })
+      waits.push(process.restarts)
+    }
+
+    expect(process.state).toEqual({ kind: 'failed', reason: 'died 5 times in a minute, last: exit code 1' })
+    expect(states.at(-1)).toEqual(process.state)
+    expect(waits).toEqual([0, 1, 2, 3, 4])
+    expect(await process.render(call(), 5_000)).toMatchObject({ kind: 'failed', status: 503 })
+  })
+
+  it.each([
+    ['throws as it is loaded', { 'server/data.js': "throw new Error('no such driver')" }, /no such driver/],
+    ['needs a module that is not there', { 'server/data.js': "require('left-pad')" }, /Cannot find module 'left-pad'/],
+    ['has no template', { 'meta.json': meta(['index', 'other']) }, /other\.html/],
+    ['has no descriptor that can be read', { 'meta.json': '{' }, /meta\.json: not JSON/],
+  ])('whose package %s has failed, with the reason', async (_name, files, reason) => {
+    const { process } = start(
+      unpacked({ 'meta.json': meta(['index']), 'client/templates/index.html': '', ...files } as Files),
+    )
+    await waitUntil('it has failed', () => process.state.kind === 'failed')
+
+    expect(process.state).toMatchObject({ reason: expect.stringMatching(reason) })
+    await waitUntil('the process is gone', () => process.pid === undefined)
+  })
+
+  it('ends with what is under way when it is stopped, and takes no more', async () => {
+    const { process: component } = await ready({
+      'meta.json': meta(['index']),
+      'client/templates/index.html': '{{text}}',
+      'server/data.js': `exports.index = (environment, callback) => setTimeout(() => callback(null, { text: 'done' }), 200)`,
+    })
+    const { pid } = component
+    const last = component.render(call(), 5_000)
+    const stopped = component.stop()
+
+    expect(await component.render(call(), 5_000)).toMatchObject({ kind: 'failed', status: 503 })
+    expect(rendered(await last).html).toBe('done')
+    await stopped
+    expect(() => process.kill(pid!, 0)).toThrow('ESRCH')
+  })
+})
