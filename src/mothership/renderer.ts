@@ -79,11 +79,14 @@ export class Renderer {
     const { directory } = this.start
     const handlebars = Handlebars.create()
     handlebars.registerHelper('component', this.#componentHelper())
-    for (const [name, text] of partialsIn(join(directory, 'client/partials'))) handlebars.registerPartial(name, text)
+    for (const [name, text] of partialsIn(join(directory, 'client/partials'))) {
+      handlebars.registerPartial(name, handlebars.compile(handlebars.parse(text)))
+    }
     for (const view of viewsOf(this.descriptor)) {
       const text = readFileSync(join(directory, templatePath(view.id, view)), 'utf8')
       this.#views.set(view.id, view)
-      this.#templates.set(view.id, handlebars.compile(text))
+      // Parsed here: `compile` alone would look at the text at its first use only.
+      this.#templates.set(view.id, handlebars.compile(handlebars.parse(text)))
     }
   }
 

@@ -340,6 +340,8 @@ describe('the process of a component', () => {
   it.each([
     ['throws as it is loaded', { 'server/data.js': "throw new Error('no such driver')" }, /no such driver/],
     ['needs a module that is not there', { 'server/data.js': "require('left-pad')" }, /Cannot find module 'left-pad'/],
+    ['has a template that cannot be compiled', { 'client/templates/index.html': '{{#if}' }, /Parse error/],
+    ['has a partial that cannot be compiled', { 'client/partials/foot.html': '{{/if}}' }, /Parse error/],
     ['has no template', { 'meta.json': meta(['index', 'other']) }, /other\.html/],
     ['has no descriptor that can be read', { 'meta.json': '{' }, /meta\.json: not JSON/],
   ])('whose package %s has failed, with the reason', async (_name, files, reason) => {
