@@ -61,7 +61,10 @@ export class Renderer {
     const template = this.#templates.get(call.view)
     if (!view || !template) throw new RenderFailure(404, `${this.descriptor.id} has no view ${call.view}`)
     this.#authorize(call)
-    const context = plain(await this.#contextOf(call))
+    const made = await this.#contextOf(call)
+    if (Array.isArray(made))
+      throw new RenderFailure(500, `the data function of ${call.view} made a list, not an object`)
+    const context = plain(made)
     const rendering: Rendering = { nonce: randomBytes(16).toString('hex'), children: [] }
     const marked = template(context, { data: { rain: rendering } })
     const { html, children } = cutMarkers(marked, rendering.nonce, rendering.children)

@@ -249,6 +249,7 @@ describe('a data function', () => {
     ['rejects', "async () => { throw new Error('no promise kept') }", 'no promise kept'],
     ['throws nothing', '() => { throw null }', 'null'],
     ['makes a circle', '(environment, callback) => { const a = {}; a.a = a; callback(null, a) }', 'circular'],
+    ['makes a list', '(environment, callback) => callback(null, [1, 2])', 'a list'],
   ])('that %s fails its own fragment, with the reason', async (_name, code, reason) => {
     const started = await ready(one(`exports.index = ${code}`))
     const { pid } = started.process
