@@ -92,7 +92,7 @@ export class ComponentProcess {
       await new Promise<void>(resolve => this.options.clock.after(20, resolve))
     }
     const child = this.#child
-    if (!child) return
+    if (child?.pid === undefined) return
     const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
     if (child.connected) child.disconnect()
     const cancel = this.options.clock.after(500, () => child.kill('SIGKILL'))
@@ -113,7 +113,11 @@ export class ComponentProcess {
     this.#child = child
     this.#heardAtMs = clock.nowMs()
     child.on('message', message => this.#onMessage(message as FromWorker))
-    child.once('error', error => log.warn({ component: name, err: error }, 'a component process failed'))
+    child.on('error', error => {
+      log.warn({ component: name, err: error }, 'a component process failed')
+      // What could not be started never exits.
+      if (child.pid === undefined) this.#onExit(child, error.message)
+    })
     child.once('exit', (code, signal) => this.#onExit(child, signal ?? `exit code ${code}`))
     this.#cancelStart = clock.after(startWithinMs, () => child.kill('SIGKILL'))
     this.#watch(child)

@@ -355,6 +355,18 @@ describe('the process of a component', () => {
     await waitUntil('the process is gone', () => process.pid === undefined)
   })
 
+  it('that cannot even be started is tried again', async () => {
+    const directory = join(root, 'comes-later')
+    const { process } = start(directory)
+    mkdirSync(join(directory, 'client/templates'), { recursive: true })
+    writeFileSync(join(directory, 'client/templates/index.html'), 'at last')
+    writeFileSync(join(directory, 'meta.json'), meta(['index']))
+    await waitUntil('it is ready', () => process.state.kind === 'ready', 8_000)
+
+    expect(rendered(await process.render(call(), 5_000)).html).toBe('at last')
+    expect(process.restarts).toBe(1)
+  })
+
   it('ends with what is under way when it is stopped, and takes no more', async () => {
     const { process: component } = await ready({
       'meta.json': meta(['index']),
