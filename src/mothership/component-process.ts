@@ -34,7 +34,8 @@ interface Call {
 
 const startWithinMs = 10_000
 const pingEveryMs = 500
-const stalledAfterMs = 2_000
+/** So many pings without an answer: counted, not timed, so that a mothership that stood still blames nobody. */
+const pingsUnansweredMax = 4
 const callsMax = 256
 const heapFloorMiB = 64
 const deathsMax = 5
@@ -48,7 +49,7 @@ export class ComponentProcess {
   #child: ChildProcess | undefined
   #state: ProcessState = { kind: 'starting' }
   #next = 1
-  #heardAtMs = 0
+  #pingsUnanswered = 0
   readonly #calls = new Map<number, Call>()
   #deaths: number[] = []
   #cancelTimer: (() => void) | undefined
@@ -111,7 +112,7 @@ export class ComponentProcess {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
     this.#child = child
-    this.#heardAtMs = clock.nowMs()
+    this.#pingsUnanswered = 0
     child.on('message', message => this.#onMessage(message as FromWorker))
     child.on('error', error => {
       log.warn({ component: name, err: error }, 'a component process failed')
@@ -127,11 +128,12 @@ export class ComponentProcess {
     if (this.#child !== child) return
     const { clock, log, name } = this.options
     if (this.#state.kind !== 'starting') {
-      if (clock.nowMs() - this.#heardAtMs > stalledAfterMs) {
+      if (this.#pingsUnanswered >= pingsUnansweredMax) {
         log.warn({ component: name }, 'a component process stalled and is killed')
         child.kill('SIGKILL')
         return
       }
+      this.#pingsUnanswered++
       this.#tell(child, { k: 'ping', n: 0 })
     }
     this.#cancelTimer = clock.after(pingEveryMs, () => this.#watch(child))
@@ -142,7 +144,7 @@ export class ComponentProcess {
   }
 
   #onMessage(message: FromWorker): void {
-    this.#heardAtMs = this.options.clock.nowMs()
+    this.#pingsUnanswered = 0
     switch (message.k) {
       case 'pong':
         return

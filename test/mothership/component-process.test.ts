@@ -36,22 +36,31 @@ interface Started {
   readonly process: ComponentProcess
   readonly states: ProcessState[]
   readonly log: TestLog
+  /** Every wait that was asked of the clock. */
+  readonly waits: number[]
 }
 
 function start(directory: string): Started {
   const states: ProcessState[] = []
   const log = new TestLog()
+  const waits: number[] = []
   const process = new ComponentProcess({
     name: 'news/1.0.0',
     workerPath: builtWorker,
     start: { directory, mothership: 'm1' },
     memoryMiB: 64,
-    clock: testClock,
+    clock: {
+      ...testClock,
+      after: (ms, run) => {
+        waits.push(ms)
+        return testClock.after(ms, run)
+      },
+    },
     log,
     onState: state => states.push(state),
   })
   running.push(process)
-  return { process, states, log }
+  return { process, states, log, waits }
 }
 
 async function ready(files: Files): Promise<Started> {
@@ -324,17 +333,16 @@ describe('the process of a component', () => {
   })
 
   it('that dies again and again waits longer each time, and then has failed with the reason', async () => {
-    const { process, states } = await ready(shaky)
-    const waits: number[] = []
+    const { process, states, waits } = await ready(shaky)
     for (let deaths = 1; deaths <= 5; deaths++) {
       await waitUntil('it runs', () => process.state.kind === 'ready')
       expect(await process.render(call('crash'), 10_000)).toMatchObject({ kind: 'failed', status: 502 })
-      waits.push(process.restarts)
     }
 
     expect(process.state).toEqual({ kind: 'failed', reason: 'died 5 times in a minute, last: exit code 1' })
     expect(states.at(-1)).toEqual(process.state)
-    expect(waits).toEqual([0, 1, 2, 3, 4])
+    expect(process.restarts).toBe(4)
+    expect(waits.filter(ms => [100, 200, 400, 800, 30_000].includes(ms))).toEqual([100, 200, 400, 800, 30_000])
     expect(await process.render(call(), 5_000)).toMatchObject({ kind: 'failed', status: 503 })
   })
 
@@ -365,6 +373,15 @@ describe('the process of a component', () => {
 
     expect(rendered(await process.render(call(), 5_000)).html).toBe('at last')
     expect(process.restarts).toBe(1)
+  })
+
+  it('is not taken for stalled when it was the mothership that stood still', async () => {
+    const { process, log } = await ready(shaky)
+    const { pid } = process
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_600)
+
+    expect(rendered(await process.render(call('pid'), 5_000)).html).toBe(String(pid))
+    expect(log.said).not.toContain('a component process stalled and is killed')
   })
 
   it('ends with what is under way when it is stopped, and takes no more', async () => {
