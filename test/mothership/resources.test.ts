@@ -1,0 +1,87 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Resource, readResource } from '../../src/mothership/resources.js'
+
+const root = mkdtempSync(join(tmpdir(), 'rain-resources-'))
+const directory = join(root, 'package')
+const files = {
+  'meta.json': '{}',
+  'server/data.js': 'secret',
+  'client/templates/index.html': 'secret',
+  'client/css/page.css': 'body {}',
+  'client/css/themes/dark.css': 'body { color: white }',
+  'client/js/index.js': 'run()',
+  'resources/logo.SVG': '<svg/>',
+  'resources/.hidden': 'secret',
+  'resources/data.bin': '\u0000',
+  'resources/big.bin': 'x'.repeat(1_000_001),
+  'locale/de/messages.po': 'msgid ""',
+  '../outside.css': 'secret',
+}
+
+beforeAll(() => {
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(directory, name)), { recursive: true })
+    writeFileSync(join(directory, name), content)
+  }
+  symlinkSync(join(root, 'outside.css'), join(directory, 'client/css/link.css'))
+})
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const read = (path: string, ifNoneMatch?: string): Promise<Resource> => readResource(directory, path, ifNoneMatch)
+
+describe('a file of a package', () => {
+  it.each([
+    ['css/page.css', 'body {}', 'text/css; charset=utf-8'],
+    ['css/themes/dark.css', 'body { color: white }', 'text/css; charset=utf-8'],
+    ['js/index.js', 'run()', 'text/javascript; charset=utf-8'],
+    ['resources/logo.SVG', '<svg/>', 'image/svg+xml'],
+    ['resources/data.bin', '\u0000', 'application/octet-stream'],
+    ['locale/de/messages.po', 'msgid ""', 'application/octet-stream'],
+  ])('is served as %s', async (path, content, type) => {
+    const { status, headers, body } = await read(path)
+
+    expect([status, Buffer.from(body!).toString(), headers['content-type']]).toEqual([200, content, type])
+    expect(headers['etag']).toMatch(/^"[\w-]{22}"$/)
+    expect(new Date(headers['last-modified']!).getTime()).toBeGreaterThan(0)
+  })
+
+  it.each([
+    'css/../../server/data.js',
+    'css/../../../outside.css',
+    'css/../page.css',
+    '../outside.css',
+    'css/link.css',
+    'server/data.js',
+    'templates/index.html',
+    'client/css/page.css',
+    'meta.json',
+    'resources/.hidden',
+    'css//page.css',
+    'css/',
+    'css',
+    '',
+    'css/themes',
+    'css/none.css',
+    'css/page.css\u0000.js',
+    'constructor/page.css',
+    '__proto__/page.css',
+  ])('is not found at %j', async path => {
+    expect(await read(path)).toEqual({ status: 404, headers: {} })
+  })
+
+  it('larger than a frame is refused', async () => {
+    expect(await read('resources/big.bin')).toEqual({ status: 413, headers: {} })
+  })
+
+  it('that the browser has already is not sent again', async () => {
+    const { headers } = await read('css/page.css')
+    const etag = headers['etag']!
+
+    expect(await read('css/page.css', etag)).toEqual({ status: 304, headers })
+    expect(await read('css/page.css', '"another"')).toMatchObject({ status: 200 })
+    expect(await read('css/themes/dark.css', etag)).toMatchObject({ status: 200 })
+  })
+})
