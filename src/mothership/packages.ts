@@ -16,6 +16,7 @@ export interface PackageStoreOptions {
 }
 
 const fetchMs = 15_000
+const digestText = /^sha256:[0-9a-f]{64}$/
 
 export class PackageStore {
   readonly #root: string
@@ -42,9 +43,10 @@ export class PackageStore {
   }
 
   /** The directory with the unpacked package; one fetch at a time for a digest. */
-  directory(digest: string): Promise<string> {
+  async directory(digest: string): Promise<string> {
+    if (!digestText.test(digest)) throw new Error(`${digest.slice(0, 80)} is not a digest`)
     const path = join(this.#root, digest.replace(':', '-'))
-    if (existsSync(path)) return Promise.resolve(path)
+    if (existsSync(path)) return path
     let coming = this.#underWay.get(digest)
     if (!coming) {
       coming = this.#fetchAndUnpack(digest, path).finally(() => this.#underWay.delete(digest))

@@ -116,4 +116,9 @@ describe('a package on a mothership', () => {
 
     expect(readdirSync(join(dataDir, 'packages'))).toEqual([directory.split('/').at(-1)])
   })
+
+  it('is never looked for outside of its place, whatever the digest says', async () => {
+    await expect(store.directory('../..')).rejects.toThrow('not a digest')
+    expect(first.fetched).toEqual([])
+  })
 })
