@@ -39,6 +39,10 @@ const bytesMax = 1_000_000
 
 const none = (status: number): Resource => ({ status, headers: {} })
 
+/** Compared weakly, as conditional requests are: a proxy that compresses marks tags as weak. */
+const isOneOf = (etag: string, header = ''): boolean =>
+  header.split(',').some(each => ['*', etag].includes(each.trim().replace(/^W\//, '')))
+
 /** `path` as in the url: `css/page.css`. */
 export async function readResource(
   directory: string,
@@ -63,7 +67,7 @@ export async function readResource(
       'content-type': types[extname(file).toLowerCase()] ?? 'application/octet-stream',
       'cache-control': 'public, max-age=60',
     }
-    return ifNoneMatch === etag ? { status: 304, headers } : { status: 200, headers, body }
+    return isOneOf(etag, ifNoneMatch) ? { status: 304, headers } : { status: 200, headers, body }
   } catch {
     return none(404)
   }

@@ -84,4 +84,14 @@ describe('a file of a package', () => {
     expect(await read('css/page.css', '"another"')).toMatchObject({ status: 200 })
     expect(await read('css/themes/dark.css', etag)).toMatchObject({ status: 200 })
   })
+
+  it.each([
+    ['weakened on its way', (etag: string) => `W/${etag}`],
+    ['one of several', (etag: string) => `"a", ${etag},"b"`],
+    ['whatever it is', () => '*'],
+  ])('is not sent again either when its tag is %s', async (_name, header) => {
+    const { headers } = await read('css/page.css')
+
+    expect(await read('css/page.css', header(headers['etag']!))).toEqual({ status: 304, headers })
+  })
 })
