@@ -335,6 +335,14 @@ describe('a link to a mothership', () => {
     expect(await RenderLink.open((await started()).port, `Bearer ${key.ticket('m1')}`)).toBe(401)
   })
 
+  it('is refused, and not the end of the mothership, when a key cannot be read', async () => {
+    replica.want({ keys: { keys: [{ id: 'k1', publicKey: 'no key' }] } })
+    const { port } = await started()
+    await waitUntil('the keys are there', () => replica.applied.length === 1)
+
+    expect(await RenderLink.open(port, `Bearer ${key.ticket('m1')}`)).toBe(401)
+  })
+
   it('answers what is no request with an error, and closes when that goes on', async () => {
     replica.want({ keys: keysOf(key) })
     const mothership = await started()
