@@ -130,9 +130,19 @@ export class RenderLinks {
       return this.#send(socket, { t: 'failed', r, status: 503, reason: 'too many requests on this link' })
     }
     underWay.add(r)
-    const answer = message.t === 'render' ? await this.options.onRender(message) : await this.options.onCall(message)
+    const answer = await this.#answerTo(message)
     // Cancelled meanwhile: nobody waits for it.
     if (underWay.delete(r)) this.#send(socket, answer)
+  }
+
+  async #answerTo(message: MessageOf<'render'> | MessageOf<'call'>): Promise<Message> {
+    const { onRender, onCall, log } = this.options
+    try {
+      return message.t === 'render' ? await onRender(message) : await onCall(message)
+    } catch (error) {
+      log.error({ err: error, about: message.t }, 'a request could not be answered')
+      return { t: 'failed', r: message.r, status: 500, reason: 'the mothership could not answer' }
+    }
   }
 
   #send(socket: WebSocket, message: Message): void {

@@ -201,7 +201,8 @@ class RunningMothership implements Mothership {
     if (message.kind !== 'resource') return { t: 'failed', r, status: 501, reason: 'controllers are not served yet' }
     const digest = this.#instances.digestOf(component, normaliseVersion(message.version) ?? message.version)
     if (digest === undefined) return { t: 'failed', r, status: 404, reason: `${component} does not run here` }
-    const directory = await this.#packages.directory(digest)
+    const directory = await this.#packages.directory(digest).catch((error: Error) => error)
+    if (directory instanceof Error) return { t: 'failed', r, status: 503, reason: directory.message }
     const { status, headers, body } = await readResource(directory, path, request?.headers['if-none-match'])
     return { t: 'answer', r, status, headers, ...(body === undefined ? {} : { body }) }
   }

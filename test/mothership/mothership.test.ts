@@ -378,6 +378,18 @@ describe('a link to a mothership', () => {
     expect(await link.resource('news', 'save', { kind: 'controller' })).toMatchObject({ t: 'failed', status: 501 })
   })
 
+  it('says that files are not there while their package could not be fetched', async () => {
+    replica.want({ keys: keysOf(key), 'instances/news.1': wanted(`sha256:${'0'.repeat(64)}`) })
+    const mothership = await started()
+    await waitUntil('it has failed', () => replica.last('news.1')?.phase === 'failed')
+
+    expect(await (await linked(mothership)).resource('news', 'css/page.css')).toMatchObject({
+      t: 'failed',
+      status: 503,
+      reason: expect.stringContaining('could not be fetched'),
+    })
+  })
+
   it('fails a fragment that does not fit into a frame, and goes on', async () => {
     const digest = replica.has(
       await news({
