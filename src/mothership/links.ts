@@ -83,6 +83,8 @@ export class RenderLinks {
           ? '401 Unauthorized'
           : '503 Service Unavailable'
       socket.on('error', () => socket.destroy())
+      // Who is refused and does not close its own end must not keep this one.
+      socket.once('finish', () => socket.destroy())
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
       return
     }

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -341,6 +343,21 @@ describe('a link to a mothership', () => {
     await waitUntil('the keys are there', () => replica.applied.length === 1)
 
     expect(await RenderLink.open(port, `Bearer ${key.ticket('m1')}`)).toBe(401)
+  })
+
+  it('that was refused does not stay half open, nor keep the mothership from stopping', async () => {
+    const mothership = await started()
+    const socket = connect({ port: mothership.port, host: '127.0.0.1', allowHalfOpen: true })
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n'
+    socket.write(`GET /render HTTP/1.1\r\nHost: m1\r\n${upgrade}Sec-WebSocket-Key: ${'A'.repeat(22)}==\r\n\r\n`)
+    let said = ''
+    socket.on('data', data => (said += String(data)))
+    await once(socket, 'end')
+    motherships = []
+    await mothership.stop()
+    socket.destroy()
+
+    expect(said).toMatch(/^HTTP\/1\.1 401 /)
   })
 
   it('answers what is no request with an error, and closes when that goes on', async () => {
