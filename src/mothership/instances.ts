@@ -69,10 +69,10 @@ export class Instances {
     const hosted = this.#hosted.get(call.instance)
     const runner = hosted?.serving === undefined ? undefined : this.#slots.get(hosted.serving)?.runner
     if (runner) return runner.render(call, deadlineMs)
-    const status = hosted ? 503 : 404
+    // Not 404, which is a component's own word: another copy may well have it.
     return Promise.resolve({
       kind: 'failed',
-      status,
+      status: 503,
       reason: hosted ? 'not running yet' : `no instance ${call.instance} here`,
     })
   }

@@ -281,7 +281,20 @@ describe('a mothership', () => {
     replica.want({ keys: keysOf(key) })
     await waitUntil('the process is gone', () => !isAlive(pid))
 
-    expect(await link.render('news.1')).toMatchObject({ t: 'failed', reason: 'no instance news.1 here' })
+    expect(await link.render('news.1')).toEqual({ t: 'failed', r: 2, status: 503, reason: 'no instance news.1 here' })
+  })
+
+  it('tries again what it could not fetch', async () => {
+    const bytes = await news()
+    const digest = replica.has(bytes)
+    replica.packages.clear()
+    replica.want({ keys: keysOf(key), 'instances/news.1': wanted(digest) })
+    await started()
+    await waitUntil('it has failed', () => replica.last('news.1')?.phase === 'failed')
+    replica.has(bytes)
+    await isRunning('news.1')
+
+    expect(replica.phases('news.1')).toEqual(['starting', 'failed', 'starting', 'running'])
   })
 
   it('runs what it ran when it starts while no hypervisor is there', async () => {
