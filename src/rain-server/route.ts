@@ -64,7 +64,7 @@ function within(component: WantedComponent, rest: readonly string[]): Route {
     return { kind: 'resource', component, path: rest.join('/') }
   }
   if (place === 'controller' && further.length > 0) return { kind: 'controller', component, name: further.join('/') }
-  const view = rest.length === 0 || rest[0] === '' ? 'index' : rest.join('/')
+  const view = rest.length === 0 ? 'index' : rest.join('/')
   if (!component.views.includes(view)) return none(`${component.id} has no view ${view}`)
   return { kind: 'view', component, view }
 }

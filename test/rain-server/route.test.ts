@@ -72,6 +72,8 @@ describe('a path', () => {
     ['/news/1.2.3.4/index', 404],
     ['/news/v1/index', 404],
     ['/news/1.2/1.3/index', 404],
+    ['/news//item', 404],
+    ['/news/1.2//item', 404],
     ['/news/../news/item', 404],
     ['/news/css/../../server/data.js', 404],
     ['/news/css/%2e%2e/%2e%2e/meta.json', 404],
