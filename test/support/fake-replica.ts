@@ -46,11 +46,12 @@ export class FakeReplica {
     return digest
   }
 
-  /** The whole wanted state, now and for every later session. */
-  want(entries: Readonly<Record<string, unknown>>): void {
+  /** The whole wanted state, now and for every later session; returns its revision. */
+  want(entries: Readonly<Record<string, unknown>>): number {
     this.#revision++
     this.#entries = entries
     for (const socket of this.#sockets.clients) this.#push(socket)
+    return this.#revision
   }
 
   /** The last word on an instance. */
