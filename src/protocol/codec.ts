@@ -6,7 +6,8 @@ import { Packr } from 'msgpackr'
 import { Compile, type Validator } from 'typebox/compile'
 import { frameBytesMax, type Message, type MessageType, messages } from './messages.js'
 
-const packr = new Packr({ useRecords: false, variableMapSize: true })
+/** Plain data only: no references (a frame could hold itself) and no BigInt, both of which JSON refuses later. */
+const packr = new Packr({ useRecords: false, variableMapSize: true, structuredClone: false, int64AsType: 'number' })
 const validators = new Map<string, Validator>()
 
 function validator(type: MessageType): Validator {

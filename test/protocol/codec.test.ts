@@ -208,4 +208,54 @@ describe('the codec', () => {
     expect('evil' in message || 'polluted' in message.put).toBe(false)
     expect(({} as { polluted?: true }).polluted).toBeUndefined()
   })
+
+  it('reads plain data only: nothing that JSON cannot say again', () => {
+    const render = (value: readonly (number | string)[]): Uint8Array =>
+      Buffer.concat([
+        bytes(0x86, 0xa1, 't', 0xa6, 'render', 0xa1, 'r', 1, 0xa8, 'instance', 0xa1, 'i', 0xa4, 'view', 0xa1, 'v'),
+        bytes(0xaa, 'deadlineMs', 1, 0xa7, 'context', 0x81, 0xa1, 'c', ...value),
+      ])
+    const values = {
+      plain: [1],
+      'a number of 64 bits': [0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+      'a negative number of 64 bits': [0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0],
+      'a map that holds itself': [0xd6, 0x69, 0, 0, 0, 1, 0x81, 0xa1, 'a', 0xd6, 0x70, 0, 0, 0, 1],
+      'an array that holds itself': [0xd6, 0x69, 0, 0, 0, 2, 0x91, 0xd6, 0x70, 0, 0, 0, 2],
+    }
+    for (const [name, value] of Object.entries(values)) {
+      const decoded = decode(render(value))
+      expect(() => JSON.stringify(decoded), name).not.toThrow()
+    }
+    expect(decode(render(values.plain)).kind).toBe('message')
+    expect(decode(render(values['a number of 64 bits']))).toMatchObject({ message: { context: { c: 2 ** 64 } } })
+    expect(decode(render(values['a map that holds itself'])).kind).toBe('invalid')
+    expect(decode(render(values['an array that holds itself'])).kind).toBe('invalid')
+  })
+
+  it('never throws, and passes only what its schema allows, whatever bytes come', () => {
+    const anyBytes = fc.uint8Array({ maxLength: 200 })
+    const anyValue = fc.anything({ withDate: true, withMap: true, withSet: true, withSparseArray: true })
+    const halfRight = fc
+      .tuple(fc.constantFrom(...Object.values(examples)), fc.constantFrom('id', 'o', 'r', 'nodes', 'items'), anyValue)
+      .map(([message, field, value]) => frame({ ...message, [field]: value }))
+    const bent = fc
+      .tuple(fc.constantFrom(...Object.values(examples)), fc.nat(), fc.nat({ max: 255 }))
+      .map(([message, at, byte]) => {
+        const copy = Uint8Array.from(encode(message))
+        copy[at % copy.length] = byte
+        return copy
+      })
+    fc.assert(
+      fc.property(fc.oneof(anyBytes, halfRight, bent, anyValue.map(frame)), given => {
+        const decoded = decode(given)
+        if (decoded.kind !== 'message') return
+        expect(Object.hasOwn(messages, decoded.message.t)).toBe(true)
+        // What one end takes for a message, the other end takes too.
+        expect(decode(encode(decoded.message)).kind).toBe('message')
+        expect(() => JSON.stringify(decoded.message)).not.toThrow()
+      }),
+      { numRuns: 5_000 },
+    )
+    expect(Object.keys(Object.prototype)).toEqual([])
+  })
 })
