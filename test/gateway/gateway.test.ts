@@ -1,0 +1,396 @@
+import { Packr } from 'msgpackr'
+import { afterEach, describe, expect, it } from 'vitest'
+import { CloudError } from '../../src/cloud/errors.js'
+import type { NodeRef } from '../../src/cloud/ids.js'
+import { put, remove } from '../../src/cloud/records.js'
+import { digestOf } from '../../src/hypervisor/actors.js'
+import { frameBytesMax, nodePath } from '../../src/protocol/messages.js'
+import { waitUntil } from '../support/etcd.js'
+import { aToken } from '../support/fake-hypervisor.js'
+import {
+  aHello,
+  aRawNode,
+  aReplica,
+  aSocket,
+  closeAll,
+  type GatewayReplica,
+  mothership,
+  rainServer,
+} from '../support/gateways.js'
+import { aComponent, anInstance } from '../support/records.js'
+import { type RawPeer, upgradeStatus } from '../support/sockets.js'
+
+afterEach(closeAll)
+
+const m1 = mothership('m1')
+const packr = new Packr({ useRecords: false })
+
+const withInstances = (replica: GatewayReplica, on: string, ...ids: readonly string[]): void => {
+  replica.store.apply([
+    put('components', 'news/1.0.0', aComponent('news')),
+    ...ids.map(id => put('instances', id, anInstance(id, [on]))),
+  ])
+}
+
+const running = (instance: string) => ({ instance, epoch: 1, generation: 0, phase: 'running' as const })
+
+/** Everything that the peer said before is dealt with when this returns: the answer to an unknown type comes after it. */
+async function settled(peer: RawPeer): Promise<void> {
+  const before = peer.all('error').length
+  peer.socket.send(packr.pack({ t: 'are-you-there' }))
+  await peer.hear('error', before + 1)
+}
+
+/** Lets the gateway's time pass for a node that pings as it should. */
+async function passPinging(replica: GatewayReplica, peer: RawPeer, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms && peer.closed === undefined; passed += 500) {
+    replica.clock.advance(500)
+    let answered = false
+    peer.socket.once('pong', () => (answered = true))
+    peer.socket.ping()
+    await waitUntil('the ping is answered', () => answered || peer.closed !== undefined)
+  }
+}
+
+describe('before the upgrade, the gateway', () => {
+  it('refuses who has no valid credential', async () => {
+    const { url, store } = await aReplica()
+    const secret = aToken(store, m1)
+    const expired = aToken(store, mothership('m2'), { expires: '2020-01-01T00:00:00.000Z' })
+    const status = (authorization?: string): Promise<number> =>
+      upgradeStatus(url, nodePath, authorization === undefined ? {} : { authorization })
+
+    expect(await status()).toBe(401)
+    expect(await status('Bearer wrong')).toBe(401)
+    expect(await status(`Basic ${secret}`)).toBe(401)
+    expect(await status(`Bearer ${digestOf(secret)}`)).toBe(401)
+    expect(await status(`Bearer ${expired}`)).toBe(401)
+    expect(await status(`Bearer ${secret}`)).toBe(101)
+
+    store.apply([remove('tokens', digestOf(secret))])
+    expect(await status(`Bearer ${secret}`)).toBe(401)
+  })
+
+  it('refuses a credential that is no node’s', async () => {
+    const { url, store } = await aReplica()
+    const authorization = `Bearer ${aToken(store)}`
+    expect(await upgradeStatus(url, nodePath, { authorization })).toBe(403)
+  })
+})
+
+describe('a session', () => {
+  it('begins with an announcement through the leader, a number and a welcome', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1, { metrics: 'http://m1.example:2/metrics', software: '0.1.0' })
+
+    expect(replica.hypervisor.submitted).toMatchObject([
+      {
+        fresh: true,
+        actor: { role: 'node', subject: 'mothership/m1', node: m1 },
+        command: { op: 'announce-mothership', body: { id: 'm1', address: 'ws://m1.example:1' } },
+      },
+    ])
+    const { value, modified } = replica.store.map.get('sessions', 'mothership/m1')!
+    expect(value).toMatchObject({ replica: 'h1', metrics: 'http://m1.example:2/metrics', software: '0.1.0' })
+    const welcome = await node.hear('welcome')
+    expect(welcome).toMatchObject({ session: modified, replicas: [{ id: 'h1', url: replica.url }], staleForMs: 0 })
+    expect(replica.gateway.sessions()).toBe(1)
+  })
+
+  it.each<[string, NodeRef]>([
+    ['another id', mothership('m2')],
+    ['another kind', rainServer('m1')],
+    ['another kind that needs no announcement', { kind: 'balancer', id: 'm1' }],
+  ])('is refused to who says hello as %s (N1)', async (_name, other) => {
+    const replica = await aReplica()
+    const peer = await aSocket(replica, m1)
+    peer.say(aHello(other))
+
+    expect(await peer.hear('bye')).toMatchObject({ code: 'forbidden', reconnect: false })
+    expect((await peer.end()).code).toBe(1008)
+    expect(replica.hypervisor.submitted).toEqual([])
+    expect(replica.store.map.count('sessions')).toBe(0)
+  })
+
+  it('hears nothing before hello', async () => {
+    const replica = await aReplica()
+    const peer = await aSocket(replica, m1)
+    withInstances(replica, 'm1', 'news.1')
+    peer.say({ t: 'observed', items: [running('news.1')] })
+
+    expect(await peer.hear('error')).toMatchObject({ message: 'observed before hello' })
+    expect(replica.hypervisor.reports).toEqual([])
+  })
+
+  it('is told to try again when the leader or the store does not take it', async () => {
+    const replica = await aReplica()
+    replica.hypervisor.answer = () => {
+      throw new CloudError('no-leader', 'no replica leads at the moment')
+    }
+    const peer = await aSocket(replica, m1)
+    peer.say(aHello(m1))
+
+    expect(await peer.hear('bye')).toMatchObject({ code: 'not-now', reconnect: true, reason: /no replica leads/ })
+    expect((await peer.end()).code).toBe(1013)
+    expect(replica.gateway.sessions()).toBe(0)
+  })
+
+  it('keeps what comes while it is being opened for afterwards', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    let release!: () => void
+    const held = new Promise<void>(resolve => (release = resolve))
+    replica.hypervisor.afterOpen = () => held
+    const peer = await aSocket(replica, m1)
+    peer.say(aHello(m1))
+    peer.say({ t: 'observed', items: [running('news.1')] })
+    await waitUntil('the session is written', () => replica.hypervisor.session(m1) !== undefined)
+    await settled(peer)
+    expect(replica.hypervisor.reports).toEqual([])
+    release()
+
+    const { session } = await peer.hear('welcome')
+    await settled(peer)
+    expect(replica.hypervisor.reports).toEqual([{ mothership: 'm1', session, items: [running('news.1')] }])
+  })
+
+  it('belongs to one websocket: a second one replaces the first (N2)', async () => {
+    const replica = await aReplica()
+    const first = await aRawNode(replica, m1)
+    const second = await aRawNode(replica, m1)
+
+    expect(await first.hear('bye')).toMatchObject({ code: 'replaced', reconnect: false })
+    await first.end()
+    replica.clock.advance(1_000)
+    expect(replica.gateway.sessions()).toBe(1)
+    expect(replica.hypervisor.closed).toEqual([])
+    expect(replica.hypervisor.session(m1)).toBe((await second.hear('welcome')).session)
+  })
+
+  it('ends when the node opens one at another replica, which stays', async () => {
+    const h1 = await aReplica('h1')
+    const h2 = await aReplica('h2', h1.store)
+    const first = await aRawNode(h1, m1)
+    const second = await aRawNode(h2, m1)
+
+    expect(await first.hear('bye')).toMatchObject({ code: 'replaced', reconnect: false })
+    await waitUntil('the first replica has forgotten it', () => h1.gateway.sessions() === 0)
+    h1.clock.advance(1_000)
+    expect(h1.hypervisor.session(m1)).toBe((await second.hear('welcome')).session)
+    expect(h2.gateway.sessions()).toBe(1)
+  })
+
+  it('goes on under its new number when this replica put it again on a new lease', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    const node = await aRawNode(replica, m1)
+    const { value } = replica.store.map.get('sessions', 'mothership/m1')!
+    const renumbered = replica.store.apply([put('sessions', 'mothership/m1', value)])
+    node.say({ t: 'observed', items: [running('news.1')] })
+    await settled(node)
+
+    expect(replica.hypervisor.reports).toMatchObject([{ session: renumbered }])
+    expect(node.closed).toBeUndefined()
+  })
+
+  it('is deleted 300 ms after its end, not sooner (N3)', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    node.socket.terminate()
+    await waitUntil('the gateway has seen the end', () => replica.gateway.sessions() === 0)
+
+    replica.clock.advance(299)
+    expect(replica.hypervisor.session(m1)).toBeDefined()
+    replica.clock.advance(1)
+    expect(replica.hypervisor.session(m1)).toBeUndefined()
+  })
+
+  it('is not deleted when the node is back within 300 ms', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    node.socket.terminate()
+    await waitUntil('the gateway has seen the end', () => replica.gateway.sessions() === 0)
+    replica.clock.advance(200)
+    const again = await aRawNode(replica, m1)
+    replica.clock.advance(1_000)
+
+    expect(replica.hypervisor.closed).toEqual([])
+    expect(replica.hypervisor.session(m1)).toBe((await again.hear('welcome')).session)
+  })
+
+  it('is not deleted when the node is back at another replica', async () => {
+    const h1 = await aReplica('h1')
+    const h2 = await aReplica('h2', h1.store)
+    const node = await aRawNode(h1, m1)
+    const { session } = await node.hear('welcome')
+    node.socket.terminate()
+    await waitUntil('the gateway has seen the end', () => h1.gateway.sessions() === 0)
+    const again = await aRawNode(h2, m1)
+    h1.clock.advance(300)
+
+    expect(h1.hypervisor.closed).toEqual([session])
+    expect(h1.hypervisor.session(m1)).toBe((await again.hear('welcome')).session)
+  })
+
+  it('ends with a node’s bye', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    node.say({ t: 'bye', code: 'stopping', reconnect: false })
+
+    expect((await node.end()).code).toBe(1000)
+    await waitUntil('the gateway has seen the end', () => replica.gateway.sessions() === 0)
+    replica.clock.advance(300)
+    expect(replica.hypervisor.session(m1)).toBeUndefined()
+  })
+
+  it('is cut after 2.5 s of silence, and lives while the node pings', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    await passPinging(replica, node, 10_000)
+    expect(replica.gateway.sessions()).toBe(1)
+
+    replica.clock.advance(2_500)
+    await settled(node)
+    replica.clock.advance(3_000)
+    expect((await node.end()).code).toBe(1006)
+  })
+
+  it('ends everywhere when the replica goes, and stays in the map for the next replica', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    const { session } = await node.hear('welcome')
+    const closing = replica.gateway.close()
+
+    expect(await node.hear('bye')).toMatchObject({ code: 'going-away', reconnect: true })
+    expect((await node.end()).code).toBe(1001)
+    await closing
+    replica.clock.advance(10_000)
+    expect(replica.hypervisor.session(m1)).toBe(session)
+    expect(replica.hypervisor.closed).toEqual([])
+  })
+})
+
+describe('what is wanted', () => {
+  it('comes whole, with its order, when the session begins', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    withInstances(replica, 'm2', 'news.2')
+    const node = await aRawNode(replica, m1)
+    const wanted = await node.hear('wanted')
+
+    expect(wanted).toMatchObject({ base: null, gone: [], o: [1, replica.store.map.order.revision] })
+    expect(Object.keys(wanted.put)).toEqual(['instances/news.1', 'keys'])
+    expect(wanted.put['instances/news.1']).toMatchObject({ component: 'news', role: 'primary', epoch: 1 })
+  })
+
+  it('comes again, whole, once for all that changed within 20 ms, and only when it is another', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    const node = await aRawNode(replica, m1)
+    await node.hear('wanted')
+
+    withInstances(replica, 'm2', 'news.2') // not for this node
+    replica.clock.advance(20)
+    withInstances(replica, 'm1', 'news.3')
+    replica.clock.advance(19)
+    replica.store.apply([remove('instances', 'news.1')])
+    withInstances(replica, 'm1', 'news.4')
+    replica.clock.advance(1)
+    const second = await node.hear('wanted', 2)
+
+    expect(Object.keys(second.put)).toEqual(['instances/news.3', 'instances/news.4', 'keys'])
+    expect(second).toMatchObject({ base: null, o: [1, replica.store.map.order.revision] })
+    replica.store.apply([remove('instances', 'news.3')])
+    replica.clock.advance(20)
+    const third = await node.hear('wanted', 3)
+    expect(Object.keys(third.put)).toEqual(['instances/news.4', 'keys'])
+    expect(node.all('wanted')).toHaveLength(3)
+  })
+
+  it('tells each node what concerns it', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    const server = await aRawNode(replica, rainServer('r1'))
+    const { put: put1 } = await server.hear('wanted')
+    expect(Object.keys(put1)).toEqual(['server', 'components/news/1.0.0'])
+
+    const balancer = await aRawNode(replica, { kind: 'balancer', id: 'b1' })
+    const { put: put2 } = await balancer.hear('wanted')
+    expect(Object.keys(put2)).toEqual(['rainservers/r1', 'replicas/h1'])
+  })
+})
+
+describe('what a node reports', () => {
+  it('is noted of instances that exist, under its own name', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1', 'news.2')
+    const node = await aRawNode(replica, m1, { runs: [running('news.1'), running('news.gone')] })
+    const { session } = await node.hear('welcome')
+    node.say({ t: 'observed', items: [running('ghost.1'), { ...running('news.2'), phase: 'failed', reason: 'no' }] })
+    await settled(node)
+
+    expect(replica.hypervisor.reports).toEqual([
+      { mothership: 'm1', session, items: [running('news.1')] },
+      { mothership: 'm1', session, items: [{ ...running('news.2'), phase: 'failed', reason: 'no' }] },
+    ])
+  })
+
+  it('is refused where it is not its to say: a rain server observes no instances', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    const server = await aRawNode(replica, rainServer('r1'))
+    server.say({ t: 'observed', items: [running('news.1')] })
+
+    expect(await server.hear('error')).toMatchObject({ message: 'only a mothership observes instances' })
+    expect(replica.hypervisor.reports).toEqual([])
+  })
+
+  it('is its load, noted for itself', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    node.say({ t: 'load', cpu: 100, ram: 200, bandwidth: { in: 3, out: 4 }, windowMs: 1000 })
+    await settled(node)
+
+    expect(replica.hypervisor.loads.latest(m1)).toMatchObject({ cpu: 100, ram: 200, bandwidth: 7 })
+  })
+
+  it('is told back when it is for somebody else', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    node.say({ t: 'cancel', r: 1 })
+    expect(await node.hear('error')).toMatchObject({ message: 'cancel is not for a replica' })
+  })
+})
+
+describe('frames that are none', () => {
+  it('are told back nine times; the tenth closes the session', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    const bad = [Buffer.from([0xc1]), Buffer.from('text'), packr.pack([1]), packr.pack({ t: 'load', cpu: -1 })]
+    for (let i = 0; i < 9; i++) node.socket.send(bad[i % bad.length]!)
+    await settled(node)
+    expect(node.all('error')).toHaveLength(10)
+    expect(replica.gateway.sessions()).toBe(1)
+
+    node.socket.send(bad[0]!)
+    expect(await node.hear('bye')).toMatchObject({ code: 'bad-frames', reconnect: false })
+    expect((await node.end()).code).toBe(1008)
+  })
+
+  it('close the session at once when they are too large', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    node.socket.send(Buffer.alloc(frameBytesMax + 1))
+    expect((await node.end()).code).toBe(1009)
+  })
+
+  it('are not those of a newer release: an unknown type is answered, and no harm to it', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    for (let i = 0; i < 30; i++) node.socket.send(packr.pack({ t: 'tomorrow', i }))
+
+    await node.hear('error', 30)
+    expect(node.all('error').every(each => each.about === 'tomorrow' && each.message === 'unknown type')).toBe(true)
+    expect(node.closed).toBeUndefined()
+  })
+})
