@@ -63,6 +63,8 @@ export function attachGateway(options: GatewayOptions): Gateway {
     handleProtocols: protocols => (protocols.has(subprotocol) ? subprotocol : false),
   })
   const sessions = new Map<string, Session>()
+  /** Open or not yet. */
+  const begun = new Set<Session>()
   let closed = false
   let cancelPush: (() => void) | undefined
 
@@ -73,25 +75,30 @@ export function attachGateway(options: GatewayOptions): Gateway {
     if (!actor) return refuseUpgrade(socket, 401, 'no valid credential')
     const { node } = actor
     if (actor.role !== 'node' || !node) return refuseUpgrade(socket, 403, 'not the credential of a node')
-    if (sessions.size >= sessionsMax) return refuseUpgrade(socket, 503, 'too many sessions')
+    if (begun.size >= sessionsMax) return refuseUpgrade(socket, 503, 'too many sessions')
     sockets.handleUpgrade(request, socket, head, websocket => {
       const session = new Session(websocket, node, { ...options, onOpen, onEnd })
+      begun.add(session)
       session.begin()
     })
   }
 
+  /** Of two that were opened at a time the one with the higher number has the key, whichever is told first (N2). */
   const onOpen = (session: Session): void => {
     const name = nodeName(session.node)
-    sessions.get(name)?.replace()
+    const other = sessions.get(name)
+    if (other && other.number > session.number) return session.replace()
+    other?.replace()
     sessions.set(name, session)
     session.push()
   }
 
   const onEnd = (session: Session): void => {
     const name = nodeName(session.node)
-    if (sessions.get(name) !== session) return
+    begun.delete(session)
+    if ((sessions.get(name) ?? session) !== session) return
     sessions.delete(name)
-    if (!closed) clock.after(backWithinMs, () => void forget(session))
+    if (session.number > 0 && !closed) clock.after(backWithinMs, () => void forget(session))
   }
 
   /** Unless it is back, here or elsewhere: the number would be another one then. */
@@ -130,7 +137,7 @@ export function attachGateway(options: GatewayOptions): Gateway {
       closed = true
       unsubscribe()
       cancelPush?.()
-      await Promise.all([...sessions.values()].map(session => session.goodbye()))
+      await Promise.all([...begun].map(session => session.goodbye()))
       server.off('upgrade', onUpgrade)
       sockets.close()
     },

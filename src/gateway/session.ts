@@ -19,6 +19,7 @@ const msPerNode = 2
 
 type SessionPorts = Omit<GatewayOptions, 'server'> & {
   readonly onOpen: (session: Session) => void
+  /** The websocket is closed. Said once more when a number comes only afterwards. */
   readonly onEnd: (session: Session) => void
 }
 
@@ -29,6 +30,7 @@ export class Session {
   #sent = ''
   #wrongFrames = 0
   #heardAtMs: number
+  readonly #begunAtMs: number
   #cancelTimer: (() => void) | undefined
   /** What arrived while the session was being opened. */
   readonly #early: Message[] = []
@@ -38,7 +40,7 @@ export class Session {
     readonly node: NodeRef,
     private readonly ports: SessionPorts,
   ) {
-    this.#heardAtMs = ports.clock.nowMs()
+    this.#begunAtMs = this.#heardAtMs = ports.clock.nowMs()
   }
 
   begin(): void {
@@ -95,12 +97,14 @@ export class Session {
   }
 
   #watchSilence(): void {
-    const silentMs = this.ports.clock.nowMs() - this.#heardAtMs
-    if (silentMs > (this.#state === 'new' ? helloWithinMs : silentMaxMs)) this.socket.terminate()
-    else this.#cancelTimer = this.ports.clock.after(checkEveryMs, () => this.#watchSilence())
+    const nowMs = this.ports.clock.nowMs()
+    const late = this.#state === 'new' ? nowMs - this.#begunAtMs > helloWithinMs : nowMs - this.#heardAtMs > silentMaxMs
+    if (late) return this.socket.terminate()
+    this.#cancelTimer = this.ports.clock.after(checkEveryMs, () => this.#watchSilence())
   }
 
   #onFrame(frame: Buffer): void {
+    if (this.socket.readyState !== WebSocket.OPEN) return // it was told to go
     this.#heard()
     const decoded = decode(frame)
     if (decoded.kind === 'message') this.#onMessage(decoded.message)
@@ -145,10 +149,7 @@ export class Session {
       log.warn({ err: error, node: this.#name }, 'a session could not be opened')
       return this.#close('not-now', true, 1013, reason)
     }
-    if (this.socket.readyState !== WebSocket.OPEN) {
-      void hypervisor.presence.closeSession(this.node, this.number).catch(() => undefined)
-      return
-    }
+    if (this.#state !== 'opening') return this.ports.onEnd(this)
     this.#state = 'open'
     const order = hypervisor.maps.map.order
     this.#send({
@@ -233,10 +234,9 @@ export class Session {
   }
 
   #end(): void {
-    const wasOpen = this.#state === 'open'
     this.#state = 'over'
     this.#cancelTimer?.()
-    if (wasOpen) this.ports.onEnd(this)
+    this.ports.onEnd(this)
   }
 }
 

@@ -112,6 +112,26 @@ describe('a session', () => {
     expect(replica.store.map.count('sessions')).toBe(0)
   })
 
+  it('is over for one who said hello as another, whatever follows', async () => {
+    const replica = await aReplica()
+    const peer = await aSocket(replica, m1)
+    peer.say(aHello(mothership('m2')))
+    peer.say(aHello(m1))
+
+    expect((await peer.end()).code).toBe(1008)
+    expect(replica.hypervisor.submitted).toEqual([])
+    expect(peer.all('bye')).toHaveLength(1)
+  })
+
+  it('is not waited for by pings alone: hello comes within 5 s', async () => {
+    const replica = await aReplica()
+    const peer = await aSocket(replica, m1)
+    await passPinging(replica, peer, 5_000)
+    await settled(peer)
+    await passPinging(replica, peer, 1_000)
+    expect((await peer.end()).code).toBe(1006)
+  })
+
   it('hears nothing before hello', async () => {
     const replica = await aReplica()
     const peer = await aSocket(replica, m1)
@@ -165,6 +185,29 @@ describe('a session', () => {
     expect(replica.gateway.sessions()).toBe(1)
     expect(replica.hypervisor.closed).toEqual([])
     expect(replica.hypervisor.session(m1)).toBe((await second.hear('welcome')).session)
+  })
+
+  it('is the later one of two, whichever the store answers first (N2)', async () => {
+    const replica = await aReplica()
+    const release: (() => void)[] = []
+    replica.hypervisor.afterOpen = () => new Promise(resolve => release.push(resolve))
+    const first = await aSocket(replica, m1)
+    first.say(aHello(m1))
+    await waitUntil('the first is written', () => release.length === 1)
+    const second = await aSocket(replica, m1)
+    second.say(aHello(m1))
+    await waitUntil('the second is written', () => release.length === 2)
+
+    release[1]!()
+    const { session } = await second.hear('welcome')
+    release[0]!()
+    expect(await first.hear('bye')).toMatchObject({ code: 'replaced', reconnect: false })
+    await first.end()
+    await settled(second)
+    expect(second.closed).toBeUndefined()
+    expect(replica.gateway.sessions()).toBe(1)
+    replica.clock.advance(1_000)
+    expect(replica.hypervisor.session(m1)).toBe(session)
   })
 
   it('ends when the node opens one at another replica, which stays', async () => {
@@ -267,6 +310,47 @@ describe('a session', () => {
     replica.clock.advance(10_000)
     expect(replica.hypervisor.session(m1)).toBe(session)
     expect(replica.hypervisor.closed).toEqual([])
+  })
+
+  it('is sent elsewhere too when the replica goes while it is being opened', async () => {
+    const replica = await aReplica()
+    let release!: () => void
+    const held = new Promise<void>(resolve => (release = resolve))
+    replica.hypervisor.afterOpen = () => held
+    const silent = await aSocket(replica, mothership('m2'))
+    const peer = await aSocket(replica, m1)
+    peer.say(aHello(m1))
+    await waitUntil('the session is written', () => replica.hypervisor.session(m1) !== undefined)
+    const closing = replica.gateway.close()
+
+    expect(await silent.hear('bye')).toMatchObject({ code: 'going-away', reconnect: true })
+    expect(await peer.hear('bye')).toMatchObject({ code: 'going-away', reconnect: true })
+    await closing
+    const number = replica.hypervisor.session(m1)
+    release()
+    await new Promise(setImmediate) // everything that waited for it has gone on by then
+    replica.clock.advance(1_000)
+    expect(replica.gateway.sessions()).toBe(0)
+    expect(replica.hypervisor.session(m1)).toBe(number)
+    expect(replica.hypervisor.closed).toEqual([])
+  })
+
+  it('that its node gave up while it was being opened is deleted 300 ms later', async () => {
+    const replica = await aReplica()
+    let release!: () => void
+    const held = new Promise<void>(resolve => (release = resolve))
+    replica.hypervisor.afterOpen = () => held
+    const peer = await aSocket(replica, m1)
+    peer.say(aHello(m1))
+    await waitUntil('the session is written', () => replica.hypervisor.session(m1) !== undefined)
+    peer.say({ t: 'bye', code: 'stopping', reconnect: false })
+    await peer.end()
+    release()
+    await new Promise(setImmediate) // everything that waited for it has gone on by then
+    replica.clock.advance(299)
+    expect(replica.hypervisor.session(m1)).toBeDefined()
+    replica.clock.advance(1)
+    expect(replica.hypervisor.session(m1)).toBeUndefined()
   })
 })
 
