@@ -4,6 +4,7 @@ import WebSocket from 'ws'
 import type { Command } from '../cloud/commands.js'
 import { CloudError } from '../cloud/errors.js'
 import { type NodeRef, nodeName } from '../cloud/ids.js'
+import { compareOrder, type Order } from '../cloud/order.js'
 import { decode, encode } from '../protocol/codec.js'
 import type { Message, MessageOf, MessageType } from '../protocol/messages.js'
 import type { GatewayOptions } from './gateway.js'
@@ -13,6 +14,7 @@ const silentMaxMs = 2_500
 const checkEveryMs = 500
 const bufferedMax = 4 * 1024 * 1024
 const wrongFramesMax = 10
+const repeatAfterMs = 2_000
 const announceWithinMs = 10_000
 /** A crowd that has to move is spread over nodes x 2 ms. */
 const msPerNode = 2
@@ -28,6 +30,11 @@ export class Session {
   number = 0
   #state: 'new' | 'opening' | 'open' | 'over' = 'new'
   #sent = ''
+  #sentAtMs = 0
+  /** The order of what it refused as a whole. */
+  #refused: Order | undefined
+  /** It lacks the newest wanted state: `#watch` sends it when it may. */
+  #owed = false
   #wrongFrames = 0
   #heardAtMs: number
   readonly #begunAtMs: number
@@ -51,23 +58,35 @@ export class Session {
       this.ports.log.info({ node: this.#name, reason: error.message }, 'a session failed'),
     )
     this.socket.on('close', () => this.#end())
-    this.#watchSilence()
+    this.#watch()
   }
 
-  /** Sends the wanted state, whole, if it is another one than the last sent. */
+  /** Sends the wanted state, whole, if it is another one than the last sent or the node did not take that. */
   push(): void {
-    if (this.#state !== 'open' || this.socket.bufferedAmount > bufferedMax) return
+    if (this.#state !== 'open') return
     const { hypervisor, wanted, log } = this.ports
-    const { era, revision } = hypervisor.maps.map.order
+    const { order } = hypervisor.maps.map
     const put = Object.fromEntries(wanted(this.node))
     const digest = createHash('sha1').update(JSON.stringify(put)).digest('base64')
-    if (digest === this.#sent) return
+    if (digest === this.#sent && !this.#mayRepeat(order)) {
+      this.#owed = this.#refused !== undefined
+      return
+    }
+    this.#owed = this.socket.bufferedAmount > bufferedMax
+    if (this.#owed) return
     this.#sent = digest
+    this.#sentAtMs = this.ports.clock.nowMs()
     try {
-      this.#send({ t: 'wanted', o: [era, revision], base: null, put, gone: [] })
+      this.#send({ t: 'wanted', o: [order.era, order.revision], base: null, put, gone: [] })
     } catch (error) {
       log.error({ err: error, node: this.#name }, 'a wanted state could not be sent')
     }
+  }
+
+  /** The very same state under the same order would be refused again. */
+  #mayRepeat(order: Order): boolean {
+    const waited = this.ports.clock.nowMs() - this.#sentAtMs >= repeatAfterMs
+    return this.#refused !== undefined && waited && compareOrder(order, this.#refused) > 0
   }
 
   /** The node has a newer session, here or elsewhere. */
@@ -96,11 +115,12 @@ export class Session {
     this.#heardAtMs = this.ports.clock.nowMs()
   }
 
-  #watchSilence(): void {
+  #watch(): void {
     const nowMs = this.ports.clock.nowMs()
     const late = this.#state === 'new' ? nowMs - this.#begunAtMs > helloWithinMs : nowMs - this.#heardAtMs > silentMaxMs
     if (late) return this.socket.terminate()
-    this.#cancelTimer = this.ports.clock.after(checkEveryMs, () => this.#watchSilence())
+    if (this.#owed) this.push()
+    this.#cancelTimer = this.ports.clock.after(checkEveryMs, () => this.#watch())
   }
 
   #onFrame(frame: Buffer): void {
@@ -210,13 +230,19 @@ export class Session {
     this.ports.loads.note({ node: this.node, cpu, ram, bandwidth: bandwidth.in + bandwidth.out, components })
   }
 
+  /**
+   * A node that has seen a later order than this replica refuses all of it (key ''). Should the state be the same
+   * once this replica has caught up, only sending it again gives the node one that it takes.
+   */
   #onApplied(message: MessageOf<'applied'>): void {
-    if (!message.refused || message.refused.length === 0) {
-      const [era, revision] = message.o
-      return this.ports.applied.note(this.node, { era, revision })
-    }
+    const refused = message.refused ?? []
+    const [era, revision] = message.o
+    const whole = refused.some(each => each.key === '')
+    this.#refused = whole ? { era, revision } : undefined
+    this.#owed ||= whole
+    if (refused.length === 0) return this.ports.applied.note(this.node, { era, revision })
     this.ports.log.warn(
-      { node: this.#name, o: message.o, refused: message.refused.slice(0, 10) },
+      { node: this.#name, o: message.o, refused: refused.slice(0, 10) },
       'a node refused what is wanted',
     )
   }

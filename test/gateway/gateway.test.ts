@@ -391,6 +391,66 @@ describe('what is wanted', () => {
     expect(node.all('wanted')).toHaveLength(3)
   })
 
+  it('reaches a node that read slowly once it reads again, without another change', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    const node = await aRawNode(replica, m1)
+    await node.hear('wanted')
+    node.socket.pause()
+    const keys = (n: number, length: number): void => {
+      const key = { id: `k-${n}`, privateKey: 'x', publicKey: 'y'.repeat(length) }
+      replica.store.apply([put('keys', '', { schema: 1, keys: [key] })])
+      replica.clock.advance(20)
+    }
+    // Far more than the 4 MiB that the gateway keeps for it, and the kernel's buffers beside them.
+    for (let n = 0; n < 40; n++) keys(n, 900_000)
+    keys(40, 10)
+    expect(node.closed).toBeUndefined()
+    node.socket.resume()
+
+    const last = { keys: [{ id: 'k-40', publicKey: 'y'.repeat(10) }] }
+    await waitUntil('the last state is there', async () => {
+      await passPinging(replica, node, 500)
+      return (
+        node.all('wanted').at(-1)?.put['keys'] !== undefined &&
+        node.all('wanted').at(-1)!.o[1] === replica.store.map.order.revision
+      )
+    })
+    expect(node.all('wanted').at(-1)!.put['keys']).toEqual(last)
+    expect(node.all('wanted').length).toBeLessThan(40)
+  })
+
+  it('is sent again to a node that refused all of it, once the map has moved on', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    const node = await aRawNode(replica, m1)
+    const first = await node.hear('wanted')
+    node.say({ t: 'applied', o: first.o, refused: [{ key: '', reason: 'older than what is applied here' }] })
+    await passPinging(replica, node, 10_000)
+    expect(node.all('wanted')).toHaveLength(1)
+
+    withInstances(replica, 'm2', 'news.2') // not for this node: the state is the same, its order is not
+    await passPinging(replica, node, 1_000)
+    const second = await node.hear('wanted', 2)
+    expect(second.put).toEqual(first.put)
+    expect(second.o[1]).toBeGreaterThan(first.o[1])
+    node.say({ t: 'applied', o: second.o })
+    withInstances(replica, 'm2', 'news.3')
+    await passPinging(replica, node, 10_000)
+    expect(node.all('wanted')).toHaveLength(2)
+  })
+
+  it('is not sent whole again for one entry that a node refused', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1')
+    const node = await aRawNode(replica, m1)
+    const first = await node.hear('wanted')
+    node.say({ t: 'applied', o: first.o, refused: [{ key: 'instances/news.1', reason: 'its package is missing' }] })
+    withInstances(replica, 'm2', 'news.2')
+    await passPinging(replica, node, 10_000)
+    expect(node.all('wanted')).toHaveLength(1)
+  })
+
   it('tells each node what concerns it', async () => {
     const replica = await aReplica()
     withInstances(replica, 'm1', 'news.1')
