@@ -6,7 +6,7 @@ import { CloudError } from '../cloud/errors.js'
 import { type NodeRef, nodeName } from '../cloud/ids.js'
 import { compareOrder, type Order } from '../cloud/order.js'
 import { decode, encode } from '../protocol/codec.js'
-import type { Message, MessageOf, MessageType } from '../protocol/messages.js'
+import { type Message, type MessageOf, type MessageType, replicaFrameBytesMax } from '../protocol/messages.js'
 import type { GatewayOptions } from './gateway.js'
 
 const helloWithinMs = 5_000
@@ -76,11 +76,10 @@ export class Session {
     if (this.#owed) return
     this.#sent = digest
     this.#sentAtMs = this.ports.clock.nowMs()
-    try {
-      this.#send({ t: 'wanted', o: [order.era, order.revision], base: null, put, gone: [] })
-    } catch (error) {
-      log.error({ err: error, node: this.#name }, 'a wanted state could not be sent')
-    }
+    const frame = encode({ t: 'wanted', o: [order.era, order.revision], base: null, put, gone: [] })
+    // The node would close the session at such a frame, come back, and get it again.
+    if (frame.byteLength <= replicaFrameBytesMax) this.#sendFrame(frame)
+    else log.error({ node: this.#name, bytes: frame.byteLength }, 'a wanted state could not be sent')
   }
 
   /** The very same state under the same order would be refused again. */
@@ -254,9 +253,13 @@ export class Session {
   }
 
   #send(message: Message): void {
+    this.#sendFrame(encode(message))
+  }
+
+  #sendFrame(frame: Uint8Array): void {
     if (this.socket.readyState !== WebSocket.OPEN) return
     if (this.socket.bufferedAmount > bufferedMax) this.socket.terminate()
-    else this.socket.send(encode(message))
+    else this.socket.send(frame)
   }
 
   #end(): void {

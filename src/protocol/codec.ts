@@ -25,8 +25,8 @@ export type Decoded =
 
 export const encode = (message: Message): Uint8Array => packr.pack(message)
 
-export function decode(frame: Uint8Array): Decoded {
-  if (frame.byteLength > frameBytesMax) return { kind: 'invalid', reason: `frame of ${frame.byteLength} bytes` }
+export function decode(frame: Uint8Array, bytesMax = frameBytesMax): Decoded {
+  if (frame.byteLength > bytesMax) return { kind: 'invalid', reason: `frame of ${frame.byteLength} bytes` }
   let value: unknown
   try {
     value = packr.unpack(frame)

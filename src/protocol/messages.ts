@@ -11,7 +11,10 @@ export const peerPath = '/peers/link'
 /** Where a rain server opens its link to a mothership. */
 export const renderPath = '/render'
 
+/** What anybody may send. */
 export const frameBytesMax = 1024 * 1024
+/** What a replica may send, to a node or to another replica: wanted states, loads and answers grow with the cloud. */
+export const replicaFrameBytesMax = 16 * frameBytesMax
 /** Upper bounds of the latency histogram in `load`, milliseconds. */
 export const latencyBucketsMs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] as const
 

@@ -9,7 +9,7 @@ import type { NodeRef } from '../cloud/ids.js'
 import { beginning, compareOrder, type Order } from '../cloud/order.js'
 import type { Log } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
-import { frameBytesMax, type Message, type MessageOf, nodePath, subprotocol } from '../protocol/messages.js'
+import { type Message, type MessageOf, nodePath, replicaFrameBytesMax, subprotocol } from '../protocol/messages.js'
 import { Backoff } from './backoff.js'
 
 export interface WantedState {
@@ -144,7 +144,7 @@ export class NodeSession {
     const url = this.#choose(failed)
     const socket = new WebSocket(url.replace(/^http/, 'ws') + nodePath, subprotocol, {
       headers: { authorization: `Bearer ${this.options.token}` },
-      maxPayload: frameBytesMax,
+      maxPayload: replicaFrameBytesMax,
       perMessageDeflate: false,
       handshakeTimeout: openWithinMs,
     })
@@ -212,7 +212,7 @@ export class NodeSession {
   #onFrame(socket: WebSocket, data: Buffer): void {
     if (this.#socket !== socket) return
     this.#heard(socket)
-    const decoded = decode(data)
+    const decoded = decode(data, replicaFrameBytesMax)
     if (decoded.kind === 'message') this.#onMessage(socket, decoded.message)
     else if (decoded.kind === 'unknown') this.#send({ t: 'error', about: decoded.type, message: 'unknown type' })
     else this.options.log.warn({ reason: decoded.reason }, 'a frame of the replica cannot be read')

@@ -4,7 +4,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import { put, remove } from '../../src/cloud/records.js'
 import { digestOf } from '../../src/hypervisor/actors.js'
 import { decode, encode } from '../../src/protocol/codec.js'
-import { type Message, nodePath } from '../../src/protocol/messages.js'
+import { type Message, nodePath, replicaFrameBytesMax } from '../../src/protocol/messages.js'
 import { NodeSession, type NodeSessionOptions, type WantedState } from '../../src/sdk/node-session.js'
 import { waitUntil } from '../support/etcd.js'
 import { FakeLog } from '../support/fake-hypervisor.js'
@@ -45,6 +45,35 @@ describe('a node’s session', () => {
 
     expect(node.states.at(-1)!.order).toEqual({ era: 1, revision: h1.store.map.order.revision })
     expect(node.session.replicas).toEqual([h1.url])
+  })
+
+  it('takes a state of more than 1 MiB: a rain server may need to know of very many copies', async () => {
+    const h1 = await aReplica()
+    const publicKey = 'x'.repeat(3_000_000)
+    h1.store.apply([put('keys', '', { schema: 1, keys: [{ id: 'k-1', privateKey: '', publicKey }] })])
+    const node = aNode([h1], m1)
+    await waitUntil('it is there', () => node.states.length > 0)
+
+    expect(node.states[0]!.entries.get('keys')).toEqual({ keys: [{ id: 'k-1', publicKey }] })
+    expect(node.session.status).toBe('live')
+  })
+
+  it('stays, without it, when a state is larger than any frame may be', async () => {
+    const h1 = await aReplica()
+    const node = aNode([h1], m1)
+    await live(node)
+    const keys = (length: number): void => {
+      const key = { id: 'k-1', privateKey: '', publicKey: 'x'.repeat(length) }
+      h1.store.apply([put('keys', '', { schema: 1, keys: [key] })])
+      h1.clock.advance(20)
+    }
+    keys(replicaFrameBytesMax)
+    expect(h1.log.said('a wanted state could not be sent')).toBe(true)
+    keys(10)
+    await waitUntil('the next one is there', () =>
+      JSON.stringify([...node.states.at(-1)!.entries]).includes('x'.repeat(10)),
+    )
+    expect(node.log.notes.filter(note => note.level !== 'info')).toEqual([])
   })
 
   it('refuses a state older than what it applied in an earlier life, until the era is a later one (S10)', async () => {

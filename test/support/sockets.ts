@@ -3,7 +3,13 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import WebSocket from 'ws'
 import { decode, encode } from '../../src/protocol/codec.js'
-import { type Message, type MessageOf, type MessageType, subprotocol } from '../../src/protocol/messages.js'
+import {
+  type Message,
+  type MessageOf,
+  type MessageType,
+  replicaFrameBytesMax,
+  subprotocol,
+} from '../../src/protocol/messages.js'
 import { waitUntil } from './etcd.js'
 
 export interface Listening {
@@ -35,7 +41,7 @@ export class RawPeer {
 
   private constructor(readonly socket: WebSocket) {
     socket.on('message', data => {
-      const decoded = decode(data as Buffer)
+      const decoded = decode(data as Buffer, replicaFrameBytesMax)
       if (decoded.kind !== 'message') throw new Error(`a frame that is none: ${JSON.stringify(decoded)}`)
       this.heard.push(decoded.message)
     })
