@@ -48,6 +48,8 @@ export type SessionStatus = 'connecting' | 'live' | 'stopped'
 const pingEveryMs = 1_000
 const silentMaxMs = 2_500
 const openWithinMs = 5_000
+/** After a bye that asks not to come back: another process has this identity, or what it says is refused. */
+const unwantedWaitMs = 5_000
 const bufferedMax = 4 * 1024 * 1024
 
 export class NodeSession {
@@ -56,6 +58,7 @@ export class NodeSession {
   #replica = ''
   #heardAtMs = 0
   #reconnectWithinMs = 0
+  #unwanted = false
   #known: readonly string[]
   #order: Order
   #entries = new Map<string, unknown>()
@@ -150,6 +153,7 @@ export class NodeSession {
     })
     this.#socket = socket
     this.#replica = url
+    this.#unwanted = false
     let said = ''
     socket.on('unexpected-response', (_request, response) => {
       said = `it answered ${response.statusCode}`
@@ -200,13 +204,19 @@ export class NodeSession {
     this.#setStatus('connecting')
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers.clear()
-    const waitMs = wasLive ? this.#random() * this.#reconnectWithinMs : this.#backoff.nextMs()
+    const waitMs = this.#waitMs(wasLive)
     this.options.log.warn(
       { replica: this.#replica, reason, againInMs: Math.round(waitMs) },
       'no session: trying another replica',
     )
     const failed = this.#replica
     this.#later(waitMs, () => this.#connect(failed))
+  }
+
+  /** Two processes with one credential would otherwise take the session from each other as fast as they can. */
+  #waitMs(wasLive: boolean): number {
+    if (this.#unwanted) return unwantedWaitMs * (1 + this.#random())
+    return wasLive ? this.#random() * this.#reconnectWithinMs : this.#backoff.nextMs()
   }
 
   #onFrame(socket: WebSocket, data: Buffer): void {
@@ -232,6 +242,7 @@ export class NodeSession {
         return
       case 'bye':
         this.options.log.info({ code: message.code, reason: message.reason }, 'the replica says good-bye')
+        this.#unwanted = !message.reconnect
         socket.close(1000)
         return
       case 'error':

@@ -351,6 +351,19 @@ describe('what a replica says to a node', () => {
     expect(states.every(state => state.entries.get('a') === 1)).toBe(true)
   })
 
+  it('may be good-bye: a node comes back at once when it may, and waits when it is not wanted', async () => {
+    const welcome = await scripted()
+    welcome.replica.say({ t: 'bye', code: 'going-away', reconnect: true })
+    await waitUntil('it is back', () => welcome.replica.sessions === 2)
+    expect(welcome.log.notes.filter(note => note.level === 'warn')).toMatchObject([{ fields: { againInMs: 0 } }])
+
+    const chased = await scripted()
+    chased.replica.say({ t: 'bye', code: 'replaced', reconnect: false })
+    await waitUntil('it has lost its session', () => chased.session.status === 'connecting')
+    const { fields } = chased.log.notes.find(note => note.level === 'warn')!
+    expect((fields as { againInMs: number }).againInMs).toBeGreaterThanOrEqual(5_000)
+  })
+
   it('is answered when a node does not know or does not expect it, and does no harm when it is no frame', async () => {
     const { replica, session, log } = await scripted()
     replica.socket.send(new Packr({ useRecords: false }).pack({ t: 'tomorrow' }))
