@@ -14,19 +14,8 @@ import type { Hypervisor } from '../hypervisor/hypervisor.js'
 import type { LoadBook } from '../hypervisor/loads.js'
 import type { Chance, Clock, Log } from '../hypervisor/ports.js'
 import { frameBytesMax, nodePath, subprotocol } from '../protocol/messages.js'
+import type { GatewayOptions } from './options.js'
 import { Session } from './session.js'
-
-export interface GatewayOptions {
-  readonly server: Server
-  readonly hypervisor: Hypervisor
-  /** What the map wants of a node, whole. */
-  readonly wanted: (node: NodeRef) => ReadonlyMap<string, unknown>
-  readonly loads: LoadBook
-  readonly applied: AppliedBook
-  readonly clock: Clock
-  readonly chance: Chance
-  readonly log: Log
-}
 
 export interface Gateway {
   /** Nodes with a session here. */

@@ -7,7 +7,7 @@ import { type NodeRef, nodeName } from '../cloud/ids.js'
 import { compareOrder, type Order } from '../cloud/order.js'
 import { decode, encode } from '../protocol/codec.js'
 import { type Message, type MessageOf, type MessageType, replicaFrameBytesMax } from '../protocol/messages.js'
-import type { GatewayOptions } from './gateway.js'
+import type { GatewayOptions } from './options.js'
 
 const helloWithinMs = 5_000
 const silentMaxMs = 2_500

@@ -7,7 +7,6 @@ import WebSocket from 'ws'
 import { CloudError } from '../cloud/errors.js'
 import type { NodeRef } from '../cloud/ids.js'
 import { beginning, compareOrder, type Order } from '../cloud/order.js'
-import type { Log } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
 import { type Message, type MessageOf, nodePath, replicaFrameBytesMax, subprotocol } from '../protocol/messages.js'
 import { Backoff } from './backoff.js'
@@ -27,6 +26,13 @@ type Hello = Omit<MessageOf<'hello'>, 't' | 'kind' | 'id' | 'o'>
 type Observed = MessageOf<'observed'>['items'][number]
 type Load = Omit<MessageOf<'load'>, 't'>
 
+/** Where a session says what becomes of it; pino fits. */
+export interface SessionLog {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
 export interface NodeSessionOptions {
   readonly node: NodeRef
   /** Urls of replicas to begin with; more are learned. */
@@ -39,7 +45,7 @@ export interface NodeSessionOptions {
   readonly onStatus?: (status: SessionStatus) => void
   /** The highest order applied in an earlier life. */
   readonly initialOrder?: Order
-  readonly log: Log
+  readonly log: SessionLog
   readonly random?: () => number
 }
 

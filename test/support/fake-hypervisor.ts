@@ -3,9 +3,11 @@
  * share etcd. It records what it is asked; announced nodes get their records, sessions come and go as in etcd.
  */
 import type { Answer, Envelope } from '../../src/cloud/commands.js'
+import type { PlacementResult } from '../../src/cloud/decide/verdict.js'
 import { type NodeRef, nodeName } from '../../src/cloud/ids.js'
 import { put, type ReplicaRecord, remove, type SessionRecord } from '../../src/cloud/records.js'
 import { digestOf } from '../../src/hypervisor/actors.js'
+import { AppliedBook } from '../../src/hypervisor/applied.js'
 import type { Hypervisor, Status } from '../../src/hypervisor/hypervisor.js'
 import { LoadBook } from '../../src/hypervisor/loads.js'
 import type { Blobs, Clock, Log, Observations, ObservedItem, Presence } from '../../src/hypervisor/ports.js'
@@ -25,6 +27,7 @@ export class FakeHypervisor implements Hypervisor {
   readonly maps: PlainStore
   readonly requests: PlainStore
   readonly loads: LoadBook
+  readonly applied = new AppliedBook()
   readonly presence: Presence
   readonly observations: Observations
   readonly blobs: Blobs = {
@@ -69,6 +72,14 @@ export class FakeHypervisor implements Hypervisor {
 
   accept(envelope: Envelope): Promise<Answer> {
     return this.submit(envelope)
+  }
+
+  place(): PlacementResult {
+    return { kind: 'nowhere', reasons: [] }
+  }
+
+  goneForMs(): number | undefined {
+    return undefined
   }
 
   status(): Status {

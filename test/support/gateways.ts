@@ -39,6 +39,7 @@ export async function aReplica(id = 'h1', sharedStore?: PlainStore): Promise<Gat
     hypervisor,
     wanted: node => wantedFor(store.map, node, (who, toWhom) => `ticket of ${who.id} for ${toWhom.id}`),
     loads: hypervisor.loads,
+    applied: hypervisor.applied,
     clock,
     chance: { next: () => 0, id: length => String(++ids).padStart(length, '0') },
     log,

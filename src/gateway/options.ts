@@ -1,0 +1,19 @@
+/** What the gateway needs of the replica that it is a part of. */
+import type { Server } from 'node:http'
+import type { NodeRef } from '../cloud/ids.js'
+import type { AppliedBook } from '../hypervisor/applied.js'
+import type { Hypervisor } from '../hypervisor/hypervisor.js'
+import type { LoadBook } from '../hypervisor/loads.js'
+import type { Chance, Clock, Log } from '../hypervisor/ports.js'
+
+export interface GatewayOptions {
+  readonly server: Server
+  readonly hypervisor: Hypervisor
+  /** What the map wants of a node, whole. */
+  readonly wanted: (node: NodeRef) => ReadonlyMap<string, unknown>
+  readonly loads: LoadBook
+  readonly applied: AppliedBook
+  readonly clock: Clock
+  readonly chance: Chance
+  readonly log: Log
+}
