@@ -3,16 +3,12 @@
  * sent as a whole whenever they change, reports passed on. A node is told only what concerns it and may speak only of
  * itself (N1).
  */
-import type { IncomingMessage, Server } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import { type NodeRef, nodeName } from '../cloud/ids.js'
+import { nodeName } from '../cloud/ids.js'
 import type { Applied } from '../cloud/map.js'
 import { actorOf } from '../hypervisor/actors.js'
-import type { AppliedBook } from '../hypervisor/applied.js'
-import type { Hypervisor } from '../hypervisor/hypervisor.js'
-import type { LoadBook } from '../hypervisor/loads.js'
-import type { Chance, Clock, Log } from '../hypervisor/ports.js'
 import { frameBytesMax, nodePath, subprotocol } from '../protocol/messages.js'
 import type { GatewayOptions } from './options.js'
 import { Session } from './session.js'
