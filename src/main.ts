@@ -3,8 +3,6 @@
 import { fileURLToPath } from 'node:url'
 import { runProgram } from './cli/program.js'
 import { type Flags, readConfig } from './config.js'
-import { startHypervisor } from './main/hypervisor.js'
-import { runBalancer, runMothership, runRainServer } from './main/nodes.js'
 import { oneLine, runUntilSignal } from './main/role.js'
 import { softwareVersion } from './main/software.js'
 import { renderPrometheusConfig } from './metrics/prometheus-config.js'
@@ -20,11 +18,24 @@ const deps = {
   program: fileURLToPath(import.meta.url),
   sample: fileURLToPath(new URL('../deploy/sample', import.meta.url)),
   renderPrometheusConfig,
+  // Each role loads its own rooms only: a mothership needs no etcd, and help needs none of them.
   roles: {
-    hypervisor: (flags: Flags) => runUntilSignal(() => startHypervisor(readConfig('hypervisor', flags, process.env))),
-    mothership: (flags: Flags) => runUntilSignal(() => runMothership(readConfig('mothership', flags, process.env))),
-    server: (flags: Flags) => runUntilSignal(() => runRainServer(readConfig('server', flags, process.env))),
-    balancer: (flags: Flags) => runUntilSignal(() => runBalancer(readConfig('balancer', flags, process.env))),
+    hypervisor: async (flags: Flags) => {
+      const { startHypervisor } = await import('./main/hypervisor.js')
+      return runUntilSignal(() => startHypervisor(readConfig('hypervisor', flags, process.env)))
+    },
+    mothership: async (flags: Flags) => {
+      const { runMothership } = await import('./main/mothership.js')
+      return runUntilSignal(() => runMothership(readConfig('mothership', flags, process.env)))
+    },
+    server: async (flags: Flags) => {
+      const { runRainServer } = await import('./main/rain-server.js')
+      return runUntilSignal(() => runRainServer(readConfig('server', flags, process.env)))
+    },
+    balancer: async (flags: Flags) => {
+      const { runBalancer } = await import('./main/balancer.js')
+      return runUntilSignal(() => runBalancer(readConfig('balancer', flags, process.env)))
+    },
   },
 }
 

@@ -1,10 +1,6 @@
-/** Composition of the nodes: a role, its metrics, its log. */
-import { startBalancer } from '../balancer/agent.js'
-import type { BalancerConfig, MothershipConfig, RainServerConfig } from '../config.js'
+/** Composition of a node: its role, its metrics, its log. */
 import type { Clock, Log } from '../hypervisor/ports.js'
 import { type MetricsListener, type MetricsSource, serveMetrics } from '../metrics/listener.js'
-import { startMothership } from '../mothership/mothership.js'
-import { startRainServer } from '../rain-server/rain-server.js'
 import { listenError } from './listen.js'
 import { createLog } from './log.js'
 import type { Running } from './role.js'
@@ -32,7 +28,7 @@ interface Deps {
   readonly software: string
 }
 
-async function startNode<C extends NodeConfig>(
+export async function startNode<C extends NodeConfig>(
   role: string,
   config: C,
   start: (config: C, deps: Deps) => Promise<Node>,
@@ -57,11 +53,3 @@ async function startNode<C extends NodeConfig>(
     },
   }
 }
-
-export const runMothership = (config: MothershipConfig): Promise<Running> =>
-  startNode('mothership', config, startMothership)
-
-export const runRainServer = (config: RainServerConfig): Promise<Running> =>
-  startNode('server', config, startRainServer)
-
-export const runBalancer = (config: BalancerConfig): Promise<Running> => startNode('balancer', config, startBalancer)
