@@ -1,0 +1,191 @@
+/** A real HAProxy: servers that come and go through the runtime API, patterns by a reload, deaths and left-overs. */
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { Director } from '../../src/balancer/director.js'
+import { ask, parseStats } from '../../src/balancer/runtime.js'
+import { shapeOf, type WantedTargets } from '../../src/balancer/shape.js'
+import { systemClock } from '../../src/main/world.js'
+import { freePorts, waitUntil } from '../support/etcd.js'
+
+const cleanups: (() => Promise<unknown> | undefined)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+interface Page {
+  readonly id: string
+  readonly port: number
+  healthy: boolean
+}
+
+/** A rain server that says its name. */
+async function aServer(id: string): Promise<Page> {
+  const page = { id, port: 0, healthy: true }
+  const server: Server = createServer((request, response) => {
+    if (request.url === '/healthz') response.writeHead(page.healthy ? 200 : 503).end()
+    else response.end(`${id} ${request.url}`)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  page.port = (server.address() as { port: number }).port
+  cleanups.push(() => {
+    server.closeAllConnections()
+    return new Promise<void>(resolve => server.close(() => resolve()))
+  })
+  return page
+}
+
+const wanted = (...servers: readonly [Page, readonly string[], boolean?][]): WantedTargets => ({
+  servers: servers.map(([{ id, port }, urls, draining = false]) => ({ id, host: '127.0.0.1', port, urls, draining })),
+  replicas: [],
+})
+
+async function aDirector(targets: WantedTargets, directory = mkdtempSync(join(tmpdir(), 'rain-haproxy-'))) {
+  const [pagesPort = 0, apiPort = 0] = await freePorts(2)
+  const frame = { host: '127.0.0.1', pagesPort, apiPort, socket: join(directory, 's'), directory, cookieKey: 'k' }
+  let shape = shapeOf(targets, 4)
+  const director = new Director({ program: 'haproxy', frame, clock: systemClock, log }, shape)
+  await director.start()
+  cleanups.push(async () => {
+    await director.stop()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  const get = async (path: string, headers: Record<string, string> = {}) => {
+    const answer = await fetch(`http://127.0.0.1:${pagesPort}${path}`, { headers: { connection: 'close', ...headers } })
+    return { status: answer.status, text: await answer.text(), cookie: answer.headers.getSetCookie()[0]?.split(';')[0] }
+  }
+  return {
+    director,
+    frame,
+    get,
+    apply: (next: WantedTargets) => director.apply((shape = shapeOf(next, 4, shape))),
+    up: async () => parseStats(await ask(frame.socket, 'show stat')).filter(each => each.up).length,
+  }
+}
+
+const names = async (get: (path: string) => Promise<{ text: string }>, path: string): Promise<string[]> => {
+  const found = new Set<string>()
+  for (let i = 0; i < 12; i++) found.add((await get(path)).text.split(' ')[0]!)
+  return [...found].sort()
+}
+
+describe('a director', () => {
+  it('takes servers in and out through the runtime API, without a reload', async () => {
+    const [a, b] = [await aServer('a'), await aServer('b')]
+    const { director, get, apply } = await aDirector(wanted([a, ['/*']]))
+    expect(await names(get, '/x')).toEqual(['a'])
+    await apply(wanted([a, ['/*']], [b, ['/*']]))
+    await waitUntil('both serve', async () => (await names(get, '/x')).join() === 'a,b')
+    await apply(wanted([b, ['/*']]))
+    expect(await names(get, '/x')).toEqual(['b'])
+    expect(director.counts).toMatchObject({ reloads: 0, runtime: 2 })
+  })
+
+  it('sends each path to the servers of the most specific pattern; nobody is told plainly', async () => {
+    const [a, b] = [await aServer('a'), await aServer('b')]
+    const { director, get, apply } = await aDirector(wanted([a, ['/news/*']]))
+    expect((await get('/shop/x')).status).toBe(503)
+    expect((await get('/news')).text).toBe('a /news')
+    await apply(wanted([a, ['/news/*']], [b, ['/shop/*', '/news/today']]))
+    expect((await get('/shop/x')).text).toBe('b /shop/x')
+    expect(await names(get, '/news/today')).toEqual(['a', 'b'])
+    expect(await names(get, '/news/other')).toEqual(['a'])
+    expect(director.counts.reloads).toBe(1)
+  })
+
+  it('keeps a client with its server by a cookie, whatever slot that has, and across a reload', async () => {
+    const servers = await Promise.all(['a', 'b', 'c'].map(aServer))
+    const all = servers.map(each => [each, ['/*']] as [Page, string[]])
+    const { get, apply } = await aDirector(wanted(...all))
+    const first = await get('/x')
+    expect(first.cookie).toMatch(/^RAIN=\w+/)
+    const sticky = async (): Promise<string[]> => names(path => get(path, { cookie: first.cookie! }), '/x')
+    const own = first.text.split(' ')[0]!
+    expect(await sticky()).toEqual([own])
+    await apply(wanted(...all.map(([each]) => [each, ['/*', '/more/*']] as [Page, string[]])))
+    expect(await sticky()).toEqual([own])
+  })
+
+  it('leaves out a server that is not healthy, and a draining one for who is new', async () => {
+    const [a, b] = [await aServer('a'), await aServer('b')]
+    const { get, apply } = await aDirector(wanted([a, ['/*']], [b, ['/*']]))
+    a.healthy = false
+    await waitUntil('only b serves', async () => (await names(get, '/x')).join() === 'b')
+    a.healthy = true
+    await waitUntil('both serve', async () => (await names(get, '/x')).join() === 'a,b')
+    await apply(wanted([a, ['/*']], [b, ['/*'], true]))
+    expect(await names(get, '/x')).toEqual(['a'])
+  })
+
+  it('loses no request while servers and patterns change', async () => {
+    const [a, b] = [await aServer('a'), await aServer('b')]
+    const { frame, apply } = await aDirector(wanted([a, ['/*']]))
+    let going = true
+    const statuses = new Map<number, number>()
+    const ask = async (): Promise<void> => {
+      while (going) {
+        const { status } = await fetch(`http://127.0.0.1:${frame.pagesPort}/x`)
+        statuses.set(status, (statuses.get(status) ?? 0) + 1)
+      }
+    }
+    const asking = [ask(), ask(), ask()]
+    await apply(wanted([a, ['/*']], [b, ['/*']]))
+    await apply(wanted([a, ['/*']], [b, ['/*', '/more/*']]))
+    await apply(wanted([b, ['/*', '/more/*']]))
+    await apply(wanted([a, ['/*']], [b, ['/*']]))
+    going = false
+    await Promise.all(asking)
+    expect([...statuses.keys()]).toEqual([200])
+    expect(statuses.get(200)).toBeGreaterThan(10)
+  })
+
+  it('starts HAProxy again when it died, with what is wanted now', async () => {
+    const a = await aServer('a')
+    const { director, get } = await aDirector(wanted([a, ['/*']]))
+    const before = director.pid!
+    process.kill(before, 'SIGKILL')
+    await waitUntil('another one serves', async () => {
+      if (director.pid === undefined || director.pid === before) return false
+      return (await get('/x').catch(() => undefined))?.status === 200
+    })
+    expect(director.counts.restarts).toBe(1)
+  })
+
+  it('takes over from a HAProxy that an earlier agent left behind, without a refused connection', async () => {
+    const a = await aServer('a')
+    const directory = mkdtempSync(join(tmpdir(), 'rain-haproxy-'))
+    const first = await aDirector(wanted([a, ['/*']]), directory)
+    const left = Number(readFileSync(join(directory, 'haproxy.pid'), 'utf8'))
+    expect(left).toBe(first.director.pid)
+    const shape = shapeOf(wanted([a, ['/*']]), 4)
+    const second = new Director({ program: 'haproxy', frame: first.frame, clock: systemClock, log }, shape)
+    let refused = 0
+    let going = true
+    const asking = (async () => {
+      while (going) await first.get('/x').catch(() => refused++)
+    })()
+    await second.start()
+    cleanups.push(() => second.stop())
+    going = false
+    await asking
+    expect(refused).toBe(0)
+    expect(second.pid).not.toBe(left)
+  })
+
+  it('never loads what HAProxy refuses: the last good configuration goes on', async () => {
+    const a = await aServer('a')
+    const { director, get, apply } = await aDirector(wanted([a, ['/*']]))
+    const bad: WantedTargets = {
+      servers: [{ id: 'bad', host: 'not an address', port: 1, urls: ['/*', '/bad/*'], draining: false }],
+      replicas: [],
+    }
+    await expect(apply(bad)).rejects.toThrow('HAProxy refuses its configuration')
+    expect((await get('/x')).text).toBe('a /x')
+    expect(director.counts.failures).toBe(1)
+  })
+})
