@@ -28,6 +28,8 @@ export function createApi(ports: ApiPorts): FastifyInstance {
     // Only HAProxy on loopback is believed when it says for whom it asks.
     trustProxy: 'loopback',
     logger: false,
+    frameworkErrors: (error, request, reply) =>
+      void sendProblem(request, reply, new CloudError('bad-request', error.message)),
   })
   useJson(app)
   useSchemas(app)
