@@ -1,8 +1,8 @@
 /**
  * One leadership and its transactions (S2). Each compares the leader key's create revision and the turn's modification
  * revision, and raises the turn; one is in flight at a time. So a superseded leader commits nothing, effects of a term
- * keep their order, and a transaction whose outcome is unknown can never land after a later one: the turn tells whether
- * it landed, and until it is known nothing else is sent.
+ * keep their order, and a transaction whose outcome is unknown can never land after a later one: its audit value tells
+ * whether it landed, and until it is known nothing else is sent.
  */
 import { createHash } from 'node:crypto'
 import { CloudError } from '../cloud/errors.js'
@@ -13,7 +13,7 @@ import type { StoreEvents } from './events.js'
 import { callMs, pause } from './failures.js'
 import type { Keys } from './keys.js'
 import type { RequestLeases } from './requests.js'
-import { json, readValue, writeValue } from './values.js'
+import { json, parseJson, readValue, writeValue } from './values.js'
 
 const batchBytesMax = 1_400_000
 /** etcd holds a transaction that was forwarded to a dead leader for seconds: a member that is slow is left sooner. */
@@ -133,7 +133,11 @@ export class FencedTerm implements Term {
       Array.from({ length: chunks }, (_, index): Compare => ({ key: keys.chunk(digest, index), exists: true })),
     )
     const success = [...next.ops, ...this.#opsOf(batch, lease)]
-    const failure: Op[] = [{ get: keys.record('leader', '') }, { get: keys.record('turn', '') }]
+    const failure: Op[] = [
+      { get: keys.record('leader', '') },
+      { get: keys.record('turn', '') },
+      { get: keys.audit(next.turn.number) },
+    ]
     let result: TxnResult
     try {
       result = await etcd.txn({ compare: [...fence, ...chunks], success, failure }, commitMs)
@@ -151,12 +155,10 @@ export class FencedTerm implements Term {
 
   /** The compares failed: the term is over, or this very transaction had landed before, or chunks are missing. */
   #refused(result: TxnResult, before: Turn, next: Omit<Turn, 'modified'>, batch: Batch): CommitResult {
-    const [leader, now] = [result.found[0], turnOf(result.found[1])]
-    if (this.#isMine(now, next)) {
-      this.ports.events.onAmbiguous?.('landed')
-      return this.#landed(next, now.modified)
-    }
-    if (leader?.created === this.token && now.modified === before.modified) {
+    const [leader, turn, audit] = result.found
+    const landed = this.#landedBefore(audit, next)
+    if (landed) return landed
+    if (leader?.created === this.token && (turn?.modified ?? 0) === before.modified) {
       return { kind: 'missing-blobs', digests: (batch.needsBlobs ?? []).map(each => each.digest) }
     }
     this.end(leader?.created === this.token ? 'the turn was taken by another' : 'another replica leads')
@@ -164,7 +166,10 @@ export class FencedTerm implements Term {
     return { kind: 'superseded' }
   }
 
-  /** The answer did not come: the turn tells what became of the transaction. Nothing else is sent until it is known. */
+  /**
+   * The answer did not come: the audit value of its number tells what became of the transaction, also when a later
+   * term has raised the turn since. Nothing else is sent until it is known.
+   */
   async #resolve(error: unknown, next: Omit<Turn, 'modified'>): Promise<CommitResult | 'again'> {
     if (error instanceof EtcdFailure && !error.sent) {
       if (error.kind === 'too-large' || error.kind === 'invalid') {
@@ -179,22 +184,23 @@ export class FencedTerm implements Term {
       if (this.#over !== undefined) return { kind: 'superseded' }
       await this.#afterFailure(error)
       try {
-        const answer = await etcd.range({ key: keys.record('turn', '') }, callMs)
-        const now = turnOf(answer.items[0])
-        if (this.#isMine(now, next)) {
-          this.ports.events.onAmbiguous?.('landed')
-          return this.#landed(next, now.modified)
-        }
+        const answer = await etcd.range({ key: keys.audit(next.number) }, callMs)
+        const landed = this.#landedBefore(answer.items[0], next)
+        if (landed) return landed
         this.ports.events.onAmbiguous?.('sent-again')
         return 'again'
       } catch (failure) {
-        this.ports.log.warn({ err: failure }, 'the turn cannot be read')
+        this.ports.log.warn({ err: failure }, 'the audit cannot be read')
       }
     }
   }
 
-  #isMine(now: Turn, next: Omit<Turn, 'modified'>): boolean {
-    return now.number === next.number && now.auditHead === next.auditHead
+  /** No two that could land have one hash: it is made of the term, the turn and all audit values before. */
+  #landedBefore(audit: KeyValue | undefined, next: Omit<Turn, 'modified'>): CommitResult | undefined {
+    const value = audit && (parseJson(audit.value) as { hash?: unknown } | undefined)
+    if (!audit || value?.hash !== next.auditHead) return undefined
+    this.ports.events.onAmbiguous?.('landed')
+    return this.#landed(next, audit.modified)
   }
 
   #nextTurn(batch: Batch, turn: Turn): { turn: Omit<Turn, 'modified'>; ops: Op[] } {

@@ -97,6 +97,29 @@ describe('a term', () => {
     )
   })
 
+  it('says of each batch whether it was written, though another leader came in between', async () => {
+    const fates = fc.array(fc.constantFrom('passes', 'refused', 'request-lost', 'reply-lost', 'late'), { maxLength: 8 })
+    await fc.assert(
+      fc.asyncProperty(fates, fc.integer({ min: 0, max: 8_000 }), async (plan, takeoverMs) => {
+        await start()
+        etcd.plan(...plan.map(each => fateOf(each)))
+        const ids = Array.from({ length: 6 }, (_, i) => `m${i}`)
+        const commits = Promise.all(ids.map(id => term.commit(aBatch(id))))
+        await clock.advance(takeoverMs)
+        const next = await aTerm(other, { clock })
+        await commit('next', next)
+        const results = await clock.during(commits, 600_000)
+        await clock.advance(60_000)
+
+        const committed = ids.filter((_, i) => results[i]!.kind === 'committed')
+        expect(await written()).toEqual([...committed, 'next'])
+        const present = await Promise.all(ids.map(async id => (await mothership(id)) !== undefined))
+        expect(present).toEqual(results.map(each => each.kind === 'committed'))
+      }),
+      { numRuns: 200 },
+    )
+  })
+
   /** Late: the request arrives after some seconds, when nobody waits for its answer any more. */
   const fateOf = (name: string): Fate =>
     name === 'late' ? new Promise(resolve => clock.after(5_000, () => resolve(undefined))) : (name as Fate)
