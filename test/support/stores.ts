@@ -29,6 +29,8 @@ export const aReplica = (id: string, incarnation = '1'): ReplicaRecord => ({
 export interface TestStore extends Store {
   /** The term that this replica leads, if it does. */
   term(): Term | undefined
+  /** Its queue makes no progress any more, or does again. */
+  stall(stalled?: boolean): void
 }
 
 /** A store that stands for election, and whose queue always makes progress. */
@@ -42,8 +44,9 @@ export async function aStore(
   const times = { leaderTtlMs: 2_000, presenceTtlMs: 10_000 }
   const store = await openStore({ etcd, cluster, replica, ...times, clock, chance, log: quiet, events })
   let current: Term | undefined
+  let stalled = false
   const beHealthy = (): void => {
-    store.election.healthy()
+    if (!stalled) store.election.healthy()
     cancel = clock.after(200, beHealthy)
   }
   let cancel = clock.after(0, beHealthy)
@@ -57,7 +60,7 @@ export async function aStore(
     cancel()
     await store.close()
   }
-  return { ...store, close, term: () => current }
+  return { ...store, close, term: () => current, stall: (now = true) => void (stalled = now) }
 }
 
 /** Takes the leader key, whoever has it, for a term of its own that no election looks after. */

@@ -1,0 +1,159 @@
+/** Who leads, on the twin and a clock that the test drives. */
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { StoreEvents } from '../../src/store/events.js'
+import { Keys } from '../../src/store/keys.js'
+import { EtcdTwin } from '../../src/store/twin.js'
+import type { TwinClient } from '../../src/store/twin-client.js'
+import { writeValue } from '../../src/store/values.js'
+import { ManualClock } from '../support/manual-clock.js'
+import { aBatch, aStore, auditOf, type TestStore } from '../support/stores.js'
+
+const key = new Keys('test').record('leader', '')
+const leaseMs = 2_000
+
+interface Candidate {
+  readonly etcd: TwinClient
+  readonly store: TestStore
+}
+
+describe('an election', () => {
+  let clock: ManualClock
+  let twin: EtcdTwin
+  let raw: TwinClient
+  let candidates: Candidate[]
+
+  const start = (): void => {
+    clock = new ManualClock()
+    twin = new EtcdTwin(clock)
+    raw = twin.client()
+    candidates = []
+  }
+  const stop = async (): Promise<void> => {
+    for (const { etcd } of candidates) etcd.heal()
+    await clock.during(Promise.all(candidates.map(each => each.store.close())))
+  }
+  beforeEach(start)
+  afterEach(stop)
+
+  async function join(id: string, more: { events?: StoreEvents; incarnation?: string } = {}): Promise<Candidate> {
+    const etcd = twin.client()
+    const candidate = { etcd, store: await clock.during(aStore(id, etcd, { clock, ...more })) }
+    candidates.push(candidate)
+    return candidate
+  }
+  const leads = ({ store }: Candidate) =>
+    clock.advanceUntil('it leads', () => store.term() !== undefined).then(() => store.term()!)
+  const holder = async (): Promise<string | undefined> => {
+    const { items } = await raw.range({ key }, 1_000)
+    return items[0] && JSON.parse(Buffer.from(items[0].value).toString()).replica
+  }
+  const leader = { schema: 1, replica: 'h9', incarnation: '1', url: 'http://h9.example:1' } as const
+  const takeKey = () => raw.txn({ compare: [], success: [{ put: key, value: writeValue('leader', leader) }] }, 1_000)
+  const freeKey = () => raw.txn({ compare: [], success: [{ delete: key }] }, 1_000)
+
+  it('is won by one, whom all know', async () => {
+    const [one, two] = [await join('h1'), await join('h2')]
+    await leads(one)
+    await clock.advance(10_000)
+    expect(two.store.term()).toBeUndefined()
+    expect(two.store.election.leader()?.replica).toBe('h1')
+    expect(one.store.term()?.valid()).toBe(true)
+  })
+
+  it('goes to another when the leader is cut off, whose term has ended before', async () => {
+    const [one, two] = [await join('h1'), await join('h2')]
+    const term = await leads(one)
+    one.etcd.cut('silent')
+    await clock.advanceUntil('the leader key is gone', () => two.store.maps.map.get('leader') === undefined)
+    expect(term.valid()).toBe(false)
+    expect((await leads(two)).token).toBeGreaterThan(term.token)
+  })
+
+  it('goes to another at once when the leader resigns, not when its lease ends', async () => {
+    const [one, two] = [await join('h1'), await join('h2')]
+    const term = await leads(one)
+    await clock.during(one.store.election.resign())
+    expect(await term.ended).toBe('resigned')
+    expect(await clock.advanceUntil('h2 leads', () => two.store.term() !== undefined)).toBeLessThan(leaseMs / 2)
+  })
+
+  it('is over for the earlier life of a replica as soon as that is back', async () => {
+    const one = await join('h1')
+    const term = await leads(one)
+    one.etcd.cut('silent')
+    const again = await join('h1', { incarnation: '2' })
+    expect(await clock.advanceUntil('it leads', () => again.store.term() !== undefined)).toBeLessThan(leaseMs / 2)
+    expect(again.store.term()!.token).toBeGreaterThan(term.token)
+  })
+
+  it('is not won with a lease that ran out on the way', async () => {
+    await takeKey()
+    const one = await join('h1')
+    const release = one.etcd.holdNextTxn()
+    one.etcd.plan(...Array.from({ length: 10 }, () => 'refused' as const))
+    await freeKey()
+    await clock.advance(1_500)
+    release()
+    await clock.advance(1)
+    expect([await holder(), one.store.term()]).toEqual([undefined, undefined])
+    await leads(one)
+    expect(await holder()).toBe('h1')
+  })
+
+  it('is stood for again when it is not known whether it was won', async () => {
+    await takeKey()
+    const won: string[] = []
+    const one = await join('h1', { events: { onTerm: event => void won.push(event) } })
+    one.etcd.loseNextReply()
+    await freeKey()
+    const term = await leads(one)
+    expect((await raw.range({ key }, 1_000)).items[0]!.created).toBe(term.token)
+    expect(won).toEqual(['won'])
+  })
+
+  it('never has two who believe to lead, and always one in the end', async () => {
+    const fault = fc.record({
+      who: fc.integer({ min: 0, max: 2 }),
+      what: fc.constantFrom('cut', 'silence', 'heal', 'slow', 'lose', 'delay', 'stall'),
+      forMs: fc.integer({ min: 0, max: 3_000 }),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(fault, { maxLength: 12 }), async faults => {
+        start()
+        for (const id of ['h1', 'h2', 'h3']) await join(id)
+        for (const { who, what, forMs } of faults) {
+          inflict(candidates[who]!, what)
+          for (let ms = 0; ms < forMs; ms += 50) {
+            await clock.advance(50)
+            const leading = candidates.flatMap(each => each.store.term() ?? []).filter(term => term.valid())
+            expect(leading.length).toBeLessThanOrEqual(1)
+            void leading[0]?.commit(aBatch('m1'))
+          }
+        }
+        for (const { etcd, store } of candidates) {
+          etcd.heal()
+          etcd.releaseWatches()
+          store.stall(false)
+        }
+        await clock.advanceUntil('one leads', () => candidates.some(each => each.store.term()?.valid()))
+        const tokens = (await auditOf(raw)).map(each => each.token)
+        expect(tokens).toEqual([...tokens].sort((a, b) => a - b))
+        await stop()
+        expect(await holder()).toBeUndefined()
+        candidates = []
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  function inflict({ etcd, store }: Candidate, what: string): void {
+    if (what === 'cut') etcd.cut()
+    else if (what === 'silence') etcd.cut('silent')
+    else if (what === 'heal') etcd.heal()
+    else if (what === 'slow') etcd.holdWatches()
+    else if (what === 'lose') etcd.loseNextReply()
+    else if (what === 'delay') etcd.plan(new Promise(resolve => clock.after(3_000, () => resolve(undefined))))
+    else store.stall()
+  }
+})
