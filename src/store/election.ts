@@ -21,6 +21,8 @@ import { writeValue } from './values.js'
 const marginMs = 500
 const rankMs = 30
 const ranksMax = 10
+/** Longer than all ranks: who has lost a term lets the others try before it stands again. */
+const amendsMs = 1_000
 /** The queue has to say so at least this often, or the lease runs out. */
 const healthyWithinMs = 2_000
 
@@ -41,6 +43,7 @@ export class EtcdElection implements Election {
   #listener: ((term: Term) => void) | undefined
   #term: FencedTerm | undefined
   #healthyAtMs = 0
+  #standsFromMs = 0
   #closed = false
   #wake: (() => void) | undefined
   #unsubscribe: (() => void) | undefined
@@ -144,8 +147,8 @@ export class EtcdElection implements Election {
 
   async #tryToLead(): Promise<void> {
     const { etcd, keys, clock, maps, self, leaderTtlMs } = this.ports
-    await this.#nap(this.#rank() * rankMs)
-    if (this.#closed || maps.map.get('leader')) return
+    await this.#nap(Math.max(this.#rank() * rankMs, this.#standsFromMs - clock.nowMs()))
+    if (this.#closed || maps.map.get('leader') || clock.nowMs() < this.#standsFromMs) return
     const sentMs = clock.nowMs()
     const { lease, ttlMs } = await etcd.grant(Math.ceil(leaderTtlMs / 1000), callMs)
     const key = keys.record('leader', '')
@@ -198,6 +201,7 @@ export class EtcdElection implements Election {
     } finally {
       term.end('the term could not begin')
       this.#term = undefined
+      this.#standsFromMs = clock.nowMs() + amendsMs
       events.onTerm?.('ended', await term.ended)
     }
   }

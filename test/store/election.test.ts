@@ -78,6 +78,24 @@ describe('an election', () => {
     expect(await clock.advanceUntil('h2 leads', () => two.store.term() !== undefined)).toBeLessThan(leaseMs / 2)
   })
 
+  it('goes to another when peers end the term, by its token only', async () => {
+    const [one, two] = [await join('h1'), await join('h2')]
+    const term = await leads(one)
+    expect(await two.store.election.endTermOf(term.token - 1)).toBe(false)
+    expect(one.store.term()).toBe(term)
+    expect(await two.store.election.endTermOf(term.token)).toBe(true)
+    await leads(two)
+    expect([term.valid(), one.store.term()]).toEqual([false, undefined])
+  })
+
+  it('goes to another when the queue of the leader makes no progress', async () => {
+    const [one, two] = [await join('h1'), await join('h2')]
+    const term = await leads(one)
+    one.store.stall()
+    await leads(two)
+    expect(term.valid()).toBe(false)
+  })
+
   it('is over for the earlier life of a replica as soon as that is back', async () => {
     const one = await join('h1')
     const term = await leads(one)
