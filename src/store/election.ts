@@ -6,7 +6,7 @@
  * the time granted less a margin. It renews only while its queue makes progress.
  */
 import { byId } from '../cloud/ids.js'
-import { sortedIds } from '../cloud/map.js'
+import { type Applied, sortedIds } from '../cloud/map.js'
 import type { LeaderRecord, ReplicaRecord } from '../cloud/records.js'
 import type { Chance, Clock, Election, Log, Term } from '../hypervisor/ports.js'
 import type { Etcd } from './etcd.js'
@@ -39,6 +39,8 @@ export interface ElectionPorts {
   readonly leaderTtlMs: number
 }
 
+type LeaderChange = Extract<Applied, { kind: 'leader' }>
+
 export class EtcdElection implements Election {
   #listener: ((term: Term) => void) | undefined
   #term: FencedTerm | undefined
@@ -54,7 +56,7 @@ export class EtcdElection implements Election {
   onTerm(listener: (term: Term) => void): void {
     this.#listener = listener
     this.#unsubscribe = this.ports.maps.onChange(changes => {
-      for (const change of changes) if (change.kind === 'leader') this.#onLeader(change.value, change.created)
+      for (const change of changes) if (change.kind === 'leader') this.#onLeader(change)
     })
     this.#loop = this.#campaign()
   }
@@ -97,8 +99,11 @@ export class EtcdElection implements Election {
     }
   }
 
-  #onLeader(value: LeaderRecord | null, created: number): void {
-    if (this.#term && (value === null || created !== this.#term.token)) this.#term.end('the leader key is gone')
+  /** Word of what was before the term began comes late when the watch is behind, and says nothing of it. */
+  #onLeader({ value, created, modified }: LeaderChange): void {
+    const token = this.#term?.token ?? 0
+    const before = modified > 0 && modified < token
+    if (!before && (value === null || created !== token)) this.#term?.end('the leader key is gone')
     this.#stir()
   }
 

@@ -130,6 +130,22 @@ describe('an election', () => {
     expect(won).toEqual(['won'])
   })
 
+  it('stays won when word comes late of what was before', async () => {
+    await takeKey()
+    const told: string[] = []
+    const one = await join('h1', { events: { onTerm: (event, reason) => void told.push(`${event} ${reason}`) } })
+    await freeKey()
+    one.etcd.holdWatches()
+    await takeKey()
+    await freeKey()
+    await clock.advance(200)
+    expect(await holder()).toBe('h1')
+    one.etcd.releaseWatches()
+    await leads(one)
+    await clock.advance(10_000)
+    expect(told).toEqual(['won '])
+  })
+
   it('never has two who believe to lead, and always one in the end', async () => {
     const fault = fc.record({
       who: fc.integer({ min: 0, max: 2 }),
