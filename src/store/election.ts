@@ -115,6 +115,7 @@ export class EtcdElection implements Election {
 
   /** Waits for a change of the leader key, at most so long. */
   #nap(ms: number): Promise<void> {
+    if (this.#closed) return Promise.resolve()
     return new Promise(resolve => {
       const cancel = this.ports.clock.after(ms, resolve)
       this.#wake = () => {
@@ -179,11 +180,15 @@ export class EtcdElection implements Election {
 
   async #lead(token: number, lease: string, validUntilMs: number, ttlMs: number): Promise<void> {
     const { clock, maps, log, events, etcd } = this.ports
+    if (this.#closed) return
     const term = new FencedTerm(this.ports, token, validUntilMs)
     this.#term = term
     this.healthy()
+    let won = false
     try {
       await maps.waitFor({ era: maps.map.order.era, revision: token }, ttlMs)
+      if (!term.valid()) return
+      won = true
       log.info({ term: token }, 'won the election')
       events.onTerm?.('won', '')
       this.#listener?.(term)
@@ -207,7 +212,8 @@ export class EtcdElection implements Election {
       term.end('the term could not begin')
       this.#term = undefined
       this.#standsFromMs = clock.nowMs() + amendsMs
-      events.onTerm?.('ended', await term.ended)
+      const reason = await term.ended
+      if (won) events.onTerm?.('ended', reason)
     }
   }
 }

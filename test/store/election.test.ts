@@ -146,6 +146,33 @@ describe('an election', () => {
     expect(told).toEqual(['won '])
   })
 
+  it('is not won by one who resigned while its transaction was on its way', async () => {
+    await takeKey()
+    const won: string[] = []
+    const one = await join('h1', { events: { onTerm: event => void won.push(event) } })
+    const release = one.etcd.holdNextTxn()
+    await freeKey()
+    await clock.advance(100)
+    const resigned = one.store.election.resign()
+    release()
+    await clock.during(resigned, leaseMs * 2)
+    expect([await holder(), won]).toEqual([undefined, []])
+  })
+
+  it('is not begun by one who resigned before its memory knew of its win', async () => {
+    await takeKey()
+    const won: string[] = []
+    const one = await join('h1', { events: { onTerm: event => void won.push(event) } })
+    await freeKey()
+    one.etcd.holdWatches()
+    await clock.advance(100)
+    expect(await holder()).toBe('h1')
+    const resigned = one.store.election.resign()
+    one.etcd.releaseWatches()
+    await clock.during(resigned, leaseMs * 2)
+    expect([await holder(), won]).toEqual([undefined, []])
+  })
+
   it('never has two who believe to lead, and always one in the end', async () => {
     const fault = fc.record({
       who: fc.integer({ min: 0, max: 2 }),
