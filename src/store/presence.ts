@@ -1,6 +1,7 @@
 /**
  * What is there only while this process is: its own record and the sessions of the nodes that it holds, on one lease.
- * When the lease is lost (etcd was away, or revoked it), a new one is taken and everything is put again.
+ * When the lease is lost (etcd was away, or revoked it), a new one is taken and everything is put again, until all of
+ * it is there.
  */
 import { CloudError } from '../cloud/errors.js'
 import { type NodeRef, nodeName } from '../cloud/ids.js'
@@ -21,7 +22,11 @@ export interface PresencePorts {
 
 interface Held {
   readonly record: SessionRecord
+  readonly opened: number
+  /** Another one than it was opened with when it was put again. */
   number: number
+  /** On which it was put. */
+  lease: string
 }
 
 const attempts = 8
@@ -57,14 +62,21 @@ export class EtcdPresence implements Presence {
 
   async openSession(session: Omit<SessionRecord, 'schema' | 'replica'>): Promise<number> {
     const record: SessionRecord = { schema: 1, replica: this.replica.id, ...session }
-    const number = await this.#put(record)
-    this.#held.set(nodeName(session), { record, number })
+    const { number, lease } = await this.#put(record)
+    this.#held.set(nodeName(session), { record, opened: number, number, lease })
     return number
   }
 
   async closeSession(node: NodeRef, number: number): Promise<void> {
     const name = nodeName(node)
-    if (this.#held.get(name)?.number === number) this.#held.delete(name)
+    const held = this.#held.get(name)
+    // It may have been put again since, and the caller need not have heard of that.
+    const same = held !== undefined && held.opened <= number && number <= held.number
+    if (same) this.#held.delete(name)
+    await this.#delete(name, same ? held.number : number)
+  }
+
+  async #delete(name: string, number: number): Promise<void> {
     const key = this.ports.keys.record('sessions', name)
     try {
       await this.ports.etcd.txn({ compare: [{ key, modified: number }], success: [{ delete: key }] }, callMs)
@@ -74,7 +86,7 @@ export class EtcdPresence implements Presence {
   }
 
   /** Compares the number that it read, so that of two sessions of one node the later one wins (N2). */
-  async #put(record: SessionRecord): Promise<number> {
+  async #put(record: SessionRecord): Promise<{ number: number; lease: string }> {
     const { etcd, keys, clock } = this.ports
     const key = keys.record('sessions', nodeName(record))
     for (let attempt = 0; attempt < attempts; attempt++) {
@@ -90,7 +102,7 @@ export class EtcdPresence implements Presence {
           { compare: [{ key, modified }], success: [{ put: key, value: writeValue('sessions', record), lease }] },
           callMs,
         )
-        if (result.succeeded) return result.revision
+        if (result.succeeded) return { number: result.revision, lease }
       } catch (error) {
         // Unknown or refused: read again. A put that did land is replaced by the next one.
         this.ports.log.info({ err: error, node: nodeName(record) }, 'opening the session again')
@@ -110,14 +122,17 @@ export class EtcdPresence implements Presence {
   async #keepAlive(): Promise<void> {
     try {
       const lease = this.#lease
-      if (lease === undefined || (await this.ports.etcd.keepAlive(lease, callMs)) === 0) await this.#settle()
+      const gone = lease === undefined || (await this.ports.etcd.keepAlive(lease, callMs)) === 0
+      if (this.#closed) return
+      if (gone) await this.#settle()
+      await this.#putRest()
     } catch (error) {
       this.ports.log.warn({ err: error }, 'the presence of this replica could not be renewed')
     }
     this.#schedule()
   }
 
-  /** Takes a lease and puts everything that is held. */
+  /** Takes a lease, and puts this replica's own record on it. */
   async #settle(): Promise<void> {
     const { etcd, keys, ttlMs } = this.ports
     this.#lease = undefined
@@ -132,22 +147,43 @@ export class EtcdPresence implements Presence {
     } catch (error) {
       throw cloudErrorOf(error)
     }
-    for (const [name, held] of this.#held) {
-      held.number = await this.#putAgain(name, held)
-      this.onRenumbered?.(held.record, held.number)
+  }
+
+  /** Puts what is held but not on the lease. Where etcd fails in the midst of it, the rest comes the next time. */
+  async #putRest(): Promise<void> {
+    const lease = this.#lease
+    if (lease === undefined) return
+    for (const [name, held] of [...this.#held]) {
+      if (held.lease !== lease && this.#held.get(name) === held) await this.#putAgain(name, held, lease)
     }
   }
 
   /** Only where nobody else has the session by now: a node that moved on stays where it is. */
-  async #putAgain(name: string, held: Held): Promise<number> {
+  async #putAgain(name: string, held: Held, lease: string): Promise<void> {
     const { etcd, keys } = this.ports
     const key = keys.record('sessions', name)
-    const lease = this.#lease ?? ''
-    const put = { put: key, value: writeValue('sessions', held.record), lease }
-    for (const modified of [0, held.number]) {
-      const result = await etcd.txn({ compare: [{ key, modified }], success: [put] }, callMs)
-      if (result.succeeded) return result.revision
+    const success = [{ put: key, value: writeValue('sessions', held.record), lease }]
+    for (let attempt = 0, modified = 0; attempt < attempts; attempt++) {
+      const request = { compare: [{ key, modified }], success, failure: [{ get: key }] }
+      const result = await etcd.txn(request, callMs)
+      const now = result.found[0]
+      if (result.succeeded) return this.#renumber(name, held, lease, result.revision)
+      // An earlier attempt had landed, and its reply was lost.
+      if (now?.lease === lease) return this.#renumber(name, held, lease, now.modified)
+      if (now && now.modified !== held.number) {
+        if (this.#held.get(name) === held) this.#held.delete(name)
+        return
+      }
+      modified = now?.modified ?? 0
     }
-    return held.number
+  }
+
+  async #renumber(name: string, held: Held, lease: string, number: number): Promise<void> {
+    held.lease = lease
+    held.number = number
+    const holds = this.#held.get(name)
+    if (holds === held) this.onRenumbered?.(held.record, number)
+    // Closed in the meantime: nobody else would take it away.
+    else if (!holds) await this.#delete(name, number)
   }
 }

@@ -91,12 +91,66 @@ describe('the presence of a replica', () => {
     expect(renumbered).toEqual([['m1', (await session('m1'))!.modified]])
   })
 
+  it('leaves a node that moved on while the lease was lost where it is', async () => {
+    const other = await open('h2', twin.client())
+    await openSession('m1')
+    await loseLease()
+    const number = await openSession('m1', other)
+    await clock.advance(ttlMs)
+    expect(await session('m1')).toMatchObject({ modified: number })
+    expect(await replicaOf('m1')).toBe('h2')
+    expect(renumbered).toEqual([])
+
+    await other.closeSession(node('m1'), number)
+    await loseLease()
+    await clock.advance(ttlMs)
+    expect(await session('m1')).toBeUndefined()
+  })
+
+  it('puts again what it could not at once, when etcd fails in the midst of it', async () => {
+    for (const id of ['m1', 'm2', 'm3']) await openSession(id)
+    await loseLease()
+    etcd.plan('passes', 'passes', 'refused', 'request-lost', 'reply-lost')
+    await clock.advance(ttlMs * 3)
+    expect([await replicaOf('m1'), await replicaOf('m2'), await replicaOf('m3')]).toEqual(['h1', 'h1', 'h1'])
+    for (const id of ['m1', 'm2', 'm3']) {
+      expect(renumbered.findLast(each => each[0] === id)?.[1]).toBe((await session(id))!.modified)
+    }
+  })
+
   it('forgets a session that was closed, also while its lease was lost', async () => {
     const number = await openSession('m1')
     await loseLease()
     await presence.closeSession(node('m1'), number)
     await clock.advance(ttlMs)
     expect(await session('m1')).toBeUndefined()
+  })
+
+  it('forgets a session that was closed while it was put again', async () => {
+    const number = await openSession('m1')
+    await loseLease()
+    etcd.plan('passes')
+    const release = etcd.holdNextTxn()
+    await clock.advance(ttlMs / 3)
+    await presence.closeSession(node('m1'), number)
+    release()
+    await clock.advance(ttlMs)
+    expect(await session('m1')).toBeUndefined()
+  })
+
+  it('closes a session that was put again by the number that it had before, and not a newer one', async () => {
+    const number = await openSession('m1')
+    await loseLease()
+    await clock.advance(ttlMs)
+    await presence.closeSession(node('m1'), number)
+    expect(await session('m1')).toBeUndefined()
+
+    const again = await openSession('m1')
+    await presence.closeSession(node('m1'), number)
+    expect((await session('m1'))!.modified).toBe(again)
+    await loseLease()
+    await clock.advance(ttlMs)
+    expect(await session('m1')).toBeDefined()
   })
 
   it('takes its own record away when it closes, and leaves the sessions to their nodes', async () => {
