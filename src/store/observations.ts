@@ -6,10 +6,10 @@
 import type { CloudMap } from '../cloud/map.js'
 import type { ObservedRecord } from '../cloud/records.js'
 import type { Clock, Log, Observations, ObservedItem } from '../hypervisor/ports.js'
-import { type Etcd, EtcdFailure } from './etcd.js'
+import { type Etcd, EtcdFailure, type KeyValue, type TxnRequest } from './etcd.js'
 import { callMs, pause } from './failures.js'
 import type { Keys } from './keys.js'
-import { writeValue } from './values.js'
+import { readValue, writeValue } from './values.js'
 
 export interface ObservationPorts {
   readonly etcd: Etcd
@@ -25,6 +25,13 @@ interface Report {
   readonly item: ObservedItem
 }
 
+/** The record that a report is to replace, as far as that is known. */
+interface Known {
+  readonly modified: number
+  readonly value?: ObservedRecord
+}
+
+const nothing: Known = { modified: 0 }
 const gatherMs = 10
 const atOnce = 8
 const waitingMax = 100_000
@@ -33,6 +40,7 @@ const attempts = 20
 export class EtcdObservations implements Observations {
   /** The newest word on each copy. */
   readonly #waiting = new Map<string, Report>()
+  readonly #inFlight = new Set<string>()
   #running = false
   #closed = false
 
@@ -59,46 +67,39 @@ export class EtcdObservations implements Observations {
     this.#running = true
     await pause(this.ports.clock, gatherMs)
     const worker = async (): Promise<void> => {
-      for (let next = this.#take(); next && !this.#closed; next = this.#take()) await this.#write(next)
+      for (let next = this.#take(); next && !this.#closed; next = this.#take()) {
+        await this.#write(...next)
+        this.#inFlight.delete(next[0])
+      }
     }
     await Promise.all(Array.from({ length: atOnce }, worker))
     this.#running = false
     if (this.#waiting.size > 0 && !this.#closed) void this.#drain()
   }
 
-  #take(): Report | undefined {
-    const next = this.#waiting.entries().next().value
-    if (!next) return undefined
-    this.#waiting.delete(next[0])
-    return next[1]
+  /** None of a copy of which another is in flight: whoever writes that takes the next one after it. */
+  #take(): [id: string, report: Report] | undefined {
+    for (const next of this.#waiting) {
+      const [id] = next
+      if (this.#inFlight.has(id)) continue
+      this.#waiting.delete(id)
+      this.#inFlight.add(id)
+      return next
+    }
+    return undefined
   }
 
-  async #write(report: Report): Promise<void> {
-    const { keys, etcd, clock, map, log } = this.ports
-    const { mothership, session, item } = report
-    const id = `${mothership}/${item.instance}`
-    const key = keys.record('observed', id)
-    let modified = map.get('observed', id)?.modified ?? 0
+  async #write(id: string, report: Report): Promise<void> {
+    const { etcd, clock, map, log } = this.ports
+    let known: Known = map.get('observed', id) ?? nothing
     for (let attempt = 0; attempt < attempts && !this.#closed; attempt++) {
-      const before = map.get('observed', id)?.value
-      if (before && sameReport(before, session, item)) return
+      if (this.#waiting.has(id)) return // a newer word
       try {
-        const result = await etcd.txn(
-          {
-            compare: [
-              { key: keys.record('sessions', `mothership/${mothership}`), modified: session },
-              { key: keys.record('instances', item.instance), exists: true },
-              { key, modified },
-            ],
-            success: [{ put: key, value: writeValue('observed', this.#recordOf(before, session, item)) }],
-            failure: [{ get: key }],
-          },
-          callMs,
-        )
+        const result = await etcd.txn(this.#requestOf(id, report, known), callMs)
         if (result.succeeded) return
-        const now = result.found[0]?.modified ?? 0
-        if (now === modified) return // the session or the instance is gone
-        modified = now
+        const now = knownOf(result.found[0])
+        if (now.modified === known.modified) return // the session or the instance is gone
+        known = now
       } catch (error) {
         if (!(error instanceof EtcdFailure) || error.kind !== 'unavailable') {
           log.warn({ err: error, id }, 'a report could not be written')
@@ -108,11 +109,31 @@ export class EtcdObservations implements Observations {
     }
   }
 
+  /** What says nothing new is not written, but compared all the same: the memory may be behind. */
+  #requestOf(id: string, { mothership, session, item }: Report, known: Known): TxnRequest {
+    const { keys } = this.ports
+    const key = keys.record('observed', id)
+    const compare = [
+      { key: keys.record('sessions', `mothership/${mothership}`), modified: session },
+      { key: keys.record('instances', item.instance), exists: true as const },
+      { key, modified: known.modified },
+    ]
+    const same = known.value && sameReport(known.value, session, item)
+    const value = writeValue('observed', this.#recordOf(known.value, session, item))
+    return { compare, success: same ? [] : [{ put: key, value }], failure: [{ get: key }] }
+  }
+
   #recordOf(before: ObservedRecord | undefined, session: number, item: ObservedItem): ObservedRecord {
     const since = before?.phase === item.phase ? before.since : new Date(this.ports.clock.wallMs()).toISOString()
     const { epoch, generation, phase, reason } = item
     return { schema: 1, session, epoch, generation, phase, since, ...(reason === undefined ? {} : { reason }) }
   }
+}
+
+function knownOf(item: KeyValue | undefined): Known {
+  if (!item) return nothing
+  const read = readValue('observed', item.value)
+  return { modified: item.modified, ...(read.kind === 'good' ? { value: read.value } : {}) }
 }
 
 const sameReport = (a: ObservedRecord, session: number, b: ObservedItem): boolean =>

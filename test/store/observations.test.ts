@@ -1,4 +1,5 @@
 /** What motherships report of their copies, on the twin and a clock that the test drives. */
+import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { put } from '../../src/cloud/records.js'
 import type { ObservedItem } from '../../src/hypervisor/ports.js'
@@ -110,5 +111,58 @@ describe('reports of motherships', () => {
     await clock.advance(3_000)
     etcd.heal()
     await clock.advanceUntil('it is written', () => phaseOf('news.1') === 'running')
+  })
+
+  it('are not taken for old news by a memory that is behind', async () => {
+    await report(item('news.1', 'running'))
+    etcd.holdWatches()
+    await report(item('news.1', 'failed'))
+    await report(item('news.1', 'running'))
+    etcd.releaseWatches()
+    await clock.advance(1)
+    expect(phaseOf('news.1')).toBe('running')
+  })
+
+  it('do not replace a newer word on the same copy when their writing took longer', async () => {
+    const release = etcd.holdNextTxn()
+    observations.report('m1', number, [item('news.1', 'starting'), item('news.2', 'starting')])
+    etcd.plan(new Promise(resolve => clock.after(100, () => resolve(undefined))))
+    await clock.advance(50)
+    observations.report('m1', number, [item('news.1', 'running')])
+    await clock.advance(200)
+    release()
+    await clock.advance(5_000)
+    expect(phaseOf('news.1')).toBe('running')
+  })
+
+  it('leave the newest word on each copy, whatever becomes of requests and replies', async () => {
+    const fates = fc.array(fc.constantFrom('passes' as const, 'refused', 'request-lost', 'reply-lost'), {
+      maxLength: 12,
+    })
+    const word = fc.record({
+      instance: fc.constantFrom('news.1', 'news.2', 'news.3'),
+      phase: fc.constantFrom('starting' as const, 'running', 'failed', 'stopping'),
+      afterMs: fc.integer({ min: 0, max: 150 }),
+      slow: fc.boolean(),
+    })
+    await fc.assert(
+      fc.asyncProperty(fates, fc.array(word, { minLength: 1, maxLength: 12 }), async (plan, words) => {
+        await start()
+        etcd.plan(...plan)
+        const last = new Map<string, string>()
+        for (const { instance, phase, afterMs, slow } of words) {
+          if (slow) etcd.holdWatches()
+          else etcd.releaseWatches()
+          observations.report('m1', number, [item(instance, phase)])
+          last.set(instance, phase)
+          await clock.advance(afterMs)
+        }
+        etcd.releaseWatches()
+        await clock.advance(20_000)
+        expect([...last].map(([instance]) => [instance, phaseOf(instance)])).toEqual([...last])
+        map.close()
+      }),
+      { numRuns: 300 },
+    )
   })
 })
