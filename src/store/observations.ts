@@ -92,7 +92,7 @@ export class EtcdObservations implements Observations {
   async #write(id: string, report: Report): Promise<void> {
     const { etcd, clock, map, log } = this.ports
     let known: Known = map.get('observed', id) ?? nothing
-    for (let attempt = 0; attempt < attempts && !this.#closed; attempt++) {
+    for (let attempt = 0, away = 0; attempt < attempts && !this.#closed; ) {
       if (this.#waiting.has(id)) return // a newer word
       try {
         const result = await etcd.txn(this.#requestOf(id, report, known), callMs)
@@ -100,11 +100,15 @@ export class EtcdObservations implements Observations {
         const now = knownOf(result.found[0])
         if (now.modified === known.modified) return // the session or the instance is gone
         known = now
+        attempt++
       } catch (error) {
-        if (!(error instanceof EtcdFailure) || error.kind !== 'unavailable') {
+        // While etcd is away nothing is given up: the mothership does not say it again in this session.
+        if (error instanceof EtcdFailure && error.kind === 'unavailable') away++
+        else {
+          attempt++
           log.warn({ err: error, id }, 'a report could not be written')
         }
-        await pause(clock, 50 * Math.min(attempt + 1, 10))
+        await pause(clock, 50 * Math.min(attempt + away, 10))
       }
     }
   }

@@ -113,6 +113,14 @@ describe('reports of motherships', () => {
     await clock.advanceUntil('it is written', () => phaseOf('news.1') === 'running')
   })
 
+  it('are written once etcd is back, however long that took', async () => {
+    etcd.cut('silent')
+    await report(item('news.1', 'running'))
+    await clock.advance(300_000)
+    etcd.heal()
+    await clock.advanceUntil('it is written', () => phaseOf('news.1') === 'running')
+  })
+
   it('are not taken for old news by a memory that is behind', async () => {
     await report(item('news.1', 'running'))
     etcd.holdWatches()
