@@ -112,10 +112,11 @@ export function etcdContract(name: string, start: () => Promise<EtcdUnderTest>):
 
     it('refuses a transaction that is too large, and goes on', async () => {
       const prefix = fresh()
-      const value = Buffer.alloc(800_000)
-      const success = ['a', 'b'].map(id => ({ put: prefix + id, value }))
-      const failure = await etcd.txn({ compare: [], success }, second).catch((error: unknown) => error)
-      expect(failure).toMatchObject({ kind: 'too-large', sent: false })
+      for (const bytes of [800_000, 1_200_000, 4_000_000]) {
+        const success = ['a', 'b'].map(id => ({ put: prefix + id, value: Buffer.alloc(bytes) }))
+        const failure = await etcd.txn({ compare: [], success }, second).catch((error: unknown) => error)
+        expect(failure).toMatchObject({ kind: 'too-large', sent: false })
+      }
       expect((await etcd.range({ key: prefix, end: prefixEnd(prefix) }, second)).items).toEqual([])
     })
 

@@ -1,6 +1,7 @@
 /** A replica's memory, on the twin and a clock that the test drives. */
+import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Applied } from '../../src/cloud/map.js'
+import { type Applied, MemoryMap } from '../../src/cloud/map.js'
 import { put } from '../../src/cloud/records.js'
 import type { Etcd, Op } from '../../src/store/etcd.js'
 import type { StoreEvents } from '../../src/store/events.js'
@@ -218,6 +219,47 @@ describe("a replica's memory", () => {
     await expectCurrent(map)
     await write('y')
     await expectCurrent(map)
+  })
+
+  it('is what etcd has, told change by change, whatever the network and compaction do', async () => {
+    const step = fc.record({
+      what: fc.constantFrom('write', 'write', 'delete', 'cut', 'silence', 'heal', 'hold', 'release', 'compact'),
+      id: fc.constantFrom('a', 'b', 'c', 'd'),
+      forMs: fc.constantFrom(0, 0, 10, 700, 4_000),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async steps => {
+        start()
+        const map = await openOn(etcd)
+        const orders: number[] = []
+        const copy = new MemoryMap()
+        map.onChange((changes, order) => {
+          copy.apply(changes, order.revision)
+          orders.push(order.revision)
+        })
+        for (const { what, id, forMs } of steps) {
+          if (what === 'write') await write(id, `${id}2`)
+          else if (what === 'delete') await txn({ delete: key(id) })
+          else if (what === 'cut') etcd.cut()
+          else if (what === 'silence') etcd.cut('silent')
+          else if (what === 'heal') etcd.heal()
+          else if (what === 'hold') etcd.holdWatches()
+          else if (what === 'release') etcd.releaseWatches()
+          else twin.compact(twin.revision)
+          await clock.advance(forMs)
+        }
+        etcd.heal()
+        etcd.releaseWatches()
+        const last = await write('z')
+        await clock.advanceUntil('all of it is known', () => map.map.order.revision >= last)
+
+        await expectCurrent(map)
+        expect(memoryOf(copy)).toEqual(memoryOf(map.map))
+        expect(orders).toEqual([...orders].sort((a, b) => a - b))
+        map.close()
+      }),
+      { numRuns: 150 },
+    )
   })
 
   it('lets wait for a revision, and says when that did not come', async () => {
