@@ -223,7 +223,7 @@ describe("a replica's memory", () => {
 
   it('is what etcd has, told change by change, whatever the network and compaction do', async () => {
     const step = fc.record({
-      what: fc.constantFrom('write', 'write', 'delete', 'cut', 'silence', 'heal', 'hold', 'release', 'compact'),
+      what: fc.constantFrom('write', 'write', 'delete', 'cut', 'silence', 'heal', 'hold', 'release', 'compact', 'gap'),
       id: fc.constantFrom('a', 'b', 'c', 'd'),
       forMs: fc.constantFrom(0, 0, 10, 700, 4_000),
     })
@@ -245,7 +245,14 @@ describe("a replica's memory", () => {
           else if (what === 'heal') etcd.heal()
           else if (what === 'hold') etcd.holdWatches()
           else if (what === 'release') etcd.releaseWatches()
-          else twin.compact(twin.revision)
+          else if (what === 'compact') twin.compact(twin.revision)
+          if (what === 'gap') {
+            etcd.cut()
+            await txn({ delete: key(id) })
+            await write('e')
+            twin.compact(twin.revision)
+            etcd.heal()
+          }
           await clock.advance(forMs)
         }
         etcd.heal()
