@@ -52,7 +52,13 @@ interface Wanted {
   readonly context: Readonly<Record<string, unknown>>
 }
 
-type Part = { readonly kind: 'part'; readonly html: string; readonly title?: string } | Failure
+/** Finished, with the files that it and all within it need: in the order of the page, which is the same at each visit. */
+interface Finished {
+  readonly html: string
+  readonly css: readonly string[]
+  readonly js: readonly string[]
+}
+type Part = ({ readonly kind: 'part'; readonly title?: string } & Finished) | Failure
 interface Failure {
   readonly kind: 'failure'
   readonly status: number
@@ -62,15 +68,17 @@ interface Failure {
 export async function renderPage(state: ServerState, asked: PageAsked, ports: PagePorts): Promise<Page> {
   const assembly = new Assembly(state, asked, ports)
   const top = await assembly.part({ component: asked.component, view: asked.view, context: {} }, [])
-  const { css, js } = assembly
-  if (top.kind === 'part') return { status: 200, title: top.title, html: top.html, css: [...css], js: [...js] }
+  if (top.kind === 'part') {
+    const css = [...new Set([...top.css, ...assembly.css])]
+    return { status: 200, title: top.title, html: top.html, css, js: [...new Set(top.js)] }
+  }
   const html = await assembly.errorView(top, asked.component.id)
-  return { status: top.status, title: undefined, html, css: [...css], js: [...js], reason: top.reason }
+  return { status: top.status, title: undefined, html, css: [...assembly.css], js: [], reason: top.reason }
 }
 
 class Assembly {
+  /** Of error views, which come after all others. */
   readonly css = new Set<string>()
-  readonly js = new Set<string>()
   readonly #untilMs: number
   #fragments = 0
 
@@ -90,16 +98,19 @@ class Assembly {
     if (++this.#fragments > fragmentsMax) return failure(508, `more than ${fragmentsMax} fragments on a page`)
     const fragment = await this.#fragment(wanted)
     if (fragment.kind === 'failure') return fragment
-    for (const sheet of fragment.fragment.css) this.css.add(sheet)
-    for (const script of fragment.fragment.js) this.js.add(script)
-    const { html, children, context, title, instance, mothership } = fragment.fragment
+    const { html, css, js, children, context, title, instance, mothership } = fragment.fragment
     const inner = await Promise.all(children.map(child => this.#child(child, context, wanted, [...path, name])))
     const { id, exact } = wanted.component
     const open =
       `<div data-rain-component="${escapeHtml(id)}" data-rain-version="${escapeHtml(exact)}"` +
       ` data-rain-instance="${escapeHtml(instance)}" data-rain-mothership="${escapeHtml(mothership)}">`
-    const whole = `${open}${insert(html, children, inner)}</div>`
-    return { kind: 'part', html: whole, ...(title === undefined ? {} : { title }) }
+    return {
+      kind: 'part',
+      html: `${open}${insert(html, children, inner)}</div>`,
+      css: [...css, ...inner.flatMap(each => each.css)],
+      js: [...js, ...inner.flatMap(each => each.js)],
+      ...(title === undefined ? {} : { title }),
+    }
   }
 
   /** What stands in the place of a view that failed: the platform's error view, or a plain note. */
@@ -124,7 +135,7 @@ class Assembly {
     inherited: Readonly<Record<string, unknown>>,
     parent: Wanted,
     path: readonly string[],
-  ): Promise<string> {
+  ): Promise<Finished> {
     const versions = this.state.components.get(child.component) ?? []
     const own = child.component === parent.component.id && child.version === parent.component.exact
     const component = own ? parent.component : pick(versions, child.version)
@@ -134,7 +145,7 @@ class Assembly {
       : component.views.includes(child.view)
         ? await this.part({ component, view: child.view, context: { ...inherited, ...child.context } }, path)
         : failure(404, `${what} has no view ${child.view}`)
-    return part.kind === 'part' ? part.html : this.errorView(part, child.component)
+    return part.kind === 'part' ? part : { html: await this.errorView(part, child.component), css: [], js: [] }
   }
 
   /** From the copy that is this session's, or else from the next ones, for as long as there is time. */
@@ -194,9 +205,13 @@ const inPlaceOf = (component: string, status: number, html: string, reason?: str
 const failure = (status: number, reason: string): Failure => ({ kind: 'failure', status, reason })
 
 /** Children go in at their offsets, whatever the html around them says. */
-export function insert(html: string, children: readonly { readonly at: number }[], inner: readonly string[]): string {
+export function insert(
+  html: string,
+  children: readonly { readonly at: number }[],
+  inner: readonly { readonly html: string }[],
+): string {
   const places = children
-    .map((child, index) => ({ at: child.at, html: inner[index] ?? '' }))
+    .map((child, index) => ({ at: child.at, html: inner[index]?.html ?? '' }))
     .sort((a, b) => a.at - b.at)
   let out = ''
   let from = 0

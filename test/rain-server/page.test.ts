@@ -148,6 +148,29 @@ describe('a page', () => {
     expect([...body.matchAll(/<script src="(.*?)"/g)].map(each => each[1])).toEqual(['/shop.js', '/item.js'])
   })
 
+  it('names style sheets and scripts in the order of the page, whoever answers first', async () => {
+    await cloud.want({ components: [aVersion('shop', ['m1']), aVersion('item', ['m2'], { views: ['a', 'b'] })] })
+    on1('shop.m1/index', () =>
+      shown(
+        '§§',
+        ['a', 'b'].map(view => ({ component: 'item', view })),
+      ),
+    )
+    let release!: () => void
+    const released = new Promise<void>(resolve => (release = resolve))
+    on2('item.m2/a', () => released.then(() => shown('', [], { css: ['/a.css'], js: ['/a.js'] })))
+    // b's frame goes first, and frames of one link keep their order.
+    on2('item.m2/b', async () => {
+      await waitUntil('a is asked', () => cloud.m2.askedFor('item.m2', 'a').length === 1)
+      setImmediate(release)
+      return shown('', [], { css: ['/b.css'], js: ['/b.js'] })
+    })
+    const { body } = await cloud.ask('/shop')
+
+    expect([...body.matchAll(/href="(.*?)"/g)].map(each => each[1])).toEqual(['/a.css', '/b.css'])
+    expect([...body.matchAll(/<script src="(.*?)"/g)].map(each => each[1])).toEqual(['/a.js', '/b.js'])
+  })
+
   it('shows versions as they are asked for: exact, by fragment, the latest, or its own', async () => {
     await cloud.want({
       components: [
