@@ -121,19 +121,23 @@ export class Link {
       return Promise.resolve(failed(503, `the link to ${this.#wire.mothership} is overloaded`, true))
     }
     const r = this.#next++
+    const frame = encode(message(r))
+    // The mothership would close the link for it, and with it lose what others wait for.
+    if (frame.byteLength > frameBytesMax) {
+      return Promise.resolve(failed(500, `a request of ${frame.byteLength} bytes does not fit into a frame`, false))
+    }
     return new Promise(resolve => {
       const cancel = this.clock.after(Math.max(1, deadlineMs), () => {
         this.#settle(r, failed(504, `no answer in ${Math.round(deadlineMs)} ms`, false))
-        this.#send(socket, { t: 'cancel', r })
+        this.#send(socket, encode({ t: 'cancel', r }))
       })
       this.#pending.set(r, { settle: resolve, cancel })
-      this.#send(socket, message(r))
+      this.#send(socket, frame)
     })
   }
 
-  #send(socket: WebSocket, message: Message): void {
+  #send(socket: WebSocket, frame: Uint8Array): void {
     if (socket.readyState !== WebSocket.OPEN) return
-    const frame = encode(message)
     this.bytesOut += frame.byteLength
     socket.send(frame)
   }

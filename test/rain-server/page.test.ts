@@ -345,6 +345,26 @@ describe('a fragment that fails', () => {
     expect(cloud.m1.asked.length + cloud.m2.asked.length).toBe(3)
   })
 
+  it('because its context does not fit into a frame costs neither another fragment nor the link', async () => {
+    await cloud.want({ components: [aVersion('shop', ['m1']), aVersion('item', ['m2'], { views: ['a', 'b'] })] })
+    // With the url, which comes twice, just too much for a frame.
+    const text = 'x'.repeat(1_040_000)
+    on1('shop.m1/index', () =>
+      shown(
+        '§-§',
+        ['a', 'b'].map(view => ({ component: 'item', view, context: view === 'a' ? { text: '' } : {} })),
+        { context: { text } },
+      ),
+    )
+    on2('item.m2/a', () => shown('A'))
+    const links = cloud.m2.tickets.length
+
+    expect(bare(await cloud.ask(`/shop?q=${'q'.repeat(7000)}`)).replace(/\d{7,}/, 'N')).toBe(
+      `[[A]-${note('item', 500, 'a request of N bytes does not fit into a frame')}]`,
+    )
+    expect([cloud.m2.links.size, cloud.m2.tickets.length]).toEqual([1, links])
+  })
+
   it('because it contains itself is stopped', async () => {
     await cloud.want({ components: [aVersion('shop', ['m1']), aVersion('cart', ['m2'])] })
     on1('shop.m1/index', () => shown('s§', [{ component: 'cart' }]))
