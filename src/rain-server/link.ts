@@ -198,7 +198,13 @@ export class Link {
     const { message } = decoded
     if (message.t === 'fragment' || message.t === 'answer') this.#settle(message.r, { kind: 'message', message })
     else if (message.t === 'failed') this.#settle(message.r, failed(message.status, message.reason, false))
-    else if (message.t === 'bye') this.#socket?.close(1000)
+    else if (message.t === 'bye') {
+      // No more requests; what is under way may still be answered until the connection ends.
+      this.#open = false
+      this.log.info({ mothership: this.#wire.mothership, code: message.code }, 'a mothership says good-bye')
+      this.#socket?.close(1000)
+      this.onChange()
+    }
   }
 
   #lost(reason: string): void {

@@ -365,6 +365,23 @@ describe('a fragment that fails', () => {
     expect([cloud.m2.links.size, cloud.m2.tickets.length]).toEqual([1, links])
   })
 
+  it('is not asked of a mothership that said good-bye', async () => {
+    await cloud.want({ server: { fragmentDeadlineMs: 1000 }, components: [aVersion('shop', ['m1', 'm2'])] })
+    on1('shop.m1/index', () => shown('1'))
+    on2('shop.m2/index', () => shown('2'))
+    const of = (session: number): Promise<Reply> =>
+      cloud.ask('/shop', { headers: { accept: 'text/html', cookie: `rain-sid=${session.toString(16).repeat(32)}` } })
+    let session = 0
+    while (bare(await of(session)) !== '[1]') session++
+    // It hangs after that, so that its connection stays for a while.
+    cloud.m1.say({ t: 'bye', code: 'going-away', reconnect: true })
+    for (const socket of cloud.m1.links) socket.pause()
+
+    expect(bare(await of(session))).toBe('[2]')
+    cloud.m1.cut()
+    await waitUntil('the link is back', async () => bare(await of(session)) === '[1]')
+  })
+
   it('because it contains itself is stopped', async () => {
     await cloud.want({ components: [aVersion('shop', ['m1']), aVersion('cart', ['m2'])] })
     on1('shop.m1/index', () => shown('s§', [{ component: 'cart' }]))
