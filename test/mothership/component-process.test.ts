@@ -332,6 +332,29 @@ describe('the process of a component', () => {
     expect(component.restarts).toBe(1)
   })
 
+  it('that takes more memory than it may have dies alone', async () => {
+    const { process } = await ready({
+      'meta.json': meta(['index']),
+      'client/templates/index.html': '',
+      // In steps, so that it answers pings until the end.
+      'server/data.js': `
+        const kept = []
+        const take = () => {
+          kept.push(new Array(200_000).fill(kept.length + 0.5))
+          setImmediate(take)
+        }
+        exports.index = take
+      `,
+    })
+
+    expect(await process.render(call(), 15_000)).toMatchObject({
+      kind: 'failed',
+      status: 502,
+      reason: expect.stringMatching(/died \((SIGABRT|exit code 134)\)/),
+    })
+    await waitUntil('it runs again', () => process.state.kind === 'ready')
+  })
+
   it('that dies again and again waits longer each time, and then has failed with the reason', async () => {
     const { process, states, waits } = await ready(shaky)
     for (let deaths = 1; deaths <= 5; deaths++) {

@@ -312,6 +312,26 @@ describe('a mothership', () => {
 
     await waitUntil('it is rendered again', async () => (await link.render('news.1')).t === 'fragment')
   })
+
+  it('refuses what is older than what it applied, in an earlier life too', async () => {
+    const digest = replica.has(await news())
+    replica.want({})
+    replica.want({ keys: keysOf(key), 'instances/news.1': wanted(digest) })
+    const first = await started()
+    await isRunning('news.1')
+    await waitUntil('it is applied', () => replica.applied.length > 0)
+    await first.stop()
+    motherships = []
+    const stale = await FakeReplica.start()
+    stale.want({ keys: keysOf(key) })
+    await started('m1', [stale.url])
+    await waitUntil('it is refused', () => stale.applied.length === 1)
+
+    expect(stale.hellos[0]?.o).toEqual([1, 2])
+    expect(stale.applied).toMatchObject([{ o: [1, 1], refused: [{ reason: 'older than 1.2, which is applied here' }] }])
+    await waitUntil('it runs again', () => stale.last('news.1')?.phase === 'running')
+    await stale.close()
+  })
 })
 
 describe('a link to a mothership', () => {

@@ -205,6 +205,20 @@ describe('a rain server', () => {
     expect(cloud.m1.tickets).toEqual(['Bearer ticket-for-m1', 'Bearer newer'])
   })
 
+  it('follows a mothership to another address', async () => {
+    const components = [aVersion('shop', ['m1'])]
+    await cloud.want({ components })
+    cloud.m2.views.set('shop.m1/index', () => shown('moved'))
+    await cloud.want({ components, wires: [cloud.m2.wire()] })
+    cloud.replica.want({
+      server: someServer,
+      'components/shop/1.0.0': components[0],
+      'wires/m1': { ...cloud.m2.wire(), mothership: 'm1' },
+    })
+
+    await waitUntil('it is there', async () => bare(await cloud.ask('/shop')) === '[moved]')
+  })
+
   it('closes every link and opens it anew when its wiring is reset', async () => {
     const components = [aVersion('shop', ['m1'])]
     await cloud.want({ components })
@@ -221,7 +235,7 @@ describe('a rain server', () => {
     cloud.m1.views.set('shop.m1/index', () => released.then(() => shown('finished')))
     const page = cloud.ask('/shop')
     await waitUntil('it is asked for', () => cloud.m1.asked.length === 1)
-    const revision = cloud.replica.want({ server: wiredToNothing })
+    const revision = cloud.replica.want({ server: someServer })
     await waitUntil('it is applied', () => cloud.replica.applied.some(each => each.o[1] === revision))
     release()
 
@@ -230,7 +244,7 @@ describe('a rain server', () => {
   })
 
   it('tells what it cannot read of a wanted state, and applies the rest', async () => {
-    cloud.replica.want({ server: wiredToNothing, 'wires/m9': { mothership: 'm9' }, 'components/x': 1, later: {} })
+    cloud.replica.want({ server: someServer, 'wires/m9': { mothership: 'm9' }, 'components/x': 1, later: {} })
     await waitUntil('it is applied', () => cloud.replica.applied.length === 1)
 
     expect(cloud.replica.applied[0]?.refused?.map(each => each.key)).toEqual(['wires/m9', 'components/x', 'later'])
@@ -258,7 +272,7 @@ describe('a rain server', () => {
   })
 })
 
-const wiredToNothing = {
+const someServer = {
   urls: ['/*'],
   generation: 0,
   fragmentDeadlineMs: 10_000,
