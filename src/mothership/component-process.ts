@@ -3,8 +3,9 @@
  * stalls, started again with backoff when it dies, and given up (for a while) when it dies too often.
  */
 import { type ChildProcess, fork } from 'node:child_process'
+import { Compile } from 'typebox/compile'
 import type { Clock, Log } from '../hypervisor/ports.js'
-import type { FromWorker, RenderCall, Rendered, ToWorker, WorkerStart } from './ipc.js'
+import { type FromWorker, fromWorker, type RenderCall, type Rendered, type ToWorker, type WorkerStart } from './ipc.js'
 
 export interface ProcessOptions {
   readonly name: string
@@ -32,6 +33,7 @@ interface Call {
   readonly cancel: () => void
 }
 
+const heard = Compile(fromWorker)
 const startWithinMs = 10_000
 const pingEveryMs = 500
 /** So many pings without an answer: counted, not timed, so that a mothership that stood still blames nobody. */
@@ -113,7 +115,12 @@ export class ComponentProcess {
     })
     this.#child = child
     this.#pingsUnanswered = 0
-    child.on('message', message => this.#onMessage(message as FromWorker))
+    let understood = true
+    child.on('message', (message: unknown) => {
+      if (heard.Check(message)) return this.#onMessage(message)
+      if (understood) log.warn({ component: name }, 'a component process says what cannot be understood')
+      understood = false
+    })
     child.on('error', error => {
       log.warn({ component: name, err: error }, 'a component process failed')
       // What could not be started never exits.

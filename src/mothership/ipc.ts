@@ -1,5 +1,6 @@
 /** What a mothership and the process of a component version say to each other. */
-import type { PageRequest, Viewer, ViewRequest } from '../protocol/messages.js'
+import Type from 'typebox'
+import { messages, type PageRequest, type Viewer, type ViewRequest } from '../protocol/messages.js'
 
 export interface WorkerStart {
   /** Directory of the unpacked package. */
@@ -37,3 +38,20 @@ export type FromWorker =
   | { readonly k: 'rendered'; readonly n: number; readonly result: Rendered }
   | { readonly k: 'failed'; readonly n: number; readonly status: number; readonly reason: string }
   | { readonly k: 'pong'; readonly n: number }
+
+const n = Type.Integer({ minimum: 1 })
+const { html, css, js, title, context, children } = messages.fragment.properties
+const { status, reason } = messages.failed.properties
+
+/** The code of a component has the same channel as its renderer: what comes is checked before it is believed. */
+export const fromWorker = Type.Union([
+  Type.Object({ k: Type.Literal('ready') }),
+  Type.Object({ k: Type.Literal('unfit'), reason }),
+  Type.Object({
+    k: Type.Literal('rendered'),
+    n,
+    result: Type.Object({ html, css, js, title, context, children }),
+  }),
+  Type.Object({ k: Type.Literal('failed'), n, status, reason }),
+  Type.Object({ k: Type.Literal('pong'), n: Type.Integer({ minimum: 0 }) }),
+])

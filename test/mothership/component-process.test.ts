@@ -332,6 +332,23 @@ describe('the process of a component', () => {
     expect(component.restarts).toBe(1)
   })
 
+  it('that says what no renderer says is not listened to', async () => {
+    const { process, log } = await ready({
+      'meta.json': meta(['index']),
+      'client/templates/index.html': '{{text}}',
+      'server/data.js': `exports.index = (environment, callback) => {
+        const wrong = [null, 'hello', {}, { k: 'later' }, { k: 'rendered' }, { k: 'failed', n: 1 }, { k: 'failed' }]
+        for (const message of wrong) process.send(message)
+        process.send({ k: 'rendered', n: 1, result: { html: 1, css: null } })
+        process.send({ k: 'failed', n: 1, status: 'ok', reason: {} })
+        callback(null, { text: 'own' })
+      }`,
+    })
+
+    expect(rendered(await process.render(call(), 5_000)).html).toBe('own')
+    expect(log.said).toContain('a component process says what cannot be understood')
+  })
+
   it('that takes more memory than it may have dies alone', async () => {
     const { process } = await ready({
       'meta.json': meta(['index']),
