@@ -31,7 +31,8 @@ interface Pending {
 }
 
 const pingEveryMs = 1_000
-const silentMaxMs = 2_500
+/** So many pings without a word: counted, not timed, so that a rain server that stood still keeps its links. */
+const pingsUnansweredMax = 3
 const openWithinMs = 3_000
 const underWayMax = 1_000
 const bufferedMax = 4 * 1024 * 1024
@@ -50,7 +51,7 @@ export class Link {
   #tried = false
   #closed = false
   #next = 1
-  #heardAtMs = 0
+  #pingsUnanswered = 0
   readonly #pending = new Map<number, Pending>()
   readonly #backoff: Backoff
   #cancelRetry: (() => void) | undefined
@@ -160,13 +161,13 @@ export class Link {
       this.#open = true
       this.#tried = true
       this.#backoff.reset()
-      this.#heardAtMs = this.clock.nowMs()
+      this.#pingsUnanswered = 0
       this.#ping(socket)
       this.log.info({ mothership }, 'linked')
       this.onChange()
     })
     const heard = (): void => {
-      this.#heardAtMs = this.clock.nowMs()
+      this.#pingsUnanswered = 0
     }
     socket.on('pong', heard)
     socket.on('message', data => {
@@ -182,7 +183,8 @@ export class Link {
 
   #ping(socket: WebSocket): void {
     if (this.#socket !== socket || !this.#open) return
-    if (this.clock.nowMs() - this.#heardAtMs > silentMaxMs) return socket.terminate()
+    if (this.#pingsUnanswered >= pingsUnansweredMax) return socket.terminate()
+    this.#pingsUnanswered++
     socket.ping()
     this.clock.after(pingEveryMs, () => this.#ping(socket))
   }

@@ -219,6 +219,27 @@ describe('a rain server', () => {
     await waitUntil('it is there', async () => bare(await cloud.ask('/shop')) === '[moved]')
   })
 
+  it('keeps its links when it stood still for a while', async () => {
+    await cloud.want({ components: [aVersion('shop', ['m1', 'm2'])] })
+    for (const { id, views } of [cloud.m1, cloud.m2]) views.set(`shop.${id}/index`, () => shown('there'))
+    expect(bare(await cloud.ask('/shop'))).toBe('[there]')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_600)
+
+    expect(bare(await cloud.ask('/shop'))).toBe('[there]')
+    expect([cloud.m1.tickets.length, cloud.m2.tickets.length]).toEqual([1, 1])
+  })
+
+  it('leaves a mothership that has become silent, and comes back to it', async () => {
+    await cloud.want({ components: [aVersion('shop', ['m1', 'm2'])], server: { fragmentDeadlineMs: 500 } })
+    for (const { id, views } of [cloud.m1, cloud.m2]) views.set(`shop.${id}/index`, () => shown(id))
+    const silent = [...cloud.m1.links]
+    for (const socket of silent) socket.pause()
+    await waitUntil('another link is opened', () => cloud.m1.tickets.length === 2)
+
+    for (const socket of silent) socket.terminate()
+    await waitUntil('every page is whole', async () => (await cloud.ask('/shop')).status === 200)
+  })
+
   it('closes every link and opens it anew when its wiring is reset', async () => {
     const components = [aVersion('shop', ['m1'])]
     await cloud.want({ components })
