@@ -179,8 +179,8 @@ export interface Loads {
 export interface Peers {
   /**
    * Carries an envelope to another replica, which answers as if it had been asked itself. Throws `no-leader` when
-   * that one does not lead, `store-unavailable` when the link is gone and the outcome unknown: the caller sends the same
-   * envelope again (S8 makes that safe). A refusal of the leader comes back as the CloudError that it threw.
+   * that one does not lead or there is no link to it, `timeout` when the link closed or the time passed before the
+   * answer, so that the outcome is unknown: the caller sends the same envelope again (S8 makes that safe). A refusal of the leader comes back as the CloudError that it threw.
    */
   forward(replica: string, envelope: Envelope, deadlineMs: number): Promise<Answer>
 }

@@ -15,7 +15,7 @@ import type { Hypervisor } from '../hypervisor/hypervisor.js'
 import type { LoadBook } from '../hypervisor/loads.js'
 import type { Chance, Clock, Log, Peers } from '../hypervisor/ports.js'
 import { decode } from '../protocol/codec.js'
-import { frameBytesMax, type Message, type MessageOf, peerPath, subprotocol } from '../protocol/messages.js'
+import { type Message, type MessageOf, peerPath, replicaFrameBytesMax, subprotocol } from '../protocol/messages.js'
 import { readEnvelope } from './envelope.js'
 import { Link } from './link.js'
 
@@ -40,9 +40,9 @@ interface Pending {
   readonly cancel: () => void
 }
 
+const againMinMs = 50
 const helloWithinMs = 2_000
 const checkEveryMs = 500
-const redialWithinMs = 100
 const loadsEveryMs = 1_000
 const relayAfterMs = 10
 const pendingMax = 20_000
@@ -50,14 +50,22 @@ const pendingMax = 20_000
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
 export function attachPeers(options: PeersOptions): Peers & { close(): Promise<void>; linked(): readonly string[] } {
+  if (options.secret === '') throw new CloudError('misconfigured', 'the replicas need a secret that they share')
   return new PeerLinks(options)
 }
 
 class PeerLinks implements Peers {
   readonly #links = new Map<string, Link>()
+  /** Whom not to dial now: on its way, or just failed. */
   readonly #dialling = new Set<string>()
+  /** Why the last attempt failed, by replica: told once. */
+  readonly #failures = new Map<string, string>()
   readonly #pending = new Map<number, Pending>()
-  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: frameBytesMax * 16, perMessageDeflate: false })
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: replicaFrameBytesMax,
+    perMessageDeflate: false,
+  })
   readonly #unsubscribe: () => void
   readonly #unlisten: () => void
   #relaying = false
@@ -123,7 +131,7 @@ class PeerLinks implements Peers {
     this.#cancelTimers.push(cancel)
   }
 
-  /** Dials who has a higher id and no link yet, drops links to who is gone. */
+  /** Dials who has a higher id and no link yet. */
   #follow(): void {
     if (this.#closed) return
     const { hypervisor, self } = this.options
@@ -133,22 +141,46 @@ class PeerLinks implements Peers {
     }
   }
 
-  #dial(replica: ReplicaRecord): void {
-    this.#dialling.add(replica.id)
-    const socket = new WebSocket(replica.url.replace(/^http/, 'ws') + peerPath, subprotocol, {
-      headers: { authorization: `Bearer ${this.options.secret}` },
-      maxPayload: frameBytesMax * 16,
-      perMessageDeflate: false,
-      handshakeTimeout: helloWithinMs,
-    })
-    const failed = (): void => {
-      this.options.clock.after(this.options.chance.next() * 300, () => this.#dialling.delete(replica.id))
-    }
+  #dial({ id, url }: ReplicaRecord): void {
+    this.#dialling.add(id)
+    const socket = this.#open(id, url)
+    if (!socket) return
+    const failed = (error: Error): void => this.#onFailed(id, error.message)
     socket.once('error', failed)
     socket.once('open', () => {
       socket.off('error', failed)
-      this.#dialling.delete(replica.id)
-      this.#adopt(replica.id, socket)
+      this.#dialling.delete(id)
+      this.#failures.delete(id)
+      this.#adopt(id, socket)
+    })
+  }
+
+  #open(id: string, url: string): WebSocket | undefined {
+    try {
+      return new WebSocket(url.replace(/^http/, 'ws') + peerPath, subprotocol, {
+        headers: { authorization: `Bearer ${this.options.secret}` },
+        maxPayload: replicaFrameBytesMax,
+        perMessageDeflate: false,
+        handshakeTimeout: helloWithinMs,
+      })
+    } catch (error) {
+      this.#onFailed(id, (error as Error).message) // the other replica was given an url that is none
+      return undefined
+    }
+  }
+
+  #onFailed(id: string, reason: string): void {
+    if (this.#failures.get(id) !== reason) this.options.log.warn({ replica: id, reason }, 'no link: dialling on')
+    this.#failures.set(id, reason)
+    this.#dialLater(id)
+  }
+
+  /** Not at once: one that hangs up would be dialled as fast as a handshake goes. */
+  #dialLater(id: string): void {
+    this.#dialling.add(id)
+    this.#later(againMinMs * (1 + this.options.chance.next()), () => {
+      this.#dialling.delete(id)
+      this.#follow()
     })
   }
 
@@ -178,6 +210,7 @@ class PeerLinks implements Peers {
 
   #adopt(id: string, socket: WebSocket): void {
     const { clock, self, log } = this.options
+    if (this.#closed) return socket.terminate()
     this.#links.get(id)?.close('a newer link')
     const link: Link = new Link(socket, clock, {
       onMessage: message => this.#onMessage(id, link, message),
@@ -198,7 +231,7 @@ class PeerLinks implements Peers {
       this.#settle(r, each => each.reject(error))
     }
     this.options.onClosed?.(id, reason)
-    this.#later(this.options.chance.next() * redialWithinMs, () => this.#follow())
+    this.#dialLater(id)
   }
 
   #onMessage(id: string, link: Link, message: Message): void {

@@ -1,9 +1,11 @@
 import { Packr } from 'msgpackr'
 import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocketServer } from 'ws'
 import type { Answer, Envelope } from '../../src/cloud/commands.js'
 import { CloudError } from '../../src/cloud/errors.js'
 import type { NodeRef } from '../../src/cloud/ids.js'
 import { put, remove } from '../../src/cloud/records.js'
+import type { Clock } from '../../src/hypervisor/ports.js'
 import { attachPeers } from '../../src/peers/peers.js'
 import { peerPath } from '../../src/protocol/messages.js'
 import { waitUntil } from '../support/etcd.js'
@@ -35,9 +37,10 @@ afterEach(async () => {
 async function aReplica(
   id: string,
   store: PlainStore,
-  more: { secret?: string; startMs?: number } = {},
+  more: { secret?: string; startMs?: number; linkClock?: Clock } = {},
 ): Promise<Replica> {
   const listener = await listening()
+  opened.push(listener)
   let asked = 0
   listener.server.on('upgrade', () => void asked++)
   const clock = new FakeClock(more.startMs ?? 1_000_000)
@@ -52,7 +55,7 @@ async function aReplica(
     secret: more.secret ?? secret,
     loads: hypervisor.loads,
     applied: hypervisor.applied,
-    clock: testClock,
+    clock: more.linkClock ?? testClock,
     chance: { next: () => 0, id: length => '0'.repeat(length) },
     log,
     onClosed: (replica, reason) => void ended.push(`${replica}: ${reason}`),
@@ -151,6 +154,61 @@ describe('links', () => {
     expect(h1.peers.linked()).toEqual(['h3'])
     expect(h2.asked()).toBe(0)
     expect(h3.asked()).toBe(2) // h2 is alive and dials, whatever its record says
+  })
+
+  it('are dialled again after a while, not at once, when the other hangs up', async () => {
+    const store = new PlainStore()
+    const clock = new FakeClock()
+    const h1 = await aReplica('h1', store, { linkClock: clock })
+    const rude = await listening()
+    opened.push(rude)
+    const sockets = new WebSocketServer({ server: rude.server })
+    let asked = 0
+    sockets.on('connection', socket => {
+      asked++
+      socket.terminate()
+    })
+    store.apply([put('replicas', 'h2', { schema: 1, id: 'h2', url: rude.url, incarnation: 'h2-1' })])
+    await waitUntil('it has hung up', () => h1.ended.length === 1)
+    await fetch(rude.url) // comes after whatever was dialled
+    expect(asked).toBe(1)
+    clock.advance(500)
+    await waitUntil('it is dialled again', () => asked === 2)
+  })
+
+  it('that are on their way when a replica goes are not kept', async () => {
+    const store = new PlainStore()
+    const h2 = await aReplica('h2', store)
+    const h1 = await aReplica('h1', store)
+    await h1.peers.close()
+    await waitUntil('it was asked for a link', () => h2.asked() === 1)
+    const raw = await aRawPeer(h2, 'h0') // comes after it
+    await raw.hear('peer')
+    await waitUntil('only the later one is linked', () => h2.peers.linked().join() === 'h0')
+    expect(h1.peers.linked()).toEqual([])
+  })
+
+  it('say in the log, once, why they cannot be made', async () => {
+    const store = new PlainStore()
+    const h1 = await aReplica('h1', store, { secret: 'another' })
+    const h2 = await aReplica('h2', store)
+    await waitUntil('it has asked three times', () => h2.asked() >= 3)
+    expect(h1.log.notes.filter(note => note.level === 'warn')).toMatchObject([
+      { fields: { replica: 'h2', reason: expect.stringContaining('401') } },
+    ])
+  })
+
+  it('do not fail with the one replica whose url is none', async () => {
+    const store = new PlainStore()
+    store.apply([put('replicas', 'h2', { schema: 1, id: 'h2', url: 'h2.example:1', incarnation: 'h2-1' })])
+    const h1 = await aReplica('h1', store)
+    const h3 = await aReplica('h3', store)
+    await waitUntil('the others are linked', () => h3.peers.linked().length === 1)
+    expect(h1.log.notes.filter(note => note.level === 'warn')).toMatchObject([{ fields: { replica: 'h2' } }])
+  })
+
+  it('cannot be had without a secret', async () => {
+    await expect(aReplica('h1', new PlainStore(), { secret: '' })).rejects.toMatchObject({ code: 'misconfigured' })
   })
 
   it('end when the other says nothing for a second', async () => {
