@@ -2,7 +2,7 @@
 import WebSocket from 'ws'
 import type { Clock } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
-import type { Message } from '../protocol/messages.js'
+import { type Message, replicaFrameBytesMax } from '../protocol/messages.js'
 
 const aliveEveryMs = 250
 const silentMaxMs = 1_000
@@ -60,7 +60,7 @@ export class Link {
 
   #onFrame(frame: Buffer): void {
     this.#heardAtMs = this.clock.nowMs()
-    const decoded = decode(frame)
+    const decoded = decode(frame, replicaFrameBytesMax)
     if (decoded.kind === 'message') this.events.onMessage(decoded.message)
     else if (decoded.kind === 'unknown') this.send({ t: 'error', about: decoded.type, message: 'unknown type' })
     else this.close(`a frame that cannot be read: ${decoded.reason}`)

@@ -287,6 +287,19 @@ describe('forwarding', () => {
     expect(h2.log.said('a forwarded command failed')).toBe(true)
   })
 
+  it('carries answers of several MiB: a bulk call may be refused a thousand times, each with its reasons', async () => {
+    const { h1, h2 } = await aPair()
+    const reasons = Array.from({ length: 100 }, (_, i) => ({
+      mothership: `m${i}`,
+      rule: 'enough-memory',
+      reason: 'needs 128 MiB, has 64',
+    }))
+    const large: Answer = { ...answer, refused: Array.from({ length: 1_000 }, () => ({ reasons })) }
+    h2.hypervisor.answer = () => large
+    expect(await h1.peers.forward('h2', envelope, 10_000)).toEqual(large)
+    expect(h1.ended).toEqual([])
+  })
+
   it('is refused with no-leader by one that does not lead, and where there is no link', async () => {
     const { h1, h2 } = await aPair()
     h2.hypervisor.leader = 'h3'
