@@ -1,0 +1,188 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { CloudError } from '../src/cloud/errors.js'
+import { environmentName, type Flags, options, type RoleName, readConfig } from '../src/config.js'
+
+const dir = mkdtempSync(join(tmpdir(), 'rain-config-'))
+afterAll(() => rmSync(dir, { recursive: true }))
+
+function file(name: string, content: string): string {
+  const path = join(dir, name)
+  writeFileSync(path, content)
+  return path
+}
+
+const secretFile = file('secret', '  s3cret\n')
+
+const node = { id: 'n1', port: '0', hypervisor: 'http://127.0.0.1:7001', 'token-file': secretFile, 'metrics-port': '0' }
+/** What each role cannot do without. */
+const least: Readonly<Record<RoleName, Flags>> = {
+  hypervisor: { id: 'h1', port: '7001', etcd: 'http://127.0.0.1:2379', 'peer-secret-file': secretFile },
+  mothership: { ...node, 'data-dir': '/var/lib/rain' },
+  server: node,
+  balancer: { ...node, 'data-dir': '/var/lib/rain', 'api-port': '8081' },
+}
+const roles = Object.keys(least) as RoleName[]
+
+/** What is wrong with it, in the words of the error. */
+function complaint(role: RoleName, flags: Flags, environment: Flags = {}): string {
+  try {
+    readConfig(role, { ...least[role], ...flags }, environment)
+  } catch (error) {
+    expect(error).toBeInstanceOf(CloudError)
+    expect(error).toMatchObject({ code: 'misconfigured' })
+    return (error as CloudError).message
+  }
+  return 'nothing'
+}
+
+describe('the configuration', () => {
+  it('has a default for all that a role can do without', () => {
+    expect(readConfig('hypervisor', least.hypervisor, {})).toEqual({
+      id: 'h1',
+      host: '127.0.0.1',
+      port: 7001,
+      logLevel: 'info',
+      cluster: 'main',
+      etcd: ['http://127.0.0.1:2379'],
+      url: 'http://127.0.0.1:7001',
+      peerSecret: 's3cret',
+      bootstrap: '',
+      leaderTtlMs: 2_000,
+      presenceTtlMs: 10_000,
+      privateMetrics: false,
+      incarnation: expect.stringMatching(/^[0-9a-f]{16}$/),
+    })
+    expect(readConfig('mothership', least.mothership, {})).toEqual({
+      id: 'n1',
+      host: '127.0.0.1',
+      port: 0,
+      metricsPort: 0,
+      logLevel: 'info',
+      hypervisors: ['http://127.0.0.1:7001'],
+      token: 's3cret',
+      address: 'ws://127.0.0.1:0',
+      labels: {},
+      dataDir: '/var/lib/rain',
+      capacity: { cpu: cpus().length * 1000, ram: expect.any(Number), bandwidth: 1_000_000 },
+    })
+    expect(readConfig('server', least.server, {})).toMatchObject({ urls: ['/*'], address: 'http://127.0.0.1:0' })
+    expect(readConfig('balancer', least.balancer, {})).toMatchObject({ apiPort: 8081, haproxy: 'haproxy', slots: 32 })
+  })
+
+  it('takes a flag before the environment, and the environment before the default', () => {
+    const environment = { RAIN_LOG_LEVEL: 'debug', RAIN_CLUSTER: 'east', RAIN_LEADER_TTL: '3s' }
+    const config = readConfig('hypervisor', { ...least.hypervisor, cluster: 'west' }, environment)
+    expect(config).toMatchObject({ logLevel: 'debug', cluster: 'west', leaderTtlMs: 3_000, presenceTtlMs: 10_000 })
+  })
+
+  it('can come from the environment alone', () => {
+    for (const role of roles) {
+      const environment = Object.fromEntries(
+        Object.entries(least[role]).map(([flag, text]) => [environmentName(flag), text]),
+      )
+      const given = readConfig(role, {}, environment)
+      expect(given).toEqual({
+        ...readConfig(role, least[role], {}),
+        ...('incarnation' in given ? { incarnation: given.incarnation } : {}),
+      })
+    }
+    expect(environmentName('peer-secret-file')).toBe('RAIN_PEER_SECRET_FILE')
+  })
+
+  it('turns text into what it stands for', () => {
+    const config = readConfig(
+      'mothership',
+      {
+        ...least.mothership,
+        hypervisor: 'http://a:1/, https://b:2//,',
+        zone: 'east',
+        labels: 'disk=ssd, rain.io/tier=front,empty=',
+        'capacity-cpu': '1500.5',
+      },
+      {},
+    )
+    expect(config.hypervisors).toEqual(['http://a:1', 'https://b:2'])
+    expect(config.zone).toBe('east')
+    expect(config.labels).toEqual({ disk: 'ssd', 'rain.io/tier': 'front', empty: '' })
+    expect(config.capacity.cpu).toBe(1500.5)
+    expect(readConfig('hypervisor', { ...least.hypervisor, 'private-metrics': 'true' }, {}).privateMetrics).toBe(true)
+  })
+
+  it('cannot be changed afterwards', () => {
+    for (const role of roles) expect(Object.isFrozen(readConfig(role, least[role], {}))).toBe(true)
+  })
+
+  it('names everything that is missing, and how to give it', () => {
+    for (const role of roles) {
+      let message = ''
+      try {
+        readConfig(role, {}, {})
+      } catch (error) {
+        message = (error as CloudError).message
+      }
+      const required = options.filter(option => option.roles.includes(role) && option.default === undefined)
+      expect(required.map(option => option.flag).sort()).toEqual(Object.keys(least[role]).sort())
+      for (const { flag, help } of required) {
+        expect(message).toContain(`--${flag} (or ${environmentName(flag)}) is missing: ${help}`)
+      }
+      expect(message.match(/ is missing: /g)).toHaveLength(required.length)
+    }
+  })
+
+  it('names everything that is wrong at once', () => {
+    const message = complaint('hypervisor', {
+      port: '70000',
+      'leader-ttl': 'soon',
+      'private-metrics': 'yes',
+      etcd: 'x',
+    })
+    expect(message.split('; ')).toEqual([
+      '--port "70000": not a port',
+      '--etcd "x": x is not an http url',
+      '--leader-ttl "soon": not a duration like 500ms, 10s, 5m',
+      '--private-metrics "yes": true or false',
+    ])
+  })
+
+  it.each<[RoleName, string, string, string]>([
+    ['hypervisor', 'id', 'a b', 'letters, digits'],
+    ['hypervisor', 'id', '../h1', 'letters, digits'],
+    ['hypervisor', 'id', '', 'letters, digits'],
+    ['hypervisor', 'cluster', 'a/b', 'letters, digits'],
+    ['hypervisor', 'port', '-1', 'not a port'],
+    ['hypervisor', 'port', '80.5', 'not a port'],
+    ['hypervisor', 'port', '', 'not a port'],
+    ['hypervisor', 'etcd', '', 'at least one url'],
+    ['hypervisor', 'etcd', 'http://a:1,ftp://b:1', 'ftp://b:1 is not an http url'],
+    ['hypervisor', 'presence-ttl', '10', 'not a duration'],
+    ['hypervisor', 'peer-secret-file', join(dir, 'missing'), 'cannot be read (ENOENT)'],
+    ['hypervisor', 'peer-secret-file', dir, 'cannot be read (EISDIR)'],
+    ['hypervisor', 'peer-secret-file', file('empty', ' \n'), 'the file is empty'],
+    ['hypervisor', 'bootstrap-file', join(dir, 'missing'), 'cannot be read (ENOENT)'],
+    ['mothership', 'token-file', file('blank', ''), 'the file is empty'],
+    ['mothership', 'hypervisor', 'h1:7001', 'h1:7001 is not an http url'],
+    ['mothership', 'labels', 'disk', 'disk is not key=value'],
+    ['mothership', 'labels', 'a b=c', 'a b=c is not key=value'],
+    ['mothership', 'capacity-ram', 'much', 'not a number'],
+    ['mothership', 'capacity-ram', '-1', 'not a number'],
+    ['mothership', 'capacity-ram', '1e3', 'not a number'],
+    ['balancer', 'api-port', 'x', 'not a port'],
+    ['balancer', 'slots', 'few', 'not a number'],
+  ])('refuses for a %s --%s %j', (role, flag, text, reason) => {
+    expect(complaint(role, { [flag]: text })).toContain(`--${flag} ${JSON.stringify(text)}: ${reason}`)
+    const { [flag]: _, ...others } = least[role]
+    expect(() => readConfig(role, others, { [environmentName(flag)]: text })).toThrow(reason)
+  })
+
+  it('does not look at what another role needs', () => {
+    expect(complaint('server', { etcd: 'x', 'capacity-ram': 'much', 'api-port': 'x' })).toBe('nothing')
+  })
+
+  it('says nothing of what is in a file', () => {
+    const secret = file('two-lines', 'first-secret\nsecond-secret')
+    expect(complaint('mothership', { 'token-file': secret, port: 'x' })).not.toContain('first-secret')
+  })
+})
