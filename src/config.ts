@@ -6,12 +6,27 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
+import { isUrlPattern } from './cloud/commands.js'
 import { parseDurationMs } from './cloud/duration.js'
 import { CloudError } from './cloud/errors.js'
 import { isNodeId } from './cloud/ids.js'
 
 export type RoleName = 'hypervisor' | 'mothership' | 'server' | 'balancer'
-type OptionType = 'text' | 'id' | 'port' | 'number' | 'duration' | 'list' | 'labels' | 'flag' | 'urls' | 'file'
+type OptionType =
+  | 'text'
+  | 'id'
+  | 'port'
+  | 'number'
+  | 'count'
+  | 'duration'
+  | 'patterns'
+  | 'labels'
+  | 'flag'
+  | 'level'
+  | 'urls'
+  | 'origin'
+  | 'file'
+  | 'secret'
 
 export interface Option {
   readonly flag: string
@@ -29,19 +44,19 @@ export const options: readonly Option[] = [
   { flag: 'id', type: 'id', roles: all, help: 'name of this process in the cloud, unique among its kind' },
   { flag: 'host', type: 'text', roles: all, default: '127.0.0.1', help: 'address to listen on' },
   { flag: 'port', type: 'port', roles: all, help: 'port to listen on (REST, links, pages; balancer: pages)' },
-  { flag: 'log-level', type: 'text', roles: all, default: 'info', help: 'trace, debug, info, warn, error or silent' },
+  { flag: 'log-level', type: 'level', roles: all, default: 'info', help: 'trace, debug, info, warn, error or silent' },
   { flag: 'cluster', type: 'id', roles: ['hypervisor'], default: 'main', help: 'name of the cloud: its keys in etcd' },
   { flag: 'etcd', type: 'urls', roles: ['hypervisor'], help: 'urls of the etcd members, separated by commas' },
   {
     flag: 'url',
-    type: 'text',
+    type: 'origin',
     roles: ['hypervisor'],
     default: '',
     help: 'url under which others reach this replica (default http://host:port)',
   },
   {
     flag: 'peer-secret-file',
-    type: 'file',
+    type: 'secret',
     roles: ['hypervisor'],
     help: 'file with the secret that the replicas share',
   },
@@ -68,11 +83,11 @@ export const options: readonly Option[] = [
     help: 'ask a token for /metrics and /prometheus/targets too',
   },
   { flag: 'hypervisor', type: 'urls', roles: nodes, help: 'urls of hypervisor replicas, separated by commas' },
-  { flag: 'token-file', type: 'file', roles: nodes, help: 'file with the credential of this node' },
+  { flag: 'token-file', type: 'secret', roles: nodes, help: 'file with the credential of this node' },
   { flag: 'metrics-port', type: 'port', roles: nodes, help: 'port of /metrics, apart from pages and links' },
   {
     flag: 'address',
-    type: 'text',
+    type: 'origin',
     roles: nodes,
     default: '',
     help: 'address under which others reach this node (default from host and port)',
@@ -114,7 +129,7 @@ export const options: readonly Option[] = [
   },
   {
     flag: 'urls',
-    type: 'list',
+    type: 'patterns',
     roles: ['server'],
     default: '/*',
     help: 'path patterns that it renders, separated by commas',
@@ -123,7 +138,7 @@ export const options: readonly Option[] = [
   { flag: 'haproxy', type: 'text', roles: ['balancer'], default: 'haproxy', help: 'the HAProxy program' },
   {
     flag: 'slots',
-    type: 'number',
+    type: 'count',
     roles: ['balancer'],
     default: '32',
     help: 'server slots made in advance per backend',
@@ -205,12 +220,24 @@ export function readConfig<R extends RoleName>(role: R, flags: Flags, environmen
       problems.push(`--${option.flag} (or ${environmentName(option.flag)}) is missing: ${option.help}`)
       continue
     }
-    const parsed = parse(option, text)
+    const parsed = parse(option, text, role)
     if ('problem' in parsed) problems.push(`--${option.flag} ${JSON.stringify(text)}: ${parsed.problem}`)
     else values.set(option.flag, parsed.value)
   }
+  problems.push(...samePorts(values))
   if (problems.length > 0) throw new CloudError('misconfigured', problems.join('; '))
   return Object.freeze(compose(role, values)) as Readonly<Configs[R]>
+}
+
+const ports = ['port', 'metrics-port', 'api-port'] as const
+
+/** 0 is any free port, so two of these are two ports. */
+function samePorts(values: ReadonlyMap<string, unknown>): string[] {
+  return ports.flatMap((flag, i) => {
+    const port = values.get(flag)
+    const other = ports.slice(0, i).find(each => port !== undefined && port !== 0 && values.get(each) === port)
+    return other === undefined ? [] : [`--${flag} ${port} is that of --${other}`]
+  })
 }
 
 function textOf(option: Option, flags: Flags, environment: Environment): string | undefined {
@@ -276,10 +303,23 @@ function compose(role: RoleName, values: ReadonlyMap<string, unknown>): Configs[
 
 type Parsed = { value: unknown } | { problem: string }
 
-function parse(option: Option, text: string): Parsed {
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent']
+const ttlMinMs = 1_000
+
+function parse(option: Option, text: string, role: RoleName): Parsed {
   switch (option.type) {
     case 'text':
-      return { value: text }
+      return text === '' && option.default !== '' ? { problem: 'must not be empty' } : { value: text }
+    case 'level':
+      return levels.includes(text) ? { value: text } : { problem: 'trace, debug, info, warn, error or silent' }
+    case 'count':
+      return /^[1-9]\d{0,8}$/.test(text) ? { value: Number(text) } : { problem: 'not a whole number above 0' }
+    case 'origin':
+      return parseOrigin(text, role === 'mothership' ? 'ws' : 'http')
+    case 'patterns':
+      return parsePatterns(text)
+    case 'secret':
+      return parseSecret(text)
     case 'id':
       return isNodeId(text) ? { value: text } : { problem: 'letters, digits, `_`, `.` and `-`, at most 128' }
     case 'port':
@@ -288,12 +328,11 @@ function parse(option: Option, text: string): Parsed {
       return /^\d{1,12}(\.\d+)?$/.test(text) ? { value: Number(text) } : { problem: 'not a number' }
     case 'duration': {
       const ms = parseDurationMs(text)
-      return ms === undefined ? { problem: 'not a duration like 500ms, 10s, 5m' } : { value: ms }
+      if (ms === undefined) return { problem: 'not a duration like 500ms, 10s, 5m' }
+      return ms < ttlMinMs ? { problem: 'at least 1s' } : { value: ms }
     }
     case 'flag':
       return text === 'true' || text === 'false' ? { value: text === 'true' } : { problem: 'true or false' }
-    case 'list':
-      return { value: splitList(text) }
     case 'urls': {
       const urls = splitList(text)
       const bad = urls.find(url => !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
@@ -314,6 +353,28 @@ const splitList = (text: string): string[] =>
     .split(',')
     .map(part => part.trim())
     .filter(part => part !== '')
+
+/** Empty: made of host and port. */
+function parseOrigin(text: string, scheme: 'http' | 'ws'): Parsed {
+  const fits = text === '' || (new RegExp(`^${scheme}s?://[^\\s/?#]+$`).test(text) && URL.canParse(text))
+  return fits ? { value: text } : { problem: `not like ${scheme}://host:port` }
+}
+
+function parsePatterns(text: string): Parsed {
+  const patterns = splitList(text)
+  if (patterns.length === 0) return { problem: 'at least one path pattern' }
+  const bad = patterns.find(each => !isUrlPattern(each))
+  return bad === undefined ? { value: patterns } : { problem: `${bad} is no path pattern` }
+}
+
+/** It travels in a header. */
+function parseSecret(path: string): Parsed {
+  if (path === '') return { problem: 'must not be empty' }
+  const read = readText(path)
+  if ('problem' in read) return read
+  const fits = /^[\x21-\x7e]{1,512}$/.test(String(read.value))
+  return fits ? read : { problem: 'must hold one line without spaces, at most 512 characters' }
+}
 
 function parseLabels(text: string): Parsed {
   const labels: Record<string, string> = {}

@@ -162,6 +162,27 @@ describe('the configuration', () => {
     ['hypervisor', 'peer-secret-file', dir, 'cannot be read (EISDIR)'],
     ['hypervisor', 'peer-secret-file', file('empty', ' \n'), 'the file is empty'],
     ['hypervisor', 'bootstrap-file', join(dir, 'missing'), 'cannot be read (ENOENT)'],
+    ['hypervisor', 'peer-secret-file', '', 'must not be empty'],
+    ['hypervisor', 'peer-secret-file', file('words', 'open sesame'), 'must hold one line without spaces'],
+    ['hypervisor', 'log-level', 'loud', 'trace, debug, info, warn, error or silent'],
+    ['hypervisor', 'host', '', 'must not be empty'],
+    ['hypervisor', 'url', 'h1:7001', 'not like http://host:port'],
+    ['hypervisor', 'url', 'http://h1:7001/api', 'not like http://host:port'],
+    ['hypervisor', 'url', 'ws://h1:7001', 'not like http://host:port'],
+    ['hypervisor', 'leader-ttl', '500ms', 'at least 1s'],
+    ['hypervisor', 'presence-ttl', '0s', 'at least 1s'],
+    ['mothership', 'token-file', '', 'must not be empty'],
+    ['mothership', 'token-file', file('lines', 'a\nb'), 'must hold one line without spaces'],
+    ['mothership', 'data-dir', '', 'must not be empty'],
+    ['mothership', 'address', 'http://m1:1', 'not like ws://host:port'],
+    ['mothership', 'address', 'ws://m1:1/', 'not like ws://host:port'],
+    ['server', 'address', 'ws://r1:1', 'not like http://host:port'],
+    ['server', 'urls', '', 'at least one'],
+    ['server', 'urls', ' , ', 'at least one'],
+    ['server', 'urls', '/ok/*,news', 'news is no path pattern'],
+    ['server', 'urls', '/a*b', '/a*b is no path pattern'],
+    ['balancer', 'slots', '0', 'not a whole number above 0'],
+    ['balancer', 'slots', '1.5', 'not a whole number above 0'],
     ['mothership', 'token-file', file('blank', ''), 'the file is empty'],
     ['mothership', 'hypervisor', 'h1:7001', 'h1:7001 is not an http url'],
     ['mothership', 'labels', 'disk', 'disk is not key=value'],
@@ -170,11 +191,29 @@ describe('the configuration', () => {
     ['mothership', 'capacity-ram', '-1', 'not a number'],
     ['mothership', 'capacity-ram', '1e3', 'not a number'],
     ['balancer', 'api-port', 'x', 'not a port'],
-    ['balancer', 'slots', 'few', 'not a number'],
+    ['balancer', 'slots', 'few', 'not a whole number above 0'],
   ])('refuses for a %s --%s %j', (role, flag, text, reason) => {
     expect(complaint(role, { [flag]: text })).toContain(`--${flag} ${JSON.stringify(text)}: ${reason}`)
     const { [flag]: _, ...others } = least[role]
     expect(() => readConfig(role, others, { [environmentName(flag)]: text })).toThrow(reason)
+  })
+
+  it('refuses two things on one port, by name', () => {
+    expect(complaint('server', { port: '8080', 'metrics-port': '8080' })).toBe('--metrics-port 8080 is that of --port')
+    expect(complaint('balancer', { port: '80', 'metrics-port': '81', 'api-port': '80' })).toBe(
+      '--api-port 80 is that of --port',
+    )
+    expect(complaint('balancer', { port: '80', 'metrics-port': '81', 'api-port': '81' })).toBe(
+      '--api-port 81 is that of --metrics-port',
+    )
+    expect(complaint('balancer', { port: '0', 'metrics-port': '0', 'api-port': '0' })).toBe('nothing')
+  })
+
+  it('takes addresses as they should be', () => {
+    expect(complaint('hypervisor', { url: 'https://h1.example' })).toBe('nothing')
+    expect(complaint('mothership', { address: 'wss://[::1]:7' })).toBe('nothing')
+    expect(complaint('balancer', { address: 'http://pages.example:80' })).toBe('nothing')
+    expect(complaint('server', { urls: '/, /news/*, /shop/index' })).toBe('nothing')
   })
 
   it('does not look at what another role needs', () => {

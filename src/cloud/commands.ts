@@ -13,7 +13,9 @@ const labels = Type.Record(Type.String({ maxLength: 128 }), Type.String({ maxLen
 const zone = Type.Optional(Type.String({ minLength: 1, maxLength: 128 }))
 const strict = { additionalProperties: false }
 /** Exact or a prefix that ends in `/*`. */
-const url = Type.String({ pattern: '^/([^\\s?#*]*|([^\\s?#*]*/)?\\*)$', maxLength: 1024 })
+const urlPattern = '^/([^\\s?#*]*|([^\\s?#*]*/)?\\*)$'
+const url = Type.String({ pattern: urlPattern, maxLength: 1024 })
+export const isUrlPattern = (text: string): boolean => new RegExp(urlPattern).test(text) && text.length <= 1024
 const rainServerAddress = Type.String({ pattern: '^https?://[^\\s/?#]+$', maxLength: 512 })
 const mothershipAddress = Type.String({ pattern: '^wss?://[^\\s/?#]+$', maxLength: 512 })
 
