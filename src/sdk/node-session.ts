@@ -239,7 +239,7 @@ export class NodeSession {
       case 'welcome':
         return this.#onWelcome(message)
       case 'replicas':
-        this.#known = message.replicas.map(each => each.url)
+        this.#known = urlsOf(message.replicas)
         return
       case 'wanted':
         return this.#onWanted(message)
@@ -260,7 +260,7 @@ export class NodeSession {
   }
 
   #onWelcome(message: MessageOf<'welcome'>): void {
-    if (message.replicas.length > 0) this.#known = message.replicas.map(each => each.url)
+    if (message.replicas.length > 0) this.#known = urlsOf(message.replicas)
     this.#reconnectWithinMs = message.reconnectWithinMs
     this.#backoff.reset()
     this.#setStatus('live')
@@ -321,3 +321,7 @@ export class NodeSession {
     else socket.send(encode(message))
   }
 }
+
+/** A replica may have been started under an url that is none; dialling that one would throw. */
+const urlsOf = (replicas: MessageOf<'replicas'>['replicas']): string[] =>
+  replicas.map(each => each.url).filter(url => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))

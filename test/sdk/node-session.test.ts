@@ -351,6 +351,19 @@ describe('what a replica says to a node', () => {
     expect(states.every(state => state.entries.get('a') === 1)).toBe(true)
   })
 
+  it('may name a replica by an url that is none, which is passed over', async () => {
+    const { replica, session } = await scripted()
+    const bad = ['h9.example:1', 'ftp://h9.example', '', 'http://'].map((url, i) => ({ id: `h${i}`, url }))
+    replica.say({ t: 'replicas', replicas: bad })
+    await replica.settled()
+    expect(session.replicas).toEqual([])
+    replica.say({ t: 'bye', code: 'going-away', reconnect: true })
+    await waitUntil('it is back', () => replica.sessions === 2)
+    replica.say({ t: 'replicas', replicas: [...bad, { id: 'h1', url: replica.listener.url }] })
+    await replica.settled()
+    expect(session.replicas).toEqual([replica.listener.url])
+  })
+
   it('may be good-bye: a node comes back at once when it may, and waits when it is not wanted', async () => {
     const welcome = await scripted()
     welcome.replica.say({ t: 'bye', code: 'going-away', reconnect: true })
