@@ -33,7 +33,7 @@ export class Liveness {
     for (const change of changes) {
       if (change.kind === 'sessions') {
         if (change.value !== null) this.#goneSinceMs.delete(change.id)
-        else this.#stamp(change.id)
+        else if (mayReturn(map, change.id)) this.#stamp(change.id)
       } else if (change.kind === 'motherships' || change.kind === 'rainservers') {
         const name = `${change.kind === 'motherships' ? 'mothership' : 'rainserver'}/${change.id}`
         if (change.value === null) this.#goneSinceMs.delete(name)
@@ -54,4 +54,11 @@ export class Liveness {
   #stamp(name: string): void {
     if (!this.#goneSinceMs.has(name)) this.#goneSinceMs.set(name, this.nowMs())
   }
+}
+
+/** Not when it was unregistered: should it be registered again one day, it counts from then. */
+const mayReturn = (map: CloudMap, name: string): boolean => {
+  const id = name.slice(name.indexOf('/') + 1)
+  if (name.startsWith('mothership/')) return map.get('motherships', id) !== undefined
+  return !name.startsWith('rainserver/') || map.get('rainservers', id) !== undefined
 }
