@@ -12,8 +12,8 @@ const validMs = 24 * 3_600_000
 const cacheMax = 100_000
 
 export class TicketOffice {
-  #bucket = -1
-  #keyId = ''
+  /** What the signed ones rest on: another bucket, key or era and they are signed anew. */
+  #basis = ''
   readonly #signed = new Map<string, string>()
 
   constructor(
@@ -26,9 +26,9 @@ export class TicketOffice {
     const key = this.map.get('keys')?.value.keys[0]
     if (!key) return ''
     const bucket = Math.floor(this.wallMs() / bucketMs)
-    if (bucket !== this.#bucket || key.id !== this.#keyId || this.#signed.size > cacheMax) this.#signed.clear()
-    this.#bucket = bucket
-    this.#keyId = key.id
+    const basis = `${bucket} ${key.id} ${this.map.order.era}`
+    if (basis !== this.#basis || this.#signed.size > cacheMax) this.#signed.clear()
+    this.#basis = basis
     const name = `${nodeName(who)} ${nodeName(toWhom)}`
     let ticket = this.#signed.get(name)
     if (ticket === undefined) this.#signed.set(name, (ticket = this.#sign(key, who, toWhom, bucket)))

@@ -282,6 +282,18 @@ describe('the ticket office', () => {
     expect(one.issue(r1, m1)).not.toBe(first)
   })
 
+  it('signs anew with a new key and in a new era', () => {
+    const map = mapOf(keys)
+    const office = new TicketOffice(map, () => startMs)
+    const first = office.issue(r1, m1)
+    apply(map, [put('era', '', { schema: 1, era: 2 })])
+    const second = office.issue(r1, m1)
+    expect(checkTicket(second, [key], 'mothership/m1', startMs)).toMatchObject({ claims: { era: 2 } })
+    apply(map, [put('keys', '', { schema: 1, keys: [{ ...key, id: 'k-2' }, key] })])
+    expect(office.issue(r1, m1).startsWith('k-2.')).toBe(true)
+    expect(first.startsWith('k-1.')).toBe(true)
+  })
+
   it('gives nothing that anybody accepts before there is a key', () => {
     const issued = new TicketOffice(mapOf(), () => startMs).issue(r1, m1)
     expect(checkTicket(issued, [key], 'mothership/m1', startMs).kind).toBe('refused')
