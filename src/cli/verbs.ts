@@ -23,7 +23,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
     program
       .command(name)
       .description(description)
-      .option('--url <url>', 'REST API of the cloud (RAIN_URL; default: what `rain up` wrote)')
+      .option('--url <url>', 'REST API of the cloud (RAIN_API_URL; default: what `rain up` wrote)')
       .option('--token <token>', 'token (RAIN_TOKEN; default: the one that `rain up` made)')
       .option('--data-dir <dir>', 'data directory of `rain up`', '.rain')
       .option('--json', 'print what the API answered', false)
@@ -55,7 +55,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
 
 /** From the flags, the environment, or what `up` wrote. Throws `misconfigured`, saying how to give them. */
 function connect(given: Connection, environment: Environment): Client {
-  const url = given.url ?? environment['RAIN_URL']
+  const url = given.url ?? environment['RAIN_API_URL']
   const token = given.token ?? environment['RAIN_TOKEN']
   if (url !== undefined && token !== undefined) return clientOf(url, token)
   const path = join(given.dataDir, 'up.json')
