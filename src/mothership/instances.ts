@@ -90,8 +90,9 @@ export class Instances {
     return wanted && `${wanted.component}/${wanted.version}`
   }
 
+  /** Of all that runs or starts: an old generation that still serves needs its files, and to be started again. */
   digests(): ReadonlySet<string> {
-    return new Set([...this.#hosted.values()].map(each => each.wanted.digest))
+    return new Set([...this.#slots.values()].map(each => each.wanted.digest))
   }
 
   /** Everything that runs or should, as a new session tells it. */

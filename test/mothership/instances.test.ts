@@ -144,6 +144,21 @@ describe('the instances of a mothership', () => {
     expect(runners).toHaveLength(1)
   })
 
+  it('need the packages of all that runs or starts, of an old generation too', async () => {
+    want({ 'news.1': wanted() })
+    await started(1)
+    runners[0]!.becomes({ kind: 'ready' })
+    want({ 'news.1': wanted({ generation: 1, digest: digest('b') }) })
+    await started(2)
+    runners[1]!.becomes({ kind: 'failed', reason: 'worse' })
+    expect(instances.digests()).toEqual(new Set([digest('a'), digest('b')]))
+
+    want({ 'news.1': wanted({ generation: 2, digest: digest('c') }) })
+    await started(3)
+    runners[2]!.becomes({ kind: 'ready' })
+    expect(instances.digests()).toEqual(new Set([digest('c')]))
+  })
+
   it('end all together', async () => {
     want({ 'news.1': wanted(), 'news.2': wanted({ isolation: 'exclusive' }) })
     await started(2)
