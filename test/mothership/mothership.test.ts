@@ -410,6 +410,30 @@ describe('a link to a mothership', () => {
     expect(await link.closed).toBe(1008)
   })
 
+  it('is not answered on what was cancelled', async () => {
+    const digest = replica.has(
+      await news({
+        'server/data.js': `
+          const waiting = []
+          exports.index = (environment, callback, { last }) => {
+            waiting.push(() => callback(null, {}))
+            if (last) for (const each of waiting) each()
+          }
+        `,
+      }),
+    )
+    replica.want({ keys: keysOf(key), 'instances/news.1': wanted(digest) })
+    const mothership = await started()
+    await isRunning('news.1')
+    const link = await linked(mothership)
+    void link.render('news.1')
+    void link.render('news.1')
+    link.send({ t: 'cancel', r: 1 })
+    await link.render('news.1', 'index', { context: { last: true } })
+
+    expect(link.heard.map(each => ('r' in each ? each.r : each.t))).toEqual([2, 3])
+  })
+
   it('carries files of packages', async () => {
     const digest = replica.has(await news())
     replica.want({ keys: keysOf(key), 'instances/news.1': wanted(digest) })
