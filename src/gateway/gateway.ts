@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { nodeName } from '../cloud/ids.js'
 import type { Applied } from '../cloud/map.js'
-import { actorOf } from '../hypervisor/actors.js'
+import { actorOf, digestOf } from '../hypervisor/actors.js'
 import { frameBytesMax, nodePath, subprotocol } from '../protocol/messages.js'
 import type { GatewayOptions } from './options.js'
 import { Session } from './session.js'
@@ -48,14 +48,15 @@ export function attachGateway(options: GatewayOptions): Gateway {
     handleProtocols: protocols => (protocols.has(subprotocol) ? subprotocol : false),
   })
   const sessions = new Map<string, Session>()
-  /** Open or not yet. */
-  const begun = new Set<Session>()
+  /** Open or not yet, each with the digest of the credential that it came in by. */
+  const begun = new Map<Session, string>()
   let closed = false
   let cancelPush: (() => void) | undefined
 
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (request.url?.split('?')[0] !== nodePath) return
-    const actor = actorOf(hypervisor.maps.map, bearerOf(request), clock.wallMs())
+    const bearer = bearerOf(request)
+    const actor = actorOf(hypervisor.maps.map, bearer, clock.wallMs())
     if (closed) return refuseUpgrade(socket, 503, 'this replica is going away')
     if (!actor) return refuseUpgrade(socket, 401, 'no valid credential')
     const { node } = actor
@@ -63,7 +64,7 @@ export function attachGateway(options: GatewayOptions): Gateway {
     if (begun.size >= sessionsMax) return refuseUpgrade(socket, 503, 'too many sessions')
     sockets.handleUpgrade(request, socket, head, websocket => {
       const session = new Session(websocket, node, { ...options, onOpen, onEnd })
-      begun.add(session)
+      begun.set(session, digestOf(bearer))
       session.begin()
     })
   }
@@ -97,13 +98,20 @@ export function attachGateway(options: GatewayOptions): Gateway {
   }
 
   const onChanges = (changes: readonly Applied[]): void => {
-    for (const change of changes) if (change.kind === 'sessions') onSessionChange(change)
+    for (const change of changes) {
+      if (change.kind === 'sessions') onSessionChange(change)
+      else if (change.kind === 'tokens' && change.value === null) onRevoked(change.id)
+    }
     if (!cancelPush && changes.some(each => wantedKinds.has(each.kind))) {
       cancelPush = clock.after(coalesceMs, () => {
         cancelPush = undefined
         for (const session of sessions.values()) session.push()
       })
     }
+  }
+
+  const onRevoked = (digest: string): void => {
+    for (const [session, credential] of begun) if (credential === digest) session.revoke()
   }
 
   /** Another replica has the node now, or this one put the session again on a new lease. */
@@ -122,7 +130,7 @@ export function attachGateway(options: GatewayOptions): Gateway {
       closed = true
       unsubscribe()
       cancelPush?.()
-      await Promise.all([...begun].map(session => session.goodbye()))
+      await Promise.all([...begun.keys()].map(session => session.goodbye()))
       server.off('upgrade', onUpgrade)
       sockets.close()
     },

@@ -93,6 +93,11 @@ export class Session {
     this.#close('replaced', false, 1000)
   }
 
+  /** Its credential is good for nothing any more. */
+  revoke(): void {
+    this.#close('revoked', false, 1008)
+  }
+
   /** This replica goes: the node is to find another one. */
   goodbye(): Promise<void> {
     return new Promise(resolve => {

@@ -286,6 +286,27 @@ describe('a session', () => {
     expect(replica.hypervisor.session(m1)).toBeUndefined()
   })
 
+  it('ends when its credential is revoked, and no other’s does', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    const other = await aRawNode(replica, mothership('m2'))
+    const opening = await aSocket(replica, m1)
+    const credential = digestOf('secret-of-mothership-m1')
+    const { value } = replica.store.map.get('tokens', credential)!
+    replica.store.apply([put('tokens', credential, { ...value, subject: 'renamed' })])
+    await settled(node)
+    replica.store.apply([remove('tokens', credential)])
+
+    expect(await node.hear('bye')).toMatchObject({ code: 'revoked', reconnect: false })
+    expect((await node.end()).code).toBe(1008)
+    expect((await opening.end()).code).toBe(1008)
+    await settled(other)
+    expect(other.closed).toBeUndefined()
+    await waitUntil('the gateway has seen the end', () => replica.gateway.sessions() === 1)
+    replica.clock.advance(300)
+    expect(replica.hypervisor.session(m1)).toBeUndefined()
+  })
+
   it('is cut after 2.5 s of silence, and lives while the node pings', async () => {
     const replica = await aReplica()
     const node = await aRawNode(replica, m1)
