@@ -37,6 +37,8 @@ export interface PagePorts {
   readonly links: Links
   readonly clock: Clock
   readonly onFragment: (component: string, outcome: FragmentOutcome, ms: number) => void
+  /** A component failed at a view: what it said is for who runs it, not for who looks at the page. */
+  readonly onFailed: (component: string, view: string, reason: string) => void
 }
 
 const depthMax = 16
@@ -169,13 +171,22 @@ class Assembly {
         onFragment(component.id, tries > 1 ? 'retried' : 'ok', clock.nowMs() - startMs)
         return answer
       }
-      if (answer) last = failure(answer.status, answer.reason)
+      if (answer) last = this.#told(wanted, answer)
       // What the component itself decided is the same at every copy.
       if (answer && !answer.unanswered && answer.status < 502) break
     }
     if (clock.nowMs() >= untilMs) last = failure(504, `${component.id} did not answer in time`)
     onFragment(component.id, last.status === 504 ? 'timeout' : 'failed', clock.nowMs() - startMs)
     return last
+  }
+
+  #told(
+    { component, view }: Wanted,
+    { status, reason }: { readonly status: number; readonly reason: string },
+  ): Failure {
+    if (status !== 500) return failure(status, reason)
+    this.ports.onFailed(component.id, view, reason)
+    return failure(500, `${component.id} failed`)
   }
 
   #request(

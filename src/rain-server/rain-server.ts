@@ -196,7 +196,7 @@ class RunningRainServer implements RainServer {
     const page = await renderPage(
       state,
       { component, view, session, locale, request: pageRequest(request) },
-      { links: this.#links, clock: this.deps.clock, onFragment: this.#metrics.fragment },
+      { links: this.#links, clock: this.deps.clock, onFragment: this.#metrics.fragment, onFailed: this.#onFailed },
     )
     if (page.status !== 200) {
       this.deps.log.warn({ url: request.url, status: page.status, reason: page.reason }, 'a page could not be shown')
@@ -205,6 +205,9 @@ class RunningRainServer implements RainServer {
     if (known === undefined) response.setHeader('set-cookie', `rain-sid=${session}; Path=/; HttpOnly; SameSite=Lax`)
     send(request, response, page.status, documentOf({ ...page, title: page.title ?? component.pageTitle, locale }))
   }
+
+  readonly #onFailed = (component: string, view: string, reason: string): void =>
+    this.deps.log.warn({ component, view, reason }, 'a component failed')
 
   /** From whatever copy answers: files of a version are the same everywhere. */
   async #resource(
