@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -102,16 +102,12 @@ function build() {
     .filter(name => name.endsWith('.ts'))
     .sort()
   const texts = sources.flatMap(name => [name, readFileSync(join(root, 'src', name))])
-  const configs = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'].map(name =>
-    readFileSync(join(root, name)),
-  )
+  const configs = ['deploy/build.mjs', 'package-lock.json'].map(name => readFileSync(join(root, name)))
   const wanted = digest(...texts, ...configs)
   const stampFile = join(root, 'dist', '.rain-stamp')
   if (upToDate(stampFile, wanted)) return
   say('building …')
-  rmSync(join(root, 'dist'), { recursive: true, force: true })
-  run('node', [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'])
-  mkdirSync(join(root, 'dist'), { recursive: true })
+  run('node', [join('deploy', 'build.mjs')])
   writeFileSync(stampFile, wanted)
 }
 

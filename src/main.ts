@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { runProgram } from './cli/program.js'
 import { type Flags, readConfig } from './config.js'
 import { oneLine, runUntilSignal } from './main/role.js'
-import { softwareVersion } from './main/software.js'
+import { readSoftware } from './main/software.js'
 import { renderPrometheusConfig } from './metrics/prometheus-config.js'
 
 process.on('uncaughtException', error => {
@@ -12,8 +12,12 @@ process.on('uncaughtException', error => {
   process.exit(70)
 })
 
+// The one place that knows where files are, in the sources as in what is built of them.
+const software = readSoftware(new URL('../package.json', import.meta.url))
+const worker = fileURLToPath(new URL('./mothership/worker.js', import.meta.url))
+
 const deps = {
-  version: softwareVersion,
+  version: software.version,
   environment: process.env,
   program: fileURLToPath(import.meta.url),
   sample: fileURLToPath(new URL('../deploy/sample', import.meta.url)),
@@ -22,19 +26,19 @@ const deps = {
   roles: {
     hypervisor: async (flags: Flags) => {
       const { startHypervisor } = await import('./main/hypervisor.js')
-      return runUntilSignal(() => startHypervisor(readConfig('hypervisor', flags, process.env)))
+      return runUntilSignal(() => startHypervisor(readConfig('hypervisor', flags, process.env), software))
     },
     mothership: async (flags: Flags) => {
       const { runMothership } = await import('./main/mothership.js')
-      return runUntilSignal(() => runMothership(readConfig('mothership', flags, process.env)))
+      return runUntilSignal(() => runMothership(readConfig('mothership', flags, process.env), software, worker))
     },
     server: async (flags: Flags) => {
       const { runRainServer } = await import('./main/rain-server.js')
-      return runUntilSignal(() => runRainServer(readConfig('server', flags, process.env)))
+      return runUntilSignal(() => runRainServer(readConfig('server', flags, process.env), software))
     },
     balancer: async (flags: Flags) => {
       const { runBalancer } = await import('./main/balancer.js')
-      return runUntilSignal(() => runBalancer(readConfig('balancer', flags, process.env)))
+      return runUntilSignal(() => runBalancer(readConfig('balancer', flags, process.env), software))
     },
   },
 }

@@ -16,16 +16,16 @@ import { readBootstrap } from './bootstrap.js'
 import { listenError } from './listen.js'
 import { createLog } from './log.js'
 import type { Running } from './role.js'
-import { software, softwareVersion } from './software.js'
+import type { Software } from './software.js'
 import { refuseOtherUpgrades } from './upgrades.js'
 import { systemChance as chance, systemClock as clock } from './world.js'
 
-export async function startHypervisor(config: HypervisorConfig): Promise<Running> {
+export async function startHypervisor(config: HypervisorConfig, software: Software): Promise<Running> {
   const log = createLog('hypervisor', config.id, config.logLevel)
   const bootstrap = readBootstrap(config.bootstrap)
-  const metrics = createReplicaMetrics({ id: config.id, software })
+  const metrics = createReplicaMetrics({ id: config.id, software: software.name })
   const etcd = await connectEtcd(config.etcd, { clock, chance, log, events: metrics.store })
-  const self = { schema: 1, id: config.id, url: config.url, incarnation: config.incarnation, software }
+  const self = { schema: 1, id: config.id, url: config.url, incarnation: config.incarnation, software: software.name }
   const { cluster, leaderTtlMs, presenceTtlMs } = config
   const events = metrics.store
   const store = await openStore({
@@ -49,7 +49,7 @@ export async function startHypervisor(config: HypervisorConfig): Promise<Running
     await etcd.close()
   }
   try {
-    const closeEdges = await openEdges(config, { replica, self, loads, applied, metrics, log })
+    const closeEdges = await openEdges(config, { replica, self, loads, applied, metrics, log, software })
     return {
       says: `hypervisor ${config.id} serves ${config.url}`,
       broken: replica.broken,
@@ -72,6 +72,7 @@ interface Parts {
   readonly applied: AppliedBook
   readonly metrics: ReturnType<typeof createReplicaMetrics>
   readonly log: Log
+  readonly software: Software
 }
 
 /** REST, nodes' sessions and links on one listener. Resolves with what closes them. */
@@ -82,7 +83,7 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
     clock,
     chance,
     log,
-    software: softwareVersion,
+    software: parts.software.version,
     privateMetrics: config.privateMetrics,
     metrics: metrics.registry,
     onRequest: metrics.onRequest,

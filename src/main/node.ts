@@ -4,7 +4,7 @@ import { type MetricsListener, type MetricsSource, serveMetrics } from '../metri
 import { listenError } from './listen.js'
 import { createLog } from './log.js'
 import type { Running } from './role.js'
-import { software } from './software.js'
+import type { Software } from './software.js'
 import { systemClock } from './world.js'
 
 interface NodeConfig {
@@ -31,10 +31,11 @@ interface Deps {
 export async function startNode<C extends NodeConfig>(
   role: string,
   config: C,
+  software: Software,
   start: (config: C, deps: Deps) => Promise<Node>,
 ): Promise<Running> {
   const log = createLog(role, config.id, config.logLevel)
-  const node = await start(config, { log, clock: systemClock, software }).catch((error: unknown) => {
+  const node = await start(config, { log, clock: systemClock, software: software.name }).catch((error: unknown) => {
     throw listenError(error, config.host, config.port)
   })
   let metrics: MetricsListener

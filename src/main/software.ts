@@ -1,9 +1,14 @@
 /** What this program calls itself to others. */
 import { readFileSync } from 'node:fs'
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string
+export interface Software {
+  /** `0.1.0` */
+  readonly version: string
+  /** `rain-cloud 0.1.0` */
+  readonly name: string
 }
 
-export const softwareVersion = version
-export const software = `rain-cloud ${version}`
+export function readSoftware(packageFile: URL): Software {
+  const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }
+  return { version, name: `rain-cloud ${version}` }
+}

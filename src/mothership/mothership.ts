@@ -1,5 +1,4 @@
 /** A mothership: runs the instances that the hypervisor wants here, and renders their views for rain servers. */
-import { fileURLToPath } from 'node:url'
 import type { Registry } from 'prom-client'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -22,8 +21,8 @@ export interface MothershipDeps {
   readonly log: Log
   readonly clock: Clock
   readonly software?: string
-  /** The program that runs components; by default the built one beside this file. */
-  readonly workerPath?: string
+  /** The built program that runs components. */
+  readonly workerPath: string
 }
 
 export interface Mothership {
@@ -164,7 +163,7 @@ class RunningMothership implements Mothership {
     const directory = await this.#packages.directory(wanted.digest)
     return new ComponentProcess({
       name,
-      workerPath: this.deps.workerPath ?? fileURLToPath(new URL('./worker.js', import.meta.url)),
+      workerPath: this.deps.workerPath,
       start: { directory, mothership: this.config.id },
       memoryMiB: wanted.need.ram,
       clock: this.deps.clock,

@@ -22,8 +22,7 @@ function upToDate(): boolean {
 export function setup(): void {
   if (upToDate()) return
   const startedAt = new Date()
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'deploy', 'build.mjs')], {
     cwd: root,
     encoding: 'utf8',
   })

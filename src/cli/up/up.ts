@@ -34,6 +34,10 @@ const etcdStopWithinMs = 1_000
 const lookEveryMs = 50
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
+/** Who read what `up` says may go (`| head`): the cloud stays. */
+const outliveReaders = (): void => {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+}
 
 /** Resolves with the exit code when the cloud has been stopped, or, detached, when it is ready. */
 export async function up(options: UpOptions, deps: UpDeps): Promise<number> {
@@ -42,6 +46,7 @@ export async function up(options: UpOptions, deps: UpDeps): Promise<number> {
   if (options.portBase + portsTaken > 65_535) {
     throw new CloudError('misconfigured', `--port-base ${options.portBase}: at most ${65_535 - portsTaken}`)
   }
+  outliveReaders()
   needPrograms()
   openDataDir(dataDir)
   await oneAtATime(dataDir)
