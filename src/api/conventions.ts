@@ -62,24 +62,27 @@ export function useConventions(app: FastifyInstance, ports: ApiPorts): void {
   app.decorateRequest('startedMs', 0)
   app.decorateRequest('actor', undefined)
 
-  app.addHook('onRequest', async request => {
+  // By callback: most reads wait for nothing, and a promise for each step is a third of what they cost.
+  app.addHook('onRequest', (request, _reply, done) => {
     request.startedMs = clock.nowMs()
     const access = request.routeOptions.config.access
-    if (access !== undefined) authorize(request, access, ports)
+    done(access === undefined ? undefined : refusalFor(request, access, ports))
   })
-  app.addHook('preHandler', async request => {
-    if (request.method !== 'GET' && request.method !== 'HEAD') return
+  app.addHook('preHandler', (request, _reply, done) => {
     const query = request.query as ReadQuery | undefined
-    if (query && needsWait(query)) await beforeRead({ maps, applied, clock }, query)
+    const reads = request.method === 'GET' || request.method === 'HEAD'
+    if (!reads || !query || !needsWait(query)) return done()
+    beforeRead({ maps, applied, clock }, query).then(() => done(), done)
   })
-  app.addHook('onSend', async (request, reply, payload) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     reply.header('x-rain-revision', formatOrder(maps.map.order))
     const staleMs = maps.staleForMs()
     if (staleMs > 0) reply.header('x-rain-stale-for', `${Math.round(staleMs)}ms`)
-    return typeof payload === 'string' ? withTag(request, reply, payload) : payload
+    done(null, typeof payload === 'string' ? withTag(request, reply, payload) : payload)
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     onRequest(request.method, request.routeOptions.url, reply.statusCode, clock.nowMs() - request.startedMs)
+    done()
   })
   app.setErrorHandler((error, request, reply) => {
     const cause = error instanceof Error ? error : new Error(String(error))
@@ -115,22 +118,24 @@ function secretOf(request: FastifyRequest): string | undefined {
   return bearer ?? (typeof user === 'string' && user.length <= 512 ? user : undefined)
 }
 
-function authorize(request: FastifyRequest, access: Access, ports: ApiPorts): void {
-  if (access === 'open' || (access === 'metrics' && !ports.privateMetrics)) return
+/** Undefined when the call is allowed: then the request knows who asks. */
+function refusalFor(request: FastifyRequest, access: Access, ports: ApiPorts): CloudError | undefined {
+  if (access === 'open' || (access === 'metrics' && !ports.privateMetrics)) return undefined
   const secret = secretOf(request)
   const actor = secret && actorOf(ports.hypervisor.maps.map, secret, ports.clock.wallMs())
   if (!actor) {
     const what = secret === undefined ? 'send a token in the header `user`' : 'the token is unknown, expired or revoked'
-    throw new CloudError('unauthenticated', what)
+    return new CloudError('unauthenticated', what)
   }
   const allowed: readonly string[] = access === 'metrics' ? ['admin', 'operator', 'viewer'] : access
   if (!allowed.includes(actor.role)) {
-    throw new CloudError(
+    return new CloudError(
       'forbidden',
       `a token with role ${actor.role} may not do this, one of ${allowed.join(', ')} may`,
     )
   }
   request.actor = actor
+  return undefined
 }
 
 /** `ETag` is a hash of the body; who has it already gets none. */

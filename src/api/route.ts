@@ -111,8 +111,8 @@ export function define<P extends TProperties, Q extends TProperties, B extends T
       ...(produces === undefined ? {} : { produces }),
       ...(consumes === undefined ? {} : { consumes }),
     },
-    handler: async (request, reply) => {
-      const sent = await route.handle({
+    handler: (request, reply) => {
+      const given = route.handle({
         params: request.params as Static<TObject<P>>,
         query: request.query as Static<TObject<Q>>,
         body: request.body as Static<B>,
@@ -120,11 +120,13 @@ export function define<P extends TProperties, Q extends TProperties, B extends T
         request,
         reply,
       })
-      // A handler that sent something itself gives the reply back.
-      return sent === reply ? reply : reply.send(sent)
+      return given instanceof Promise ? given.then(sent => answer(reply, sent)) : answer(reply, given)
     },
   })
 }
+
+/** A handler that sent something itself gives the reply back. */
+const answer = (reply: FastifyReply, sent: unknown): FastifyReply => (sent === reply ? reply : reply.send(sent))
 
 /** A leader is found and answers within this; then the caller should know. */
 const submitWithinMs = 5_000

@@ -22,6 +22,8 @@ export interface Gateway {
 
 const sessionsMax = 20_000
 const coalesceMs = 20
+/** Working out what is wanted may take one part in so many of the time: in a large and lively cloud, nodes wait a little. */
+const pushShare = 10
 /** A node that closed has so long to be back before its session is deleted (N3). */
 const backWithinMs = 300
 
@@ -52,6 +54,7 @@ export function attachGateway(options: GatewayOptions): Gateway {
   const begun = new Map<Session, string>()
   let closed = false
   let cancelPush: (() => void) | undefined
+  let pushTookMs = 0
 
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (request.url?.split('?')[0] !== nodePath) return
@@ -103,11 +106,15 @@ export function attachGateway(options: GatewayOptions): Gateway {
       else if (change.kind === 'tokens' && change.value === null) onRevoked(change.id)
     }
     if (!cancelPush && changes.some(each => wantedKinds.has(each.kind))) {
-      cancelPush = clock.after(coalesceMs, () => {
-        cancelPush = undefined
-        for (const session of sessions.values()) session.push()
-      })
+      cancelPush = clock.after(Math.max(coalesceMs, pushTookMs * (pushShare - 1)), push)
     }
+  }
+
+  const push = (): void => {
+    cancelPush = undefined
+    const fromMs = clock.nowMs()
+    for (const session of sessions.values()) session.push()
+    pushTookMs = clock.nowMs() - fromMs
   }
 
   const onRevoked = (digest: string): void => {
@@ -118,7 +125,7 @@ export function attachGateway(options: GatewayOptions): Gateway {
   const onSessionChange = (change: Applied): void => {
     const session = sessions.get(change.id)
     if (!session || change.kind !== 'sessions' || change.modified <= session.number) return
-    if (change.value?.replica === hypervisor.id) session.number = change.modified
+    if (change.value?.replica === hypervisor.id) session.renumber(change.modified)
     else if (change.value) session.replace()
   }
 

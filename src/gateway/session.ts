@@ -39,6 +39,8 @@ export class Session {
   #heardAtMs: number
   readonly #begunAtMs: number
   #cancelTimer: (() => void) | undefined
+  /** The last word on each of its copies. */
+  readonly #observed = new Map<string, MessageOf<'observed'>['items'][number]>()
   /** What arrived while the session was being opened. */
   readonly #early: Message[] = []
 
@@ -225,8 +227,21 @@ export class Session {
     if (items.length === 0) return
     if (this.node.kind !== 'mothership') return this.#onWrong('only a mothership observes instances')
     const { hypervisor } = this.ports
-    const own = items.filter(item => hypervisor.maps.map.get('instances', item.instance) !== undefined)
+    const own = items.filter(item => this.#isWanted(item.instance))
+    for (const item of own) this.#observed.set(item.instance, item)
     hypervisor.observations.report(this.node.id, this.number, own)
+  }
+
+  #isWanted(instance: string): boolean {
+    return this.ports.hypervisor.maps.map.get('instances', instance) !== undefined
+  }
+
+  /** The session was put anew: what was reported under its old number may have been dropped, so it is said again. */
+  renumber(number: number): void {
+    this.number = number
+    for (const instance of this.#observed.keys()) if (!this.#isWanted(instance)) this.#observed.delete(instance)
+    const items = [...this.#observed.values()]
+    if (items.length > 0) this.ports.hypervisor.observations.report(this.node.id, number, items)
   }
 
   #onLoad(load: MessageOf<'load'>): void {

@@ -236,6 +236,20 @@ describe('a session', () => {
     expect(node.closed).toBeUndefined()
   })
 
+  it('says again under its new number what it had reported under the old one', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1', 'news.2')
+    const node = await aRawNode(replica, m1, { runs: [running('news.1'), running('news.2')] })
+    await node.hear('welcome')
+    await settled(node)
+    replica.hypervisor.reports.length = 0
+    replica.store.apply([remove('instances', 'news.2')])
+    const { value } = replica.store.map.get('sessions', 'mothership/m1')!
+    const renumbered = replica.store.apply([put('sessions', 'mothership/m1', value)])
+
+    expect(replica.hypervisor.reports).toEqual([{ mothership: 'm1', session: renumbered, items: [running('news.1')] }])
+  })
+
   it('is deleted 300 ms after its end, not sooner (N3)', async () => {
     const replica = await aReplica()
     const node = await aRawNode(replica, m1)
