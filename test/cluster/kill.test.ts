@@ -116,6 +116,34 @@ describe('kill -9', () => {
   }
 })
 
+describe('etcd without a majority', () => {
+  it('stops writes with 503 and a time to come back; reads say how old they are, pages go on; then all is well', async () => {
+    const { api, tokens, etcd } = cloud.state()
+    const operator = restOf(api, tokens.operator)
+    const body = { need: { cpu: 0, ram: 0, bandwidth: 0 }, placement: { copies: 1 } }
+    const stopped = etcd.slice(1).map(each => each.pid)
+    for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+    try {
+      await waitUntil('reads say how old they are', async () => {
+        const answer = await operator('GET', '/mothership/all')
+        return answer.status === 200 && answer.headers.get('x-rain-stale-for') !== null
+      })
+      const refused = await operator('POST', '/webcomponent/footer/1.0', body)
+      expect([refused.status, refused.body['code']]).toEqual([503, 'store-unavailable'])
+      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+      for (let page = 0; page < inARow; page++) expect(await pageIsWhole()).toBe(true)
+      const ready = await fetch(`${cloud.state().replicas[0]!.url}/readyz`)
+      expect(ready.status).toBe(200)
+    } finally {
+      for (const pid of stopped) process.kill(pid, 'SIGCONT')
+    }
+    await waitUntil('instances are started again', async () => {
+      return (await operator('POST', '/webcomponent/footer/1.0', body)).status === 201
+    })
+    expect(await pageIsWhole()).toBe(true)
+  }, 90_000)
+})
+
 const pidsOf = (state: UpState): number[] => [
   ...[...state.etcd, ...state.replicas, ...state.motherships, ...state.rainServers].map(each => each.pid),
   ...state.balancers.flatMap(each => [each.pid, each.haproxyPid]),
