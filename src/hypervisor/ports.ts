@@ -72,6 +72,8 @@ export interface Batch {
   readonly requests: readonly RequestRecord[]
   /** Digests whose chunks must exist (deploy): missing ones fail the whole batch. */
   readonly needsBlobs?: readonly { readonly digest: string; readonly chunks: number }[]
+  /** Packages whose chunks are deleted; each chunk is an operation. */
+  readonly dropsBlobs?: readonly { readonly digest: string; readonly chunks: number }[]
 }
 
 export const batchOpsMax = 125

@@ -346,6 +346,8 @@ class Packing {
   readonly #settle: Telling[] = []
   readonly #keys = new Set<string>()
   #needsBlobs: { digest: string; chunks: number }[] = []
+  readonly #dropsBlobs: { digest: string; chunks: number }[] = []
+  #dropOps = 0
   #bytes = 0
 
   get empty(): boolean {
@@ -353,7 +355,7 @@ class Packing {
   }
 
   get open(): boolean {
-    return this.#keys.size + this.#requests.length < batchOpsMax && this.#bytes < batchBytesMax
+    return this.#keys.size + this.#requests.length + this.#dropOps < batchOpsMax && this.#bytes < batchBytesMax
   }
 
   get result(): Gathered {
@@ -365,6 +367,7 @@ class Packing {
         audit: this.#audit,
         requests: this.#requests,
         ...(this.#needsBlobs.length > 0 ? { needsBlobs: this.#needsBlobs } : {}),
+        ...(this.#dropsBlobs.length > 0 ? { dropsBlobs: this.#dropsBlobs } : {}),
       },
       settle: this.#settle,
       jobs: this.#jobs,
@@ -373,13 +376,18 @@ class Packing {
 
   fits(step: Step, withRequest: boolean): boolean {
     const fresh = step.changes.filter(change => !this.#keys.has(`${change.kind}/${change.id}`)).length
-    const ops = this.#keys.size + fresh + this.#requests.length + (withRequest ? 1 : 0)
+    const drops = this.#dropOps + (step.dropsBlobs?.chunks ?? 0)
+    const ops = this.#keys.size + fresh + this.#requests.length + (withRequest ? 1 : 0) + drops
     return ops <= batchOpsMax && (this.empty || this.#bytes + weigh(step) <= batchBytesMax)
   }
 
   add(step: Step): void {
     this.#changes.push(...step.changes)
     for (const change of step.changes) this.#keys.add(`${change.kind}/${change.id}`)
+    if (step.dropsBlobs) {
+      this.#dropsBlobs.push(step.dropsBlobs)
+      this.#dropOps += step.dropsBlobs.chunks
+    }
     this.#bytes += weigh(step)
   }
 

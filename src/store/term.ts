@@ -223,7 +223,10 @@ export class FencedTerm implements Term {
           : { put: keys.record(kind, id), value: writeValue(kind, value as never) },
     )
     const requests = batch.requests.map((each): Op => ({ put: keys.request(each.id), value: json(each), lease }))
-    const ops = [...changes, ...requests]
+    const drops = (batch.dropsBlobs ?? []).flatMap(({ digest, chunks }) =>
+      Array.from({ length: chunks }, (_, index): Op => ({ delete: keys.chunk(digest, index) })),
+    )
+    const ops = [...changes, ...requests, ...drops]
     const bytes = ops.reduce((sum, each) => sum + ('put' in each ? each.value.byteLength : 0), 0)
     if (ops.length > batchOpsMax || bytes > batchBytesMax) {
       throw new CloudError('internal', `a batch of ${ops.length} operations and ${bytes} bytes is too large`)

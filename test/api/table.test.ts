@@ -269,10 +269,13 @@ describe('components', () => {
 
   it('that were undeployed are gone, and come back with the same bytes only', async () => {
     await deployed('gone')
+    const digest = (await admin('GET', '/webcomponent/gone/1.0')).body['digest'] as unknown as string
+    expect(await hypervisor.replica.blobs.get(digest, 1)).toBeDefined()
     await admin('POST', '/webcomponent/gone/1.0?count=2')
     const answer = await admin('DELETE', '/webcomponent/gone/1.0')
     expect([answer.status, answer.body]).toEqual([202, { stopping: 2 }])
     expect((await admin('GET', '/webcomponent/gone/1.0')).status).toBe(404)
+    expect(await hypervisor.replica.blobs.get(digest, 1)).toBeUndefined()
     expect((await admin('POST', '/webcomponent/', await component('gone', '1.0', { description: 'x' }))).status).toBe(
       409,
     )

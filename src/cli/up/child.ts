@@ -7,6 +7,8 @@ export interface ChildOptions {
   readonly program: string
   readonly args: readonly string[]
   readonly logFile: string
+  /** What it started is ended when it dies: the components of a mothership, which may not notice. */
+  readonly endsGroup: boolean
   /** The pid is another one now. */
   readonly onChange: () => void
   readonly onDied: (how: string) => void
@@ -48,6 +50,7 @@ export class Child {
     if (this.#child !== child) return
     this.#child = undefined
     if (this.#stopping) return
+    if (this.options.endsGroup && child.pid !== undefined) killGroup(child.pid)
     this.options.onDied(how)
     this.restarts++
     this.#timer = setTimeout(() => this.start(), restartAfterMs)

@@ -134,6 +134,7 @@ class LocalCloud {
       const child = new Child({
         ...spec,
         logFile: join(this.dataDir, 'logs', `${spec.name}.log`),
+        endsGroup: spec.name.startsWith('mothership'),
         onChange: () => this.#writeState(),
         onDied: how => {
           if (!this.#stopping) say(`${spec.name} ended (${how}): starting it again`)

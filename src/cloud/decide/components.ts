@@ -84,6 +84,7 @@ export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Conte
   const last: Step = {
     changes: [remove('components', key), put('undeployed', key, { schema: 1, digest: before.digest, at: context.at })],
     subjects: [key],
+    dropsBlobs: { digest: before.digest, chunks: before.chunks },
   }
   const touched = instances.length + Math.max(0, (context.resume?.progress ?? 0) - 1)
   const answer = { outcome: 'removed', kind: 'components', ids: [key], touched } as const

@@ -20,6 +20,8 @@ import {
 export interface Step {
   readonly changes: readonly Change[]
   readonly subjects: readonly string[]
+  /** A package that nothing refers to any more: its chunks go with the step. */
+  readonly dropsBlobs?: { readonly digest: string; readonly chunks: number }
 }
 
 export type AnswerBody = Omit<Answer, 'order' | 'replayed'>
