@@ -31,7 +31,7 @@ function table(title, heads, rows) {
 }
 function ask() {
   const form = make('form'), field = make('input'), button = make('button', 'Show the cloud')
-  field.placeholder = 'token (viewer is enough)'; field.type = 'password'; field.setAttribute('aria-label', 'token')
+  field.placeholder = 'token (viewer is enough)'; field.type = 'password'; field.autocomplete = 'off'; field.setAttribute('aria-label', 'token')
   form.append(field, button)
   form.onsubmit = event => { event.preventDefault(); sessionStorage.setItem('rain-token', field.value.trim()); show() }
   main.replaceChildren(form); field.focus()

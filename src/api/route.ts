@@ -92,7 +92,10 @@ export function define<P extends TProperties, Q extends TProperties, B extends T
   route: RouteDefinition<P, Q, B>,
 ): void {
   const { method, url, access, summary, tag, answers, produces, consumes, bodyLimit } = route
-  const query = Type.Object({ ...(method === 'GET' ? readQuery : {}), ...route.query }, strict)
+  const query = Type.Object(
+    { ...(method === 'GET' && typeof access !== 'string' ? readQuery : {}), ...route.query },
+    strict,
+  )
   app.route({
     method,
     url,

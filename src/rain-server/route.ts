@@ -46,16 +46,18 @@ function decode(path: string): string[] | undefined {
 const hasView = (versions: readonly WantedComponent[], rest: readonly string[]): boolean =>
   rest.length === 1 && pick(versions, undefined)?.views.includes(rest[0]!) === true
 
-/** An exact version even when it is not active; fragments and none at all mean active ones only. */
+/**
+ * An exact version even when it is not active; fragments and none at all mean active ones only, and one that runs
+ * rather than a higher one that does not: who deploys a version and then starts it leaves no hole in pages meanwhile.
+ */
 export function pick(versions: readonly WantedComponent[], version: string | undefined): WantedComponent | undefined {
   if (version !== undefined) {
     const exact = versions.find(each => each.exact === version || each.version === version)
     if (exact) return exact
   }
-  return resolveVersion(
-    version,
-    versions.filter(each => each.active),
-  )
+  const active = versions.filter(each => each.active)
+  const running = active.filter(each => each.copies.length > 0)
+  return resolveVersion(version, running) ?? resolveVersion(version, active)
 }
 
 function within(component: WantedComponent, rest: readonly string[]): Route {

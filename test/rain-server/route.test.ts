@@ -103,6 +103,15 @@ describe('a path', () => {
     expect(to('/news', state([version('3.0', { active: false })]))).toBe(404)
   })
 
+  it('leads to the highest version that runs, unless none does or it names another', () => {
+    const copies = [{ instance: 'news.1', mothership: 'm1', epoch: 1 }]
+    const deploying = state([version('1.2', { copies }), version('1.3', { copies }), version('2.0')])
+    expect(to('/news', deploying)).toBe('1.3 index')
+    expect(to('/news/1', deploying)).toBe('1.3 index')
+    expect(to('/news/2', deploying)).toBe('2.0 index')
+    expect(to('/news', state([version('1.2'), version('2.0')]))).toBe('2.0 index')
+  })
+
   it('may name a view that looks like a version', () => {
     const errors = state([version('1.0', { views: ['404', 'default'] })])
 
