@@ -17,6 +17,8 @@ import { LeaderQueue, type QueuePorts } from './queue.js'
 
 const passEveryMs = 500
 const coalesceMs = 20
+/** Passes may take one part in so many of the leader's time: in a large and lively cloud they come less often. */
+const passShare = 10
 /** A transaction that is away for longer than this is no progress: the lease is not renewed then. */
 const progressWithinMs = 3_000
 const repairsPerPass = 500
@@ -37,6 +39,7 @@ export class Leading {
   #cancelTimer: (() => void) | undefined
   #cancelSoon: (() => void) | undefined
   #rewire = true
+  #passTookMs = 0
   #lookedAt = ''
   #stopped = false
 
@@ -95,7 +98,8 @@ export class Leading {
 
   #soon(): void {
     if (this.#cancelSoon || this.#stopped) return
-    this.#cancelSoon = this.ports.clock.after(coalesceMs, () => {
+    const afterMs = Math.max(coalesceMs, this.#passTookMs * (passShare - 1))
+    this.#cancelSoon = this.ports.clock.after(Math.min(afterMs, passEveryMs), () => {
       this.#cancelSoon = undefined
       this.#proposePasses()
     })
@@ -103,9 +107,13 @@ export class Leading {
 
   #proposePasses(): void {
     this.#unsettleLost()
-    if (this.#rewire) this.queue.propose({ name: 'wiring', steps: draft => this.#wiringSteps(draft) })
-    if (this.#unsettled.size > 0) this.queue.propose({ name: 'upkeep', steps: draft => this.#upkeepSteps(draft) })
-    else if (departures(this.ports.maps.map).length > 0) this.queue.propose({ name: 'departures', steps: departures })
+    if (this.#rewire)
+      this.queue.propose({ name: 'wiring', steps: draft => this.#timed(() => this.#wiringSteps(draft)) })
+    if (this.#unsettled.size > 0) {
+      this.queue.propose({ name: 'upkeep', steps: draft => this.#timed(() => this.#upkeepSteps(draft)) })
+    }
+    if (this.#unsettled.size === 0 && departures(this.ports.maps.map).length > 0)
+      this.queue.propose({ name: 'departures', steps: departures })
   }
 
   #unsettleLost(): void {
@@ -114,6 +122,13 @@ export class Leading {
     for (const [id] of maps.map.all('motherships')) {
       if ((liveness.goneForMs({ kind: 'mothership', id }) ?? 0) >= after) this.#unsettle(id)
     }
+  }
+
+  #timed(steps: () => Step[]): Step[] {
+    const fromMs = this.ports.clock.nowMs()
+    const found = steps()
+    this.#passTookMs = this.ports.clock.nowMs() - fromMs
+    return found
   }
 
   #wiringSteps(map: CloudMap): Step[] {

@@ -167,10 +167,7 @@ export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
     answers: { 200: Type.String({ description: 'the package', format: 'binary' }) },
     handle: async ({ params: { digest }, reply }) => {
       const bytes = await packageOf(ports, digest)
-      return reply
-        .type('application/gzip')
-        .serializer(each => each as unknown as string)
-        .send(bytes)
+      return reply.type('application/gzip').send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
     },
   })
 
