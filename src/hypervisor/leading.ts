@@ -127,7 +127,7 @@ export class Leading {
   #timed(steps: () => Step[]): Step[] {
     const fromMs = this.ports.clock.nowMs()
     const found = steps()
-    this.#passTookMs = this.ports.clock.nowMs() - fromMs
+    this.#passTookMs = Math.max(this.ports.clock.nowMs() - fromMs, this.#passTookMs / 2)
     return found
   }
 
