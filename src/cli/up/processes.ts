@@ -37,7 +37,7 @@ export function etcdProcesses({ etcd }: Layout, dataDir: string): ProcessSpec[] 
         'heartbeat-interval': 100,
         'election-timeout': 1000,
         'auto-compaction-mode': 'periodic',
-        'auto-compaction-retention': '1h',
+        'auto-compaction-retention': '10m',
         'quota-backend-bytes': 4 * 2 ** 30,
         'log-level': 'warn',
         logger: 'zap',
