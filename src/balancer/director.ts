@@ -31,6 +31,9 @@ export class Director {
   #child: ChildProcess | undefined
   /** What HAProxy runs with now; undefined when that is not known. */
   #running: Shape | undefined
+  /** What the files say: never what HAProxy refused, because it may have to be started from them at any moment. */
+  #filed: Shape | undefined
+  #cancelRestart: (() => void) | undefined
   #reloadedAtMs = Number.NEGATIVE_INFINITY
   #stopped = false
   #underWay: Promise<void> = Promise.resolve()
@@ -44,14 +47,22 @@ export class Director {
     return this.#child?.pid
   }
 
-  /** Throws `misconfigured` when HAProxy cannot be started. */
+  /** Throws `misconfigured` when HAProxy cannot be started: then nothing of it is left. */
   async start(): Promise<void> {
-    await this.#writeFiles()
-    await this.#check()
-    await this.#spawn()
+    try {
+      await this.#file(this.shape)
+      await this.#spawn()
+    } catch (error) {
+      this.#stopped = true
+      this.#cancelRestart?.()
+      throw error
+    }
   }
 
-  /** Resolves when HAProxy runs with this shape, or a later one. Throws when it refused. */
+  /**
+   * Resolves when HAProxy runs with this shape, or a later one, or will when it has been started again. Throws when it
+   * refused.
+   */
   apply(shape: Shape): Promise<void> {
     this.shape = shape
     const turn = this.#underWay.then(() => this.#follow())
@@ -61,6 +72,7 @@ export class Director {
 
   async stop(): Promise<void> {
     this.#stopped = true
+    this.#cancelRestart?.()
     await this.#underWay
     const child = this.#child
     if (!child || child.exitCode !== null || child.signalCode !== null) return
@@ -93,7 +105,8 @@ export class Director {
     const commands = commandsBetween(before, shape)
     try {
       // The files say the same, for the next start.
-      await this.#writeFiles()
+      await this.#writeFiles(shape)
+      this.#filed = shape
       await runCommands(this.options.frame.socket, commands)
     } catch (error) {
       this.options.log.warn({ err: error }, 'the runtime API could not do it, HAProxy is reloaded')
@@ -112,30 +125,53 @@ export class Director {
     if (this.#stopped) return
     this.#reloadedAtMs = clock.nowMs()
     const shape = this.shape
-    await this.#writeFiles()
-    await this.#check()
+    await this.#file(shape)
     const child = this.#child
-    // One that is being started again reads the file that was just written.
+    // One that is being started again reads the files that were just written.
     if (!child) return
     const worker = await this.#worker()
+    this.#running = undefined
     child.kill('SIGUSR2')
-    await this.#until(async () => {
+    const came = await this.#until(async () => {
       const now = await this.#worker()
       return (now !== undefined && now !== worker) || this.#child !== child
     })
     if (this.#child !== child) return
+    if (!came) throw this.#later()
     this.#running = shape
     this.counts.reloads++
     log.info({ groups: shape.pages.length }, 'HAProxy reloaded')
   }
 
+  /** A reload that did not come about, for whatever reason, is tried again. */
+  #later(): CloudError {
+    const { clock, log } = this.options
+    this.counts.failures++
+    clock.after(reloadEveryMs, () => {
+      this.apply(this.shape).catch((error: unknown) => log.error({ err: error }, 'HAProxy could not be reloaded'))
+    })
+    return new CloudError('timeout', `HAProxy did not reload within ${readyWithinMs / 1000} s`)
+  }
+
+  /** Has the files say this. When HAProxy refuses it, they say what they said before. */
+  async #file(shape: Shape): Promise<void> {
+    await this.#writeFiles(shape)
+    try {
+      await this.#check()
+    } catch (error) {
+      if (this.#filed) await this.#writeFiles(this.#filed)
+      throw error
+    }
+    this.#filed = shape
+  }
+
   /** Whole files in place of old ones: HAProxy may read them at any moment. */
-  async #writeFiles(): Promise<void> {
+  async #writeFiles(shape: Shape): Promise<void> {
     const { directory } = this.options.frame
     const files = {
-      [exactMapFile]: renderExactMap(this.shape),
-      [prefixMapFile]: renderPrefixMap(this.shape),
-      'haproxy.cfg': renderConfig(this.shape, this.options.frame),
+      [exactMapFile]: renderExactMap(shape),
+      [prefixMapFile]: renderPrefixMap(shape),
+      'haproxy.cfg': renderConfig(shape, this.options.frame),
     }
     try {
       for (const [name, text] of Object.entries(files)) {
@@ -163,7 +199,7 @@ export class Director {
 
   async #spawn(): Promise<void> {
     const { program, frame, log } = this.options
-    const shape = this.shape
+    const shape = this.#filed
     const left = this.#leftBehind()
     const takeOver = left === undefined ? [] : ['-x', frame.socket, '-sf', String(left)]
     const args = ['-W', '-f', this.#configFile, '-p', this.#pidFile, ...takeOver]
@@ -177,10 +213,11 @@ export class Director {
     child.once('exit', () => this.#ended(child, said))
     const came = await this.#until(async () => this.#child !== child || (await this.#worker()) !== undefined)
     if (this.#child !== child || !came) {
+      child.kill('SIGKILL')
       throw new CloudError('misconfigured', `HAProxy does not start: ${firstAlert(said)}`)
     }
-    await writeFile(this.#pidFile, `${child.pid}\n`, { mode: 0o600 })
     this.#running = shape
+    await writeFile(this.#pidFile, `${child.pid}\n`, { mode: 0o600 })
     log.info({ pid: child.pid, tookOver: left ?? null }, 'HAProxy runs')
   }
 
@@ -191,7 +228,14 @@ export class Director {
     if (this.#stopped) return
     this.counts.restarts++
     this.options.log.error({ code: child.exitCode, signal: child.signalCode, said: firstAlert(said) }, 'HAProxy ended')
-    this.options.clock.after(restartAfterMs, () => void this.#again())
+    this.#restart()
+  }
+
+  /** One at a time, however many reasons there are. */
+  #restart(): void {
+    if (this.#stopped) return
+    this.#cancelRestart?.()
+    this.#cancelRestart = this.options.clock.after(restartAfterMs, () => void this.#again())
   }
 
   async #again(): Promise<void> {
@@ -204,7 +248,7 @@ export class Director {
       await turn
     } catch (error) {
       this.options.log.error({ err: error }, 'HAProxy could not be started again')
-      if (!this.#child) this.options.clock.after(restartAfterMs * 2, () => void this.#again())
+      if (!this.#child) this.#restart()
     }
   }
 

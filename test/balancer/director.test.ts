@@ -1,6 +1,6 @@
 /** A real HAProxy: servers that come and go through the runtime API, patterns by a reload, deaths and left-overs. */
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { Director } from '../../src/balancer/director.js'
 import { ask, parseStats } from '../../src/balancer/runtime.js'
 import { shapeOf, type WantedTargets } from '../../src/balancer/shape.js'
+import type { Clock } from '../../src/hypervisor/ports.js'
 import { systemClock } from '../../src/main/world.js'
 import { freePorts, waitUntil } from '../support/etcd.js'
 
@@ -45,11 +46,22 @@ const wanted = (...servers: readonly [Page, readonly string[], boolean?][]): Wan
   replicas: [],
 })
 
-async function aDirector(targets: WantedTargets, directory = mkdtempSync(join(tmpdir(), 'rain-haproxy-'))) {
+interface Given {
+  readonly directory?: string
+  readonly clock?: Clock
+  readonly program?: string
+}
+
+const aDirectory = (): string => mkdtempSync(join(tmpdir(), 'rain-haproxy-'))
+
+async function aDirector(
+  targets: WantedTargets,
+  { directory = aDirectory(), clock = systemClock, program = 'haproxy' }: Given = {},
+) {
   const [pagesPort = 0, apiPort = 0] = await freePorts(2)
   const frame = { host: '127.0.0.1', pagesPort, apiPort, socket: join(directory, 's'), directory, cookieKey: 'k' }
   let shape = shapeOf(targets, 4)
-  const director = new Director({ program: 'haproxy', frame, clock: systemClock, log }, shape)
+  const director = new Director({ program, frame, clock, log }, shape)
   await director.start()
   cleanups.push(async () => {
     await director.stop()
@@ -66,6 +78,12 @@ async function aDirector(targets: WantedTargets, directory = mkdtempSync(join(tm
     apply: (next: WantedTargets) => director.apply((shape = shapeOf(next, 4, shape))),
     up: async () => parseStats(await ask(frame.socket, 'show stat')).filter(each => each.up).length,
   }
+}
+
+/** HAProxy refuses this. */
+const bad: WantedTargets = {
+  servers: [{ id: 'bad', host: 'not an address', port: 1, urls: ['/*', '/bad/*'], draining: false }],
+  replicas: [],
 }
 
 const names = async (get: (path: string) => Promise<{ text: string }>, path: string): Promise<string[]> => {
@@ -158,8 +176,8 @@ describe('a director', () => {
 
   it('takes over from a HAProxy that an earlier agent left behind, without a refused connection', async () => {
     const a = await aServer('a')
-    const directory = mkdtempSync(join(tmpdir(), 'rain-haproxy-'))
-    const first = await aDirector(wanted([a, ['/*']]), directory)
+    const directory = aDirectory()
+    const first = await aDirector(wanted([a, ['/*']]), { directory })
     const left = Number(readFileSync(join(directory, 'haproxy.pid'), 'utf8'))
     expect(left).toBe(first.director.pid)
     const shape = shapeOf(wanted([a, ['/*']]), 4)
@@ -180,12 +198,109 @@ describe('a director', () => {
   it('never loads what HAProxy refuses: the last good configuration goes on', async () => {
     const a = await aServer('a')
     const { director, get, apply } = await aDirector(wanted([a, ['/*']]))
-    const bad: WantedTargets = {
-      servers: [{ id: 'bad', host: 'not an address', port: 1, urls: ['/*', '/bad/*'], draining: false }],
-      replicas: [],
-    }
     await expect(apply(bad)).rejects.toThrow('HAProxy refuses its configuration')
     expect((await get('/x')).text).toBe('a /x')
     expect(director.counts.failures).toBe(1)
+  })
+
+  it('starts HAProxy again with the last good configuration when it dies after one that it refused', async () => {
+    const a = await aServer('a')
+    const { director, get, apply } = await aDirector(wanted([a, ['/*']]))
+    await expect(apply(bad)).rejects.toThrow('HAProxy refuses its configuration')
+    const before = director.pid!
+    process.kill(before, 'SIGKILL')
+    await waitUntil('another one serves', async () => {
+      if (director.pid === undefined || director.pid === before) return false
+      return (await get('/x').catch(() => undefined))?.text === 'a /x'
+    })
+    await apply(wanted([a, ['/*', '/more/*']]))
+    expect((await get('/more/x')).text).toBe('a /more/x')
+  })
+
+  it('takes what is wanted in the moment in which HAProxy is started again', async () => {
+    const [a, b] = [await aServer('a'), await aServer('b')]
+    const held: (() => void)[] = []
+    const clock: Clock = {
+      ...systemClock,
+      after: (ms, run) => {
+        if (ms !== 500) return systemClock.after(ms, run)
+        held.push(run)
+        return () => undefined
+      },
+    }
+    const { director, get, apply } = await aDirector(wanted([a, ['/*']]), { clock })
+    process.kill(director.pid!, 'SIGKILL')
+    await waitUntil('it is to be started again', async () => held.length > 0)
+    held[0]!()
+    await apply(wanted([b, ['/*']]))
+    await waitUntil('b serves', async () => (await names(get, '/x').catch(() => [])).join() === 'b')
+  })
+
+  it('tries again when a reload does not come about', async () => {
+    const a = await aServer('a')
+    const directory = aDirectory()
+    // Finds nothing wrong with any configuration.
+    const program = join(directory, 'careless')
+    writeFileSync(program, '#!/bin/sh\n[ "$1" = -c ] && exit 0\nexec haproxy "$@"\n', { mode: 0o755 })
+    const clock: Clock = {
+      ...systemClock,
+      nowMs: () => systemClock.nowMs() * 20,
+      after: (ms, run) => systemClock.after(ms / 20, run),
+    }
+    const { director, get, apply } = await aDirector(wanted([a, ['/*']]), { directory, clock, program })
+    await expect(apply(bad)).rejects.toThrow('did not reload')
+    expect(director.counts).toMatchObject({ reloads: 0, failures: 1 })
+    await waitUntil('it was tried again', async () => director.counts.failures > 1)
+    expect((await get('/x')).text).toBe('a /x')
+    await apply(wanted([a, ['/*', '/more/*']]))
+    expect((await get('/more/x')).text).toBe('a /more/x')
+  })
+
+  it('tries to start HAProxy one time after the other, however often that fails', async () => {
+    const directory = aDirectory()
+    const broken = join(directory, 'broken')
+    const program = join(directory, 'sometimes')
+    writeFileSync(program, `#!/bin/sh\n[ "$1" = -W ] && [ -e ${broken} ] && exit 1\nexec haproxy "$@"\n`, {
+      mode: 0o755,
+    })
+    const waiting = new Set<object>()
+    let most = 0
+    const after: Clock['after'] = (ms, run) => {
+      const timer = {}
+      if (ms >= 500 && ms <= 1_000) waiting.add(timer)
+      most = Math.max(most, waiting.size)
+      const ended = (): boolean => waiting.delete(timer)
+      const cancel = systemClock.after(ms / 50, () => [ended(), run()])
+      return () => [ended(), cancel()]
+    }
+    const a = await aServer('a')
+    const { director, get } = await aDirector(wanted([a, ['/*']]), {
+      directory,
+      program,
+      clock: { ...systemClock, after },
+    })
+    writeFileSync(broken, '')
+    process.kill(director.pid!, 'SIGKILL')
+    await waitUntil('it was tried some times', async () => director.counts.restarts > 4)
+    expect(most).toBe(1)
+    rmSync(broken)
+    await waitUntil('it serves', async () => (await get('/x').catch(() => undefined))?.text === 'a /x')
+  })
+
+  it('leaves nothing behind when HAProxy cannot be started at first', async () => {
+    const directory = aDirectory()
+    const program = join(directory, 'broken')
+    writeFileSync(program, '#!/bin/sh\n[ "$1" = -W ] && exit 1\nexit 0\n', { mode: 0o755 })
+    const restarts = new Set<object>()
+    const after: Clock['after'] = (ms, run) => {
+      const cancel = systemClock.after(ms, run)
+      if (ms !== 500) return cancel
+      restarts.add(cancel)
+      return () => [restarts.delete(cancel), cancel()]
+    }
+    const clock = { ...systemClock, after }
+    await expect(aDirector(wanted(), { directory, clock, program })).rejects.toThrow('does not start')
+    expect(restarts.size).toBe(0)
+    rmSync(directory, { recursive: true })
   })
 })
