@@ -11,7 +11,8 @@ export const digestOf = (secret: string): string => createHash('sha256').update(
 /** Undefined when the token is unknown, revoked or expired. */
 export function actorOf(map: CloudMap, secret: string, wallMs: number, from?: string): Actor | undefined {
   const token = map.get('tokens', digestOf(secret))?.value
-  if (!token || (token.expires !== undefined && Date.parse(token.expires) <= wallMs)) return undefined
+  // A time that is none has passed.
+  if (!token || (token.expires !== undefined && !(Date.parse(token.expires) > wallMs))) return undefined
   return {
     role: token.role,
     subject: token.subject,

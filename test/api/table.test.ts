@@ -58,6 +58,7 @@ describe('wrong input', () => {
     ['PUT', '/settings', {}, 400, ''],
     ['PUT', '/settings', { lostAfterMs: 'soon' }, 400, '/lostAfterMs'],
     ['POST', '/tokens', { role: 'king', subject: 'x' }, 400, '/role'],
+    ['POST', '/tokens', { role: 'viewer', subject: 'x', expires: '2020-13-41T00:00:00Z' }, 400, '/expires'],
   ]
   for (const [method, path, body, status, field] of wrong) {
     it(`${method} ${path} ${JSON.stringify(body) ?? ''} is ${status} and names ${field || 'the body'}`, async () => {

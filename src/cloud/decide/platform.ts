@@ -25,6 +25,10 @@ export function createToken(map: CloudMap, body: BodyOf<'create-token'>, context
       errors: [{ path: '/node', message: 'needed with role node, and only then' }],
     })
   }
+  if (body.expires !== undefined && Number.isNaN(Date.parse(body.expires))) {
+    const errors = [{ path: '/expires', message: 'no such day or time' }]
+    return refuse('bad-request', `${body.expires} is no time`, { errors })
+  }
   const { digest, ...rest } = body
   const value = { schema: 1, id: digest, createdAt: context.at, ...rest }
   return change({ outcome: 'created', ...answer }, put('tokens', digest, value))
