@@ -10,7 +10,7 @@ import { actorOf } from '../hypervisor/actors.js'
 import { problemOf, problemType, refusalOf, statusOf } from './problems.js'
 import type { Access, ApiPorts } from './route.js'
 import type { ReadQuery } from './schemas.js'
-import { beforeRead } from './waiting.js'
+import { beforeRead, useWaiting, waitPorts } from './waiting.js'
 
 /** Queries come as text, so they are converted; bodies are taken as they are. */
 export function useSchemas(app: FastifyInstance): void {
@@ -58,9 +58,10 @@ function fieldOf({ instancePath, params }: SchemaErrors[number]): string {
 
 export function useConventions(app: FastifyInstance, ports: ApiPorts): void {
   const { hypervisor, clock, log, onRequest } = ports
-  const { maps, applied } = hypervisor
+  const { maps } = hypervisor
   app.decorateRequest('startedMs', 0)
   app.decorateRequest('actor', undefined)
+  useWaiting(app)
 
   // By callback: most reads wait for nothing, and a promise for each step is a third of what they cost.
   app.addHook('onRequest', (request, _reply, done) => {
@@ -68,11 +69,11 @@ export function useConventions(app: FastifyInstance, ports: ApiPorts): void {
     const access = request.routeOptions.config.access
     done(access === undefined ? undefined : refusalFor(request, access, ports))
   })
-  app.addHook('preHandler', (request, _reply, done) => {
+  app.addHook('preHandler', (request, reply, done) => {
     const query = request.query as ReadQuery | undefined
     const reads = request.method === 'GET' || request.method === 'HEAD'
     if (!reads || !query || !needsWait(query)) return done()
-    beforeRead({ maps, applied, clock }, query).then(() => done(), done)
+    beforeRead(waitPorts(ports, reply), query).then(() => done(), done)
   })
   app.addHook('onSend', (request, reply, payload, done) => {
     reply.header('x-rain-revision', formatOrder(maps.map.order))

@@ -1,4 +1,5 @@
 /** Waiting for what the map will show: bounded, and woken by its changes. */
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { parseDurationMs } from '../cloud/duration.js'
 import { CloudError } from '../cloud/errors.js'
 import type { CloudMap } from '../cloud/map.js'
@@ -8,6 +9,7 @@ import type { Applied } from '../hypervisor/applied.js'
 import type { Clock, Maps } from '../hypervisor/ports.js'
 import { runsEverywhere, wiredEverywhere } from '../hypervisor/views.js'
 import { fieldError } from './problems.js'
+import type { ApiPorts } from './route.js'
 import type { ReadQuery, WaitQuery } from './schemas.js'
 
 const minRevisionMs = 3_000
@@ -15,9 +17,9 @@ const linearizableMs = 3_000
 const waitDefaultMs = 10_000
 const waitMaxMs = 60_000
 
-/** True when it came to be within the time. */
+/** True when it came to be within the time, and before nobody wanted to know any more. */
 export function until(
-  { maps, applied, clock }: WaitPorts,
+  { maps, applied, clock, whenOver }: WaitPorts,
   withinMs: number,
   check: (map: CloudMap) => boolean,
 ): Promise<boolean> {
@@ -30,7 +32,12 @@ export function until(
     const look = (): void => {
       if (check(maps.map)) finish(true)
     }
-    const ends = [maps.onChange(look), applied.onChange(look), clock.after(withinMs, () => finish(false))]
+    const ends = [
+      maps.onChange(look),
+      applied.onChange(look),
+      clock.after(withinMs, () => finish(false)),
+      whenOver(() => finish(false)),
+    ]
   })
 }
 
@@ -38,7 +45,51 @@ export interface WaitPorts {
   readonly maps: Maps
   readonly applied: Applied
   readonly clock: Clock
+  /** Calls back, later, when the caller has gone or this replica stops. Returns the unsubscribe function. */
+  readonly whenOver: (end: () => void) => () => void
 }
+
+declare module 'fastify' {
+  interface FastifyReply {
+    whenOver: WaitPorts['whenOver']
+  }
+}
+
+/** So that what waits holds up no stop, and does not outlive who asked. */
+export function useWaiting(app: FastifyInstance): void {
+  const ends = new Set<() => void>()
+  let closing = false
+  app.decorateReply('whenOver', function (this: FastifyReply, end: () => void) {
+    ends.add(end)
+    this.raw.once('close', end)
+    if (closing) queueMicrotask(end)
+    return () => {
+      ends.delete(end)
+      this.raw.off('close', end)
+    }
+  })
+  app.addHook('preClose', done => {
+    closing = true
+    for (const end of [...ends]) end()
+    done()
+  })
+  // A connection that is kept would be waited for until its client, or its time, is over.
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (closing) reply.header('connection', 'close')
+    done(null, payload)
+  })
+}
+
+/** What a call may wait with. */
+export const waitPorts = (
+  { hypervisor, clock }: Pick<ApiPorts, 'hypervisor' | 'clock'>,
+  reply: FastifyReply,
+): WaitPorts => ({
+  maps: hypervisor.maps,
+  applied: hypervisor.applied,
+  clock,
+  whenOver: end => reply.whenOver(end),
+})
 
 /** `minRevision`, `consistency` and `block` of a read (S6). */
 export async function beforeRead(ports: WaitPorts, query: ReadQuery): Promise<void> {
@@ -76,11 +127,14 @@ export async function waitForInstances(
 ): Promise<void> {
   const ms = timeout === undefined ? waitDefaultMs : boundedMs('query/timeout', timeout, waitMaxMs)
   if (wait === undefined || wait === 'placed') return
-  await until(ports, ms, map => ids.every(id => reached(ports, map, id, wait)))
+  await until(ports, ms, map => {
+    const needs = needsIn(map)
+    return ids.every(id => reached(ports, map, id, wait, needs))
+  })
 }
 
 /** One that is gone, or failed for good, is not waited for. */
-function reached({ applied }: WaitPorts, map: CloudMap, id: string, wait: 'running' | 'wired'): boolean {
+function reached({ applied }: WaitPorts, map: CloudMap, id: string, wait: 'running' | 'wired', needs: Needs): boolean {
   const instance = map.get('instances', id)?.value
   if (!instance) return true
   if (map.get('observed', `${instance.primary}/${id}`)?.value.phase === 'failed') return true
@@ -88,9 +142,19 @@ function reached({ applied }: WaitPorts, map: CloudMap, id: string, wait: 'runni
   return wait === 'running' || wiredEverywhere(map, applied, id, needs)
 }
 
-const needs = (map: CloudMap, server: string, key: string): boolean => {
-  const record = map.get('rainservers', server)?.value
-  return record !== undefined && reachable(map, record).includes(key)
+type Needs = Parameters<typeof wiredEverywhere>[3]
+
+/** Whether pages of a rain server can hold a component version; worked out once for each rain server, for one look. */
+function needsIn(map: CloudMap): Needs {
+  const found = new Map<string, ReadonlySet<string>>()
+  return (server, key) => {
+    let keys = found.get(server)
+    if (!keys) {
+      const record = map.get('rainservers', server)?.value
+      found.set(server, (keys = new Set(record ? reachable(map, record) : [])))
+    }
+    return keys.has(key)
+  }
 }
 
 /** Waits until none of them is in the map and no mothership says that it still runs one. */

@@ -262,7 +262,7 @@ export function wiredEverywhere(
   map: CloudMap,
   applied: Applied,
   id: string,
-  needs: (map: CloudMap, rainServer: string, key: string) => boolean,
+  needs: (rainServer: string, key: string) => boolean,
 ): boolean {
   const instance = map.get('instances', id)?.value
   if (!instance) return false
@@ -271,7 +271,7 @@ export function wiredEverywhere(
   for (const [server] of map.all('rainservers')) {
     const node: NodeRef = { kind: 'rainserver', id: server }
     if (!map.get('sessions', nodeName(node))) continue
-    if (!needs(map, server, `${instance.component}/${instance.version}`)) continue
+    if (!needs(server, `${instance.component}/${instance.version}`)) continue
     const wiring = map.get('wiring', server)
     const wires = wiring?.value.wires ?? []
     if (!copies.every(mothership => wires.some(wire => wire.mothership === mothership))) return false

@@ -7,14 +7,12 @@ import { type InstanceView, instanceView } from '../../hypervisor/views.js'
 import { fieldError } from '../problems.js'
 import { type ApiPorts, anyone, type Call, changers, define, found, pathParams, submit, viewPorts } from '../route.js'
 import { DryRun, Instance, Instances, Placement, type WaitQuery, waitQuery } from '../schemas.js'
-import { waitForInstances, waitUntilGone } from '../waiting.js'
+import { waitForInstances, waitPorts, waitUntilGone } from '../waiting.js'
 
 const params = { instanceId: pathParams.instance }
 const tag = 'instances'
 
 export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
-  const { maps, applied } = ports.hypervisor
-  const waits = { maps, applied, clock: ports.clock }
   const view = (id: string): InstanceView => found(instanceView(id, viewPorts(ports)), 'instance', id)
 
   define(app, {
@@ -38,7 +36,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
       if (body.bulk && call.body.id !== undefined) throw fieldError('/id', 'cannot be given to many: leave out count')
       if (dryRun) return dryRunOf(ports, body, call)
       const answer = await submit(ports, call, { op: 'instantiate', body })
-      await waitForInstances(waits, answer.ids, call.query as WaitQuery)
+      await waitForInstances(waitPorts(ports, call.reply), answer.ids, call.query as WaitQuery)
       call.reply.code(201)
       if (body.bulk) {
         const items = answer.ids.flatMap(each => instanceView(each, viewPorts(ports)) ?? [])
@@ -84,7 +82,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
     handle: async call => {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'clone', body: { instance, wish: call.body } })
-      await waitForInstances(waits, [instance], call.query as WaitQuery)
+      await waitForInstances(waitPorts(ports, call.reply), [instance], call.query as WaitQuery)
       call.reply.code(202)
       return view(instance)
     },
@@ -103,7 +101,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
     handle: async call => {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'refresh-instance', body: { instance } })
-      await waitForInstances(waits, [instance], call.query as WaitQuery)
+      await waitForInstances(waitPorts(ports, call.reply), [instance], call.query as WaitQuery)
       call.reply.code(202)
       return view(instance)
     },
@@ -121,7 +119,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
     handle: async call => {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'stop-instance', body: { instance } })
-      await waitUntilGone(waits, [instance], call.query as WaitQuery)
+      await waitUntilGone(waitPorts(ports, call.reply), [instance], call.query as WaitQuery)
       return call.reply.code(202).send()
     },
   })
