@@ -29,6 +29,14 @@ export interface Balancer {
 /** A unix socket's path is at most 107 bytes, and HAProxy adds a suffix while it binds. */
 const socketPathMax = 80
 
+/** In the directory where that can be; a comma would begin another address. */
+export function socketIn(directory: string): string {
+  const own = join(directory, 'haproxy.sock')
+  if (Buffer.byteLength(own) <= socketPathMax && !own.includes(',')) return own
+  const hash = createHash('sha256').update(directory).digest('hex').slice(0, 16)
+  return join(tmpdir(), `rain-${hash}.sock`)
+}
+
 export async function startBalancer(config: BalancerConfig, { log, clock, software }: BalancerDeps): Promise<Balancer> {
   const directory = resolve(config.dataDir)
   await makeDirectory(directory)
@@ -79,13 +87,11 @@ async function makeDirectory(directory: string): Promise<void> {
 }
 
 function frameOf(config: BalancerConfig, directory: string): Frame {
-  const own = join(directory, 'haproxy.sock')
-  const hash = createHash('sha256').update(directory).digest('hex').slice(0, 16)
   return {
     host: config.host,
     pagesPort: config.port,
     apiPort: config.apiPort,
-    socket: own.length <= socketPathMax ? own : join(tmpdir(), `rain-${hash}.sock`),
+    socket: socketIn(directory),
     directory,
     cookieKey: 'rain',
   }

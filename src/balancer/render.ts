@@ -65,8 +65,8 @@ const frontends = ({ host, pagesPort, apiPort, directory }: Frame): string[] => 
   `    bind ${bound(host, pagesPort)}`,
   '    option forwardfor',
   '    # The most specific pattern decides: the whole path first, then the longest prefix.',
-  `    http-request set-var(txn.group) path,map_str(${quoted(`${directory}/${exactMapFile}`)})`,
-  `    http-request set-var(txn.group) path,map_beg(${quoted(`${directory}/${prefixMapFile}`)}) unless { var(txn.group) -m found }`,
+  `    http-request set-var(txn.group) path,map_str(${argument(`${directory}/${exactMapFile}`)})`,
+  `    http-request set-var(txn.group) path,map_beg(${argument(`${directory}/${prefixMapFile}`)}) unless { var(txn.group) -m found }`,
   '    use_backend %[var(txn.group)] if { var(txn.group) -m found }',
   '    default_backend no-server',
   '',
@@ -111,7 +111,11 @@ function slotOf(target: Target | null): string {
 
 const bound = (host: string, port: number): string => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)
 
-const quoted = (text: string): string => (/^[\w./@:-]+$/.test(text) ? text : `"${text.replace(/(["\\$])/g, '\\$1')}"`)
+const plain = /^[\w./@:-]+$/
+const quoted = (text: string): string => (plain.test(text) ? text : `"${text.replace(/(["\\$])/g, '\\$1')}"`)
+
+/** In the brackets of a converter, commas and brackets have a meaning of their own: quotes within quotes. */
+const argument = (text: string): string => (plain.test(text) ? text : quoted(`"${text.replace(/(["\\])/g, '\\$1')}"`))
 
 /** Whole paths -> backend. A prefix `/shop/*` is also the path `/shop`. */
 export const renderExactMap = ({ pages }: Shape): string =>

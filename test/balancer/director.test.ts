@@ -1,10 +1,11 @@
 /** A real HAProxy: servers that come and go through the runtime API, patterns by a reload, deaths and left-overs. */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { socketIn } from '../../src/balancer/agent.js'
 import { Director } from '../../src/balancer/director.js'
 import { ask, parseStats } from '../../src/balancer/runtime.js'
 import { shapeOf, type WantedTargets } from '../../src/balancer/shape.js'
@@ -59,7 +60,7 @@ async function aDirector(
   { directory = aDirectory(), clock = systemClock, program = 'haproxy' }: Given = {},
 ) {
   const [pagesPort = 0, apiPort = 0] = await freePorts(2)
-  const frame = { host: '127.0.0.1', pagesPort, apiPort, socket: join(directory, 's'), directory, cookieKey: 'k' }
+  const frame = { host: '127.0.0.1', pagesPort, apiPort, socket: socketIn(directory), directory, cookieKey: 'k' }
   let shape = shapeOf(targets, 4)
   const director = new Director({ program, frame, clock, log }, shape)
   await director.start()
@@ -114,6 +115,16 @@ describe('a director', () => {
     expect(await names(get, '/news/today')).toEqual(['a', 'b'])
     expect(await names(get, '/news/other')).toEqual(['a'])
     expect(director.counts.reloads).toBe(1)
+  })
+
+  it('works in a directory of whatever name', async () => {
+    const a = await aServer('a')
+    for (const name of [`näh, "e's" (\\$x)`, '雨'.repeat(30)]) {
+      const directory = join(aDirectory(), name)
+      mkdirSync(directory)
+      const { get } = await aDirector(wanted([a, ['/news/*']]), { directory })
+      expect((await get('/news/x')).text).toBe('a /news/x')
+    }
   })
 
   it('keeps a client with its server by a cookie, whatever slot that has, and across a reload', async () => {

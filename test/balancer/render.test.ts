@@ -68,7 +68,7 @@ describe('the configuration of HAProxy', () => {
 
   it('quotes what is not one word', () => {
     expect(renderConfig(shapeOf(clouds['empty']!, 4), { ...frame, directory: '/a b/"c"' })).toContain(
-      '"/a b/\\"c\\"/paths.map"',
+      'map_str("\\"/a b/\\\\\\"c\\\\\\"/paths.map\\"")',
     )
   })
 })
