@@ -1,6 +1,7 @@
 /** The REST API of a replica: a factory, apart from listening, so that tests can call it without a socket. */
 import Fastify, { type FastifyInstance } from 'fastify'
 import { CloudError } from '../cloud/errors.js'
+import { formatOrder } from '../cloud/order.js'
 import { consolePage } from './console-page.js'
 import { sendProblem, useConventions, useSchemas } from './conventions.js'
 import { docsPage } from './docs-page.js'
@@ -28,8 +29,10 @@ export function createApi(ports: ApiPorts): FastifyInstance {
     // Only HAProxy on loopback is believed when it says for whom it asks.
     trustProxy: 'loopback',
     logger: false,
-    frameworkErrors: (error, request, reply) =>
-      void sendProblem(request, reply, new CloudError('bad-request', error.message)),
+    frameworkErrors: (error, request, reply) => {
+      reply.header('x-rain-revision', formatOrder(ports.hypervisor.maps.map.order))
+      sendProblem(request, reply, new CloudError('bad-request', error.message))
+    },
   })
   useJson(app)
   useSchemas(app)

@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net'
 import { Compile } from 'typebox/compile'
+import { isUrlPattern } from '../cloud/commands.js'
 import { WantedBackend, WantedReplica } from '../protocol/messages.js'
 
 /** `gone` servers stay in: their last wanted state may still serve, so the health checks decide. */
@@ -48,7 +49,10 @@ export function readTargets(entries: ReadonlyMap<string, unknown>): {
   for (const [key, value] of entries) {
     if (key.startsWith('rainservers/') && backend.Check(value)) {
       const at = addressOf(value.address)
-      if (at) servers.push({ id: value.id, ...at, draining: value.state === 'draining', urls: value.urls })
+      const wrong = value.urls.filter(url => !isUrlPattern(url))
+      for (const url of wrong) refused.push({ key, reason: `${JSON.stringify(url)} is no url pattern` })
+      const urls = value.urls.filter(url => !wrong.includes(url))
+      if (at) servers.push({ id: value.id, ...at, draining: value.state === 'draining', urls })
       else refused.push({ key, reason: `${value.address} is not http://host:port` })
     } else if (key.startsWith('replicas/') && replica.Check(value)) {
       const at = addressOf(value.url)

@@ -12,8 +12,8 @@ const nodeId = Type.String({ pattern: nodeIdPattern })
 const labels = Type.Record(Type.String({ maxLength: 128 }), Type.String({ maxLength: 256 }), { maxProperties: 64 })
 const zone = Type.Optional(Type.String({ minLength: 1, maxLength: 128 }))
 const strict = { additionalProperties: false }
-/** Exact or a prefix that ends in `/*`. */
-const urlPattern = '^/([^\\s?#*]*|([^\\s?#*]*/)?\\*)$'
+/** Exact or a prefix that ends in `/*`; no control characters, because it becomes a line of HAProxy's files. */
+const urlPattern = '^/([^\\s\\x00-\\x1f\\x7f?#*]*|([^\\s\\x00-\\x1f\\x7f?#*]*/)?\\*)$'
 const url = Type.String({ pattern: urlPattern, maxLength: 1024 })
 export const isUrlPattern = (text: string): boolean => new RegExp(urlPattern).test(text) && text.length <= 1024
 const rainServerAddress = Type.String({ pattern: '^https?://[^\\s/?#]+$', maxLength: 512 })

@@ -36,6 +36,7 @@ describe('wrong input', () => {
     ['POST', '/rainservers/', undefined, 400, '/address'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: [] }, 400, '/urls'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['no-slash'] }, 400, '/urls/0'],
+    ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/a\u0000b'] }, 400, '/urls/0'],
     ['POST', '/rainservers/', { address: 'ws://x:1', urls: ['/*'] }, 400, '/address'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/*'], id: 'a/b' }, 400, '/id'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/*'], colour: 'red' }, 400, '/colour'],
@@ -106,6 +107,7 @@ describe('every answer', () => {
     const { headers } = await admin('GET', '/mothership/all')
     const revision = headers.get('x-rain-revision')!
     expect(revision).toMatch(/^1\.\d+$/)
+    expect((await admin('GET', '/%zz')).headers.get('x-rain-revision')).toMatch(/^1\.\d+$/)
     expect((await admin('GET', `/mothership/all?minRevision=${revision}`)).status).toBe(200)
     expect((await admin('GET', '/mothership/all?consistency=linearizable')).status).toBe(200)
     const later = await admin('GET', `/mothership/all?block=50ms&after=${revision}`)

@@ -108,14 +108,23 @@ describe('what the hypervisor wants', () => {
         ['rainservers/r1', good],
         ['rainservers/r2', { ...good, id: 'r2', address: 'http://a b:1' }],
         ['rainservers/r3', { ...good, id: 'r3', address: 'https://127.0.0.1:1' }],
+        ['rainservers/r4', { ...good, id: 'r4', urls: ['/a\u0000', '/b c'] }],
         ['replicas/h1', { id: 'h1', url: 'http://[::1]:7010' }],
         ['replicas/h2', { id: 'h2' }],
         ['weather', 'rain'],
       ]),
     )
-    expect(read.servers).toEqual([{ id: 'r1', host: '127.0.0.1', port: 7050, draining: true, urls: ['/*'] }])
+    const r1 = { id: 'r1', host: '127.0.0.1', port: 7050, draining: true, urls: ['/*'] }
+    expect(read.servers).toEqual([r1, { ...r1, id: 'r4', urls: [] }])
     expect(read.replicas).toEqual([{ id: 'h1', host: '::1', port: 7010, draining: false }])
-    expect(refused.map(each => each.key)).toEqual(['rainservers/r2', 'rainservers/r3', 'replicas/h2', 'weather'])
+    expect(refused.map(each => each.key)).toEqual([
+      'rainservers/r2',
+      'rainservers/r3',
+      'rainservers/r4',
+      'rainservers/r4',
+      'replicas/h2',
+      'weather',
+    ])
   })
 
   it('cannot put anything but an address into the configuration', () => {
