@@ -4,7 +4,7 @@
  * that is decided at its turn in the queue, on the map as it is then.
  */
 import { generateKeyPairSync } from 'node:crypto'
-import { departures, repair, settled } from '../cloud/decide/upkeep.js'
+import { departures, isStray, repair, settled, sweep } from '../cloud/decide/upkeep.js'
 import type { Step } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
 import { byId } from '../cloud/ids.js'
@@ -36,6 +36,8 @@ export class Leading {
   readonly queue: LeaderQueue
   /** Instances that a pass has to look at: changed, observed, or not yet as they should be. */
   readonly #unsettled = new Set<string>()
+  /** What was observed of copies that are none any more. */
+  readonly #strays = new Set<string>()
   #cancelTimer: (() => void) | undefined
   #cancelSoon: (() => void) | undefined
   #rewire = true
@@ -54,6 +56,7 @@ export class Leading {
   async run(): Promise<void> {
     const { maps, log } = this.ports
     for (const [id] of maps.map.all('instances')) this.#unsettled.add(id)
+    for (const [id] of maps.map.all('observed')) if (isStray(maps.map, id)) this.#strays.add(id)
     const unsubscribe = maps.onChange(changes => this.#note(changes))
     this.queue.propose({ name: 'bootstrap', steps: draft => firstThings(draft, this.ports, this.#at()) })
     this.#tick()
@@ -85,11 +88,16 @@ export class Leading {
   #note(changes: readonly Applied[]): void {
     for (const change of changes) {
       if (change.kind === 'instances') this.#unsettled.add(change.id)
-      else if (change.kind === 'observed') this.#unsettled.add(change.id.slice(change.id.indexOf('/') + 1))
+      else if (change.kind === 'observed') this.#noteObserved(change)
       else if (change.kind === 'motherships') this.#unsettle(change.id)
       if (wiringKinds.has(change.kind)) this.#rewire = true
     }
-    if (this.#rewire || this.#unsettled.size > 0) this.#soon()
+    if (this.#rewire || this.#unsettled.size > 0 || this.#strays.size > 0) this.#soon()
+  }
+
+  #noteObserved({ id, value }: Applied): void {
+    this.#unsettled.add(id.slice(id.indexOf('/') + 1))
+    if (value !== null && isStray(this.ports.maps.map, id)) this.#strays.add(id)
   }
 
   #unsettle(mothership: string): void {
@@ -107,13 +115,12 @@ export class Leading {
 
   #proposePasses(): void {
     this.#unsettleLost()
-    if (this.#rewire)
-      this.queue.propose({ name: 'wiring', steps: draft => this.#timed(() => this.#wiringSteps(draft)) })
-    if (this.#unsettled.size > 0) {
-      this.queue.propose({ name: 'upkeep', steps: draft => this.#timed(() => this.#upkeepSteps(draft)) })
-    }
-    if (this.#unsettled.size === 0 && departures(this.ports.maps.map).length > 0)
-      this.queue.propose({ name: 'departures', steps: departures })
+    const propose = (name: string, steps: (draft: Draft) => Step[]): void =>
+      this.queue.propose({ name, steps: draft => this.#timed(() => steps(draft)) })
+    if (this.#rewire) propose('wiring', draft => this.#wiringSteps(draft))
+    if (this.#strays.size > 0) propose('sweep', draft => this.#sweepSteps(draft))
+    if (this.#unsettled.size > 0) propose('upkeep', draft => this.#upkeepSteps(draft))
+    else if (departures(this.ports.maps.map).length > 0) propose('departures', departures)
   }
 
   #unsettleLost(): void {
@@ -143,6 +150,12 @@ export class Leading {
       if (!map.get('rainservers', id)) steps.push({ changes: [remove('wiring', id)], subjects: [id] })
     }
     return steps
+  }
+
+  #sweepSteps(map: CloudMap): Step[] {
+    const share = [...this.#strays].slice(0, repairsPerPass)
+    for (const id of share) this.#strays.delete(id)
+    return sweep(map, share)
   }
 
   #upkeepSteps(draft: Draft): Step[] {

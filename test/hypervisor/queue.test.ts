@@ -5,7 +5,7 @@ import { CloudError } from '../../src/cloud/errors.js'
 import { put } from '../../src/cloud/records.js'
 import { LeaderQueue } from '../../src/hypervisor/queue.js'
 import { PlainStore, testClock } from '../support/plain-store.js'
-import { aComponent, anInstance, motherships } from '../support/records.js'
+import { aComponent, anInstance, motherships, running } from '../support/records.js'
 
 const placeOn =
   (mothership: string): Context['place'] =>
@@ -186,5 +186,14 @@ describe('the leader queue', () => {
     expect(store.map.count('instances')).toBe(0)
     expect(store.map.get('components', 'news/1.0.0')).toBeUndefined()
     expect(store.map.get('undeployed', 'news/1.0.0')!.value.digest).toBe(aComponent('news').digest)
+  })
+
+  it('stops an instance together with what is observed of it until that is written', async () => {
+    const store = withComponent()
+    store.apply([put('instances', 'news.1', anInstance('news.1', ['m1', 'm2'])), running('m1', 'news.1')])
+    store.verdict = () => void store.apply([running('m2', 'news.1')])
+    await queueOver(store).accept(ask({ op: 'stop-instance', body: { instance: 'news.1' } }))
+
+    expect([...store.map.all('observed')]).toEqual([])
   })
 })

@@ -9,6 +9,7 @@ import { waitUntil } from '../support/etcd.js'
 import { FakeClock } from '../support/fake-clock.js'
 import { FakeHypervisor, FakeLog } from '../support/fake-hypervisor.js'
 import { PlainStore } from '../support/plain-store.js'
+import { aComponent, anInstance, motherships, running } from '../support/records.js'
 
 const leaderIs = (id: string) =>
   put('leader', '', { schema: 1, replica: id, incarnation: `${id}-1`, url: `http://${id}.example:1` })
@@ -329,5 +330,26 @@ describe('a replica that leads', () => {
     await expect(replica.accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
     election.win(store)
     expect(replica.status().leading).toBe(false)
+  })
+
+  it('forgets what is said of copies that are none: before its term, and by a mothership that comes back', async () => {
+    const { store, clock, election } = aReplica()
+    store.apply([leaderIs('h1'), put('components', 'news/1.0.0', aComponent('news')), ...motherships('m1', 'm2')])
+    store.apply([put('instances', 'news.1', anInstance('news.1', ['m1']))])
+    store.apply([running('m1', 'news.1'), running('m2', 'news.1'), running('m2', 'news.gone')])
+    election.win(store)
+    const observed = () => [...store.map.all('observed')].map(([id]) => id).sort()
+    await waitUntil('what was there before is forgotten', () => {
+      clock.advance(10)
+      return observed().length === 1
+    })
+    expect(observed()).toEqual(['m1/news.1'])
+
+    store.apply([running('m2', 'news.1')])
+    await waitUntil('what came is forgotten', () => {
+      clock.advance(10)
+      return observed().length === 1
+    })
+    expect(observed()).toEqual(['m1/news.1'])
   })
 })

@@ -56,14 +56,11 @@ export function activate(map: CloudMap, body: BodyOf<'activate'>, context: Conte
   return change({ outcome: 'changed', ...answer }, put('components', key, value))
 }
 
-/** An instance and what was observed of it go together. */
+/** An instance and what was observed of it go together, also what is observed before this is written. */
 export function stopOf(map: CloudMap, instance: string): Change[] {
   const value = map.get('instances', instance)?.value
   if (!value) return []
-  const observed = copiesOf(value)
-    .map(mothership => `${mothership}/${instance}`)
-    .filter(id => map.get('observed', id))
-  return [remove('instances', instance), ...observed.map(id => remove('observed', id))]
+  return [remove('instances', instance), ...copiesOf(value).map(id => remove('observed', `${id}/${instance}`))]
 }
 
 /**

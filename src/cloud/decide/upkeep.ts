@@ -24,7 +24,7 @@ export function repair(map: CloudMap, id: string, context: UpkeepContext): Step 
   const after = reshape(map, before, context)
   if (!after) return undefined
   const value: InstanceRecord = { ...before, ...after, epoch: before.epoch + 1 }
-  return { changes: [put('instances', id, value), ...forget(map, before, value)], subjects: [id] }
+  return { changes: [put('instances', id, value), ...forget(before, value)], subjects: [id] }
 }
 
 type Configuration = Pick<InstanceRecord, 'primary' | 'inSync' | 'learners'>
@@ -75,11 +75,25 @@ const sameConfiguration = (a: Configuration, b: Configuration): boolean =>
 const sameSet = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every(id => b.includes(id))
 
-function forget(map: CloudMap, before: InstanceRecord, after: InstanceRecord): Change[] {
+function forget(before: InstanceRecord, after: InstanceRecord): Change[] {
   const copies = copiesOf(after)
   return copiesOf(before)
-    .filter(id => !copies.includes(id) && map.get('observed', `${id}/${before.id}`))
+    .filter(id => !copies.includes(id))
     .map(id => remove('observed', `${id}/${before.id}`))
+}
+
+/** Whether it is the word on a copy that is none any more: of a mothership that was away while its copies moved. */
+export function isStray(map: CloudMap, observed: string): boolean {
+  const slash = observed.indexOf('/')
+  const instance = map.get('instances', observed.slice(slash + 1))?.value
+  return !instance || !copiesOf(instance).includes(observed.slice(0, slash))
+}
+
+/** Takes away what would count as a running copy, should its mothership get one again. */
+export function sweep(map: CloudMap, observed: readonly string[]): Step[] {
+  return observed
+    .filter(id => map.get('observed', id) && isStray(map, id))
+    .map(id => ({ changes: [remove('observed', id)], subjects: [id] }))
 }
 
 /** Motherships that were asked to leave and are empty now. */
