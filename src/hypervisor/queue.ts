@@ -242,7 +242,8 @@ export class LeaderQueue {
       return undefined
     }
     const steps = verdict.steps
-    if (steps.every(step => step.changes.length === 0)) {
+    // What an earlier leader began is ended with a word in etcd, also when there is nothing more to change.
+    if (!resume && steps.every(step => step.changes.length === 0)) {
       packing.tell(job, order => this.#answered(job, { ...verdict.answer, order }))
       return undefined
     }
@@ -261,7 +262,7 @@ export class LeaderQueue {
       packing.add(step)
     }
     const whole = current.next === steps.length
-    if (current.next === first) {
+    if (current.next === first && first < steps.length) {
       if (packing.empty) throw new CloudError('internal', `a step of ${current.name} is larger than a transaction`)
       return false
     }

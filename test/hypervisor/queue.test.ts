@@ -196,4 +196,51 @@ describe('the leader queue', () => {
 
     expect([...store.map.all('observed')]).toEqual([])
   })
+
+  it('goes on with a bulk call whose version was made inactive since: it began before', async () => {
+    const store = withComponent()
+    store.verdict = () => (store.batches.length === 1 ? { kind: 'superseded' } : undefined)
+    const envelope = ask(instantiate(200))
+    await expect(queueOver(store).accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
+    store.apply([put('components', 'news/1.0.0', aComponent('news', '1.0', { active: false }))])
+
+    store.verdict = () => undefined
+    expect((await queueOver(store).accept({ ...envelope, fresh: false })).ids).toHaveLength(200)
+  })
+
+  it('ends a bulk call that an earlier leader left, also when there is nothing more to write', async () => {
+    const store = withComponent()
+    store.verdict = () => (store.batches.length === 1 ? { kind: 'superseded' } : undefined)
+    const envelope = ask(instantiate(200))
+    await expect(queueOver(store).accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
+
+    store.verdict = () => undefined
+    const nowhere = queueOver(store, () => ({ kind: 'nowhere', reasons: [] }))
+    const first = await nowhere.accept({ ...envelope, fresh: false })
+    expect([first.ids.length, first.refused?.length]).toEqual([124, 76])
+
+    const second = await queueOver(store).accept({ ...envelope, fresh: false })
+    expect(second).toMatchObject({ ids: first.ids, refused: first.refused, replayed: true })
+    expect(store.map.count('instances')).toBe(124)
+  })
+
+  for (const op of ['undeploy', 'refresh-version'] as const) {
+    it(`counts each instance once for ${op}, however many leaders it takes`, async () => {
+      const store = withComponent()
+      const instances = Array.from({ length: 500 }, (_, i) => anInstance(`news.${i}`, ['m1']))
+      store.apply(instances.map(each => put('instances', each.id, each)))
+      const envelope = ask({ op, body: { component: 'news', version: '1.0' } })
+      let written = 0
+      store.verdict = () => (store.batches.length > written ? { kind: 'superseded' } : undefined)
+      for (let leader = 0; leader < 3; leader++, written++) {
+        const asked = queueOver(store).accept({ ...envelope, fresh: leader === 0 })
+        await expect(asked).rejects.toMatchObject({ code: 'no-leader' })
+      }
+      store.verdict = () => undefined
+
+      expect(await queueOver(store).accept({ ...envelope, fresh: false })).toMatchObject({ touched: 500 })
+      const refreshed = [...store.map.all('instances')].filter(([, { value }]) => value.generation === 1).length
+      expect([store.map.count('instances'), refreshed]).toEqual(op === 'undeploy' ? [0, 0] : [500, 500])
+    })
+  }
 })

@@ -76,14 +76,17 @@ export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Conte
     return refuse('conflict', `${before.id} is the platform's error component: name another one in the settings first`)
   }
   const instances = [...map.instancesOf(key)].sort(byId)
-  const retire: Step = { changes: [put('components', key, { ...before, active: false })], subjects: [key] }
-  const steps = instances.map(id => ({ changes: stopOf(map, id), subjects: [id] }))
+  const retire = put('components', key, { ...before, active: false })
+  const steps = instances.map((id, index) => ({
+    changes: [...(index === 0 ? [retire] : []), ...stopOf(map, id)],
+    subjects: [id],
+  }))
   const last: Step = {
     changes: [remove('components', key), put('undeployed', key, { schema: 1, digest: before.digest, at: context.at })],
     subjects: [key],
     dropsBlobs: { digest: before.digest, chunks: before.chunks },
   }
-  const touched = instances.length + Math.max(0, (context.resume?.progress ?? 0) - 1)
+  const touched = instances.length + (context.resume?.progress ?? 0)
   const answer = { outcome: 'removed', kind: 'components', ids: [key], touched } as const
-  return done(answer, ...(instances.length > 0 ? [retire] : []), ...steps, last)
+  return done(answer, ...steps, last)
 }

@@ -42,7 +42,8 @@ export function instantiate(map: CloudMap, body: BodyOf<'instantiate'>, context:
   const component = versionFor(map, body.component, body.version)
   if (!component) return unknown('component', `${body.component}/${body.version}`)
   const key = componentKey(component.id, component.version)
-  if (!component.active) return refuse('conflict', `${key} is not active: activate it first`)
+  // What was begun while it was active is ended.
+  if (!component.active && !context.resume) return refuse('conflict', `${key} is not active: activate it first`)
   if (body.wish.id !== undefined && body.count > 1) return refuse('bad-request', 'an id cannot be given to many')
   return placeMany(map, component, body, context)
 }
