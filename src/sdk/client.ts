@@ -33,7 +33,7 @@ export class Client {
       if (value !== undefined) url.searchParams.set(name, String(value))
     }
     const bytes = body instanceof Uint8Array
-    const response = await this.#send(url, {
+    const { ok, status, text } = await this.#send(url, {
       method,
       headers: {
         user: this.options.token,
@@ -43,9 +43,8 @@ export class Client {
       ...(body === undefined ? {} : { body: bytes ? body : JSON.stringify(body) }),
       signal: AbortSignal.timeout(this.options.timeoutMs ?? timeoutDefaultMs),
     })
-    const text = await response.text()
-    if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as V
-    throw problemOf(response.status, text)
+    if (!ok) throw problemOf(status, text)
+    return (text === '' ? undefined : parsed(text)) as V
   }
 
   get<V>(path: string, query?: Call['query']): Promise<V> {
@@ -67,14 +66,25 @@ export class Client {
     return this.request<V>('POST', '/webcomponent/', { body: bytes, query: { activate } })
   }
 
-  async #send(url: URL, init: RequestInit): Promise<Response> {
+  /** The whole answer: a connection may end, or the time be up, in the middle of it. */
+  async #send(url: URL, init: RequestInit): Promise<{ ok: boolean; status: number; text: string }> {
     try {
-      return await fetch(url, init)
+      const response = await fetch(url, init)
+      return { ok: response.ok, status: response.status, text: await response.text() }
     } catch (error) {
       const why =
         (error as Error).name === 'TimeoutError' ? 'does not answer' : 'cannot be reached: does the cloud run?'
       throw new CloudError('store-unavailable', `${url.origin} ${why}`, {}, { cause: error })
     }
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    // Not from a replica: somebody else answers at this url.
+    throw new CloudError('store-unavailable', `answered what is not JSON: ${text.slice(0, 200)}`, {}, { cause: error })
   }
 }
 
