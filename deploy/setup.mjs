@@ -13,6 +13,9 @@ const nodeMin = [20, 19]
 /** Programs that the cloud runs, and the Debian packages that hold them. */
 const programs = { etcd: 'etcd-server', etcdctl: 'etcd-client', haproxy: 'haproxy', prometheus: 'prometheus' }
 
+// HAProxy is where only root's PATH looks.
+process.env.PATH = `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin`
+
 const say = text => process.stdout.write(`${text}\n`)
 
 class SetupError extends Error {}
@@ -59,7 +62,15 @@ function systemPackages() {
 }
 
 function apt(rights, args) {
-  const [program, ...rest] = [...rights, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args]
+  const [program, ...rest] = [
+    ...rights,
+    'env',
+    'DEBIAN_FRONTEND=noninteractive',
+    'apt-get',
+    '-o',
+    'DPkg::Lock::Timeout=120',
+    ...args,
+  ]
   const { status, stdout, stderr } = spawnSync(program, rest, { encoding: 'utf8' })
   if (status === 0) return
   const said = `${stdout}\n${stderr}`.split('\n').find(line => line.startsWith('E:')) ?? 'no reason given'
@@ -92,7 +103,7 @@ function npmPackages() {
   const wanted = digest(readFileSync(join(root, 'package-lock.json')), process.version)
   if (upToDate(stampFile, wanted)) return
   say('npm ci …')
-  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error'])
+  run('npm', ['ci', '--include', 'dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error'])
   writeFileSync(stampFile, wanted)
 }
 

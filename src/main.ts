@@ -5,12 +5,15 @@ import { runProgram } from './cli/program.js'
 import { type Flags, readConfig } from './config.js'
 import { oneLine, runUntilSignal } from './main/role.js'
 import { readSoftware } from './main/software.js'
+import { withSystemDirectories } from './main/world.js'
 import { renderPrometheusConfig } from './metrics/prometheus-config.js'
 
 process.on('uncaughtException', error => {
   process.stderr.write(`rain: ${error.stack ?? oneLine(error)}\n`)
   process.exit(70)
 })
+
+process.env['PATH'] = withSystemDirectories(process.env['PATH'])
 
 // The one place that knows where files are, in the sources as in what is built of them.
 const software = readSoftware(new URL('../package.json', import.meta.url))
