@@ -95,6 +95,7 @@ function registerCloud(program: Command, deps: ProgramDeps, finish: (result: Pro
     )
     .option('--data-dir <dir>', 'where the cloud keeps its data, secrets and logs', '.rain')
     .option('--detach', 'go to the background once the cloud is ready', false)
+    .addOption(new Option('--background').default(false).hideHelp())
     .action(given => finish(up(given, deps)))
   program
     .command('down')

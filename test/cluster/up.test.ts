@@ -70,6 +70,8 @@ describe('up', () => {
     const dataDir = aDirectory()
     const up = runUp([...small, '--detach', '--data-dir', dataDir, '--port-base', String(await freePortBase())])
     expect([await up.ended, up.said()]).toEqual([0, expect.stringMatching(/^ready$/m)])
+    expect(up.said()).toMatch(/admin token rain_[\w-]{43}$/m)
+    expect(readFileSync(join(dataDir, 'logs', 'up.log'), 'utf8')).not.toContain('rain_')
     const again = runUp([...small, '--data-dir', dataDir])
     expect(await again.ended).toBe(1)
     expectOneLine(again.said(), 'runs in', 'rain down')

@@ -17,6 +17,8 @@ import { claimDataDir, openDataDir, readState, writeState } from './state.js'
 export interface UpOptions extends Sizes {
   readonly dataDir: string
   readonly detach: boolean
+  /** It is the one that `--detach` started: its words go to a log, where no secret belongs. */
+  readonly background: boolean
 }
 
 export interface UpDeps {
@@ -55,13 +57,14 @@ export async function up(options: UpOptions, deps: UpDeps): Promise<number> {
   claimDataDir(dataDir, options)
   const cloud = new LocalCloud(layout, readSecrets(dataDir, layout), dataDir, deps)
   const signal = new Promise<'signal'>(resolve => {
-    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => resolve('signal'))
+    // Not only once: who is impatient would leave processes behind.
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => resolve('signal'))
   })
   try {
     const first = await Promise.race([cloud.start(), signal])
     if (first !== 'signal') {
-      say(greeting(layout, cloud.secrets, first))
-      say('ready')
+      if (!options.background) say(greeting(layout, cloud.secrets.tokens.admin, first))
+      say(`ready${options.background ? ` ${first}` : ''}`)
       await signal
     }
     return 0
@@ -130,6 +133,8 @@ class LocalCloud {
   }
 
   #launch(specs: readonly ProcessSpec[]): void {
+    // A signal came while it was starting: what came up now would be nobody's.
+    if (this.#stopping) return
     for (const spec of specs) {
       const child = new Child({
         ...spec,
@@ -235,8 +240,13 @@ class LocalCloud {
     }
     const text = JSON.stringify(state)
     if (text === this.#written) return
-    this.#written = text
-    writeState(this.dataDir, state)
+    try {
+      writeState(this.dataDir, state)
+      this.#written = text
+    } catch (error) {
+      // A disk that is full is no reason to leave the cloud alone: it is written when there is room.
+      say(`up.json could not be written: ${(error as Error).message}`)
+    }
   }
 }
 
@@ -295,16 +305,15 @@ const isFree = (port: number): Promise<boolean> =>
     server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)))
   })
 
-function greeting(layout: Layout, secrets: Secrets, page: string): string {
-  const { api, pages, prometheus } = layout
+function greeting({ api, pages, prometheus }: Layout, token: string, page: string): string {
   return `
   pages       ${pages}${page}
   REST API    ${api}   (documentation: ${api}/docs)
   console     ${api}/console
   Prometheus  ${prometheus.url}
-  admin token ${secrets.tokens.admin}
+  admin token ${token}
 
-  curl -H 'user: ${secrets.tokens.admin}' ${api}/mothership/all
+  curl -H 'user: ${token}' ${api}/mothership/all
 `
 }
 
@@ -316,7 +325,10 @@ async function detach(options: UpOptions, deps: UpDeps): Promise<number> {
   const { etcd, replicas, motherships, rainServers, portBase, dataDir } = options
   const sizes = { etcd, replicas, motherships, 'rain-servers': rainServers, 'port-base': portBase, 'data-dir': dataDir }
   const args = Object.entries(sizes).flatMap(([name, value]) => [`--${name}`, String(value)])
-  const child = spawn(process.execPath, [deps.program, 'up', ...args], { stdio: ['ignore', log, log], detached: true })
+  const child = spawn(process.execPath, [deps.program, 'up', '--background', ...args], {
+    stdio: ['ignore', log, log],
+    detached: true,
+  })
   let ended: number | undefined
   child.once('exit', code => {
     ended = code ?? 1
@@ -325,9 +337,15 @@ async function detach(options: UpOptions, deps: UpDeps): Promise<number> {
   for (;;) {
     const text = existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''
     const whole = text.slice(0, text.lastIndexOf('\n') + 1)
+    const page = /^ready (.*)$/m.exec(whole)?.[1]
+    if (page !== undefined) {
+      const words = whole.slice(shown).replace(/^ready .*\n/m, '')
+      const token = readState(dataDir)?.tokens.admin ?? ''
+      process.stdout.write(`${words}${greeting(layoutOf(options), token, page)}\nready\n`)
+      break
+    }
     if (whole.length > shown) process.stdout.write(whole.slice(shown))
     shown = Math.max(shown, whole.length)
-    if (/^ready$/m.test(whole)) break
     if (ended !== undefined) return ended || 1
     await new Promise(resolve => setTimeout(resolve, lookEveryMs))
   }
