@@ -2,7 +2,7 @@
  * A map with changes that are not in etcd yet: what the leader decides on while it fills a transaction. Reads see the
  * pending changes; the map beneath is neither copied nor touched, so a draft costs what was changed in it.
  */
-import { type CloudMap, copiesOf, type Entry } from './map.js'
+import { type CloudMap, copiesOf, type Entry, type Held, holding, holdsNothing } from './map.js'
 import type { Order } from './order.js'
 import type { Change, Kind, RecordOf } from './records.js'
 
@@ -75,6 +75,11 @@ export class Draft implements CloudMap {
   instancesOn(mothership: string): Iterable<string> {
     const mine = (each: RecordOf<'instances'>): boolean => copiesOf(each).includes(mothership)
     return this.#overlay('instances', this.base.instancesOn(mothership), mine)
+  }
+
+  heldOn(mothership: string): Held {
+    const instances = [...this.instancesOn(mothership)].flatMap(id => this.get('instances', id)?.value ?? [])
+    return instances.reduce((held, each) => holding(held, each), holdsNothing)
   }
 
   versionsOf(component: string): Iterable<string> {

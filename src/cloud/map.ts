@@ -5,13 +5,19 @@
  */
 import { byId } from './ids.js'
 import type { Order } from './order.js'
-import type { Change, Kind, RecordOf } from './records.js'
+import { nothing, plus } from './placement/resources.js'
+import type { Change, Kind, RecordOf, Resources } from './records.js'
 
 /** A record and etcd's revisions of its key. Never changed in place: a new version is a new object. */
 export interface Entry<K extends Kind> {
   readonly value: RecordOf<K>
   readonly created: number
   readonly modified: number
+}
+
+export interface Held {
+  readonly instances: number
+  readonly reserved: Resources
 }
 
 export interface CloudMap {
@@ -24,6 +30,8 @@ export interface CloudMap {
   instancesOf(componentVersion: string): Iterable<string>
   /** Ids of the instances with a copy (in whatever role) on this mothership. */
   instancesOn(mothership: string): Iterable<string>
+  /** How many instances have a copy on this mothership, and what they need together; known, not counted. */
+  heldOn(mothership: string): Held
   /** Ids `id/version` of every registered version of a component. */
   versionsOf(component: string): Iterable<string>
 }
@@ -35,6 +43,14 @@ export const copiesOf = (instance: RecordOf<'instances'>): readonly string[] => 
   ...instance.inSync,
   ...instance.learners,
 ]
+
+export const holdsNothing: Held = { instances: 0, reserved: nothing }
+
+/** With an instance more, or less. */
+export const holding = (held: Held, instance: RecordOf<'instances'>, sign: 1 | -1 = 1): Held => ({
+  instances: held.instances + sign,
+  reserved: plus(held.reserved, instance.need, sign),
+})
 
 const none: ReadonlySet<string> = new Set()
 
@@ -63,6 +79,7 @@ export class MemoryMap implements CloudMap {
   readonly #byComponent = new Index()
   readonly #byMothership = new Index()
   readonly #versions = new Index()
+  readonly #held = new Map<string, Held>()
 
   get order(): Order {
     return { era: this.get('era')?.value.era ?? 1, revision: this.#revision }
@@ -86,6 +103,10 @@ export class MemoryMap implements CloudMap {
 
   instancesOn(mothership: string): ReadonlySet<string> {
     return this.#byMothership.get(mothership)
+  }
+
+  heldOn(mothership: string): Held {
+    return this.#held.get(mothership) ?? holdsNothing
   }
 
   versionsOf(component: string): ReadonlySet<string> {
@@ -126,7 +147,10 @@ export class MemoryMap implements CloudMap {
     if (kind === 'instances') {
       const instance = entry.value as RecordOf<'instances'>
       this.#byComponent.add(`${instance.component}/${instance.version}`, id)
-      for (const mothership of copiesOf(instance)) this.#byMothership.add(mothership, id)
+      for (const mothership of copiesOf(instance)) {
+        this.#byMothership.add(mothership, id)
+        this.#held.set(mothership, holding(this.heldOn(mothership), instance))
+      }
     } else if (kind === 'components') this.#versions.add((entry.value as RecordOf<'components'>).id, id)
   }
 
@@ -134,7 +158,12 @@ export class MemoryMap implements CloudMap {
     if (kind === 'instances') {
       const instance = entry.value as RecordOf<'instances'>
       this.#byComponent.delete(`${instance.component}/${instance.version}`, id)
-      for (const mothership of copiesOf(instance)) this.#byMothership.delete(mothership, id)
+      for (const mothership of copiesOf(instance)) {
+        this.#byMothership.delete(mothership, id)
+        const left = holding(this.heldOn(mothership), instance, -1)
+        if (left.instances > 0) this.#held.set(mothership, left)
+        else this.#held.delete(mothership)
+      }
     } else if (kind === 'components') this.#versions.delete((entry.value as RecordOf<'components'>).id, id)
   }
 }

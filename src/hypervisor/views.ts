@@ -5,7 +5,6 @@ import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, type Entry } from '../cloud/map.js'
 import { compareOrder } from '../cloud/order.js'
 import { type Freshness, freshnessOf } from '../cloud/placement/host.js'
-import { nothing, plus } from '../cloud/placement/resources.js'
 import type { InstanceRecord, Phase, Resources } from '../cloud/records.js'
 import { normaliseVersion } from '../cloud/version.js'
 import type { Applied } from './applied.js'
@@ -103,7 +102,7 @@ export function mothershipView(id: string, ports: ViewPorts): MothershipView | u
   const { value, modified } = entry
   const node: NodeRef = { kind: 'mothership', id }
   const sample = ports.loads.latest(node)
-  const { reserved, instances } = heldBy(ports.map, id)
+  const { reserved, instances } = ports.map.heldOn(id)
   return {
     id,
     address: value.address,
@@ -118,16 +117,6 @@ export function mothershipView(id: string, ports: ViewPorts): MothershipView | u
     draining: value.draining && { deadline: value.draining.deadline, remaining: instances },
     revision: modified,
   }
-}
-
-function heldBy(map: CloudMap, mothership: string): { reserved: Resources; instances: number } {
-  let reserved = nothing
-  let instances = 0
-  for (const id of map.instancesOn(mothership)) {
-    reserved = plus(reserved, map.get('instances', id)?.value.need ?? nothing)
-    instances++
-  }
-  return { reserved, instances }
 }
 
 export interface ComponentView {

@@ -34,6 +34,7 @@ function viewOf(map: CloudMap): object {
     one: instances.map(id => map.get('instances', id)?.value),
     of: ['news/1.0.0', 'news/2.0.0', 'shop/1.0.0'].map(key => sorted(map.instancesOf(key))),
     on: motherships.map(id => sorted(map.instancesOn(id))),
+    held: motherships.map(id => map.heldOn(id)),
     versions: sorted(map.versionsOf('news')),
   }
 }

@@ -162,7 +162,7 @@ export function unregisterMothership(map: CloudMap, body: BodyOf<'unregister-mot
   if (!entry) return unknown('mothership', body.id)
   const stale = staleRevision(entry.modified, body.ifRevision)
   if (stale) return stale
-  const held = [...map.instancesOn(body.id)].length
+  const held = map.heldOn(body.id).instances
   const answer = { kind: 'motherships' as const, ids: [body.id] }
   if (held === 0) return change({ outcome: 'removed', ...answer }, remove('motherships', body.id))
   if (!body.drain) {
