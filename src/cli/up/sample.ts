@@ -1,6 +1,7 @@
 /** Deploys the sample application: its components, then the instances that it asks for. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { CloudError } from '../../cloud/errors.js'
 import type { ComponentView } from '../../hypervisor/views.js'
 import type { Client } from '../../sdk/client.js'
 import { packageBytes } from '../pack.js'
@@ -16,8 +17,8 @@ export async function deploySample(client: Client, directory: string): Promise<s
   const sample = JSON.parse(readFileSync(join(directory, 'sample.json'), 'utf8')) as Sample
   const deployed = await Promise.all(
     sample.components.map(async ({ dir, instances }) => {
-      const component = await client.deploy<ComponentView>(await packageBytes(join(directory, dir)))
-      return { component, missing: instances - component.instances.total }
+      const component = await keptOrDeployed(client, join(directory, dir))
+      return { component, missing: component.active ? instances - component.instances.total : 0 }
     }),
   )
   await Promise.all(
@@ -31,4 +32,17 @@ export async function deploySample(client: Client, directory: string): Promise<s
       ),
   )
   return sample.page
+}
+
+/** A version that was deployed from other files stays what it is: a version never changes, and the cloud goes on with it. */
+async function keptOrDeployed(client: Client, directory: string): Promise<ComponentView> {
+  try {
+    return await client.deploy<ComponentView>(await packageBytes(directory))
+  } catch (error) {
+    if (!(error instanceof CloudError && error.code === 'conflict')) throw error
+    const meta = JSON.parse(readFileSync(join(directory, 'meta.json'), 'utf8')) as { id: string; version: string }
+    const known = await client.get<ComponentView>(`/webcomponent/${meta.id}/${meta.version}`).catch(() => undefined)
+    if (known) return known
+    throw error
+  }
 }
