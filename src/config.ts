@@ -254,7 +254,7 @@ function compose(role: RoleName, values: ReadonlyMap<string, unknown>): Configs[
     port: get<number>('port'),
     logLevel: get<string>('log-level'),
   }
-  const origin = `${common.host}:${common.port}`
+  const origin = `${bracketed(common.host)}:${common.port}`
   if (role === 'hypervisor') {
     return {
       ...common,
@@ -395,3 +395,15 @@ function readText(path: string): Parsed {
     return { problem: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown cause'})` }
   }
 }
+
+/** An IPv6 address as it stands in an url. */
+const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
+
+/** Where others find the metrics of a node: at its address, because what it listens on may be `0.0.0.0`. */
+export const metricsUrl = ({
+  address,
+  metricsPort,
+}: {
+  readonly address: string
+  readonly metricsPort: number
+}): string => `http://${new URL(address).hostname}:${metricsPort}/metrics`

@@ -3,7 +3,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CloudError } from '../src/cloud/errors.js'
-import { environmentName, type Flags, options, type RoleName, readConfig } from '../src/config.js'
+import { environmentName, type Flags, metricsUrl, options, type RoleName, readConfig } from '../src/config.js'
 
 const dir = mkdtempSync(join(tmpdir(), 'rain-config-'))
 afterAll(() => rmSync(dir, { recursive: true }))
@@ -214,6 +214,15 @@ describe('the configuration', () => {
     expect(complaint('mothership', { address: 'wss://[::1]:7' })).toBe('nothing')
     expect(complaint('balancer', { address: 'http://pages.example:80' })).toBe('nothing')
     expect(complaint('server', { urls: '/, /news/*, /shop/index' })).toBe('nothing')
+  })
+
+  it('makes urls of IPv6 addresses, and finds metrics where the node is found', () => {
+    const balancer = readConfig('balancer', { ...least.balancer, host: '::1', port: '7', 'metrics-port': '9' }, {})
+    expect(balancer.address).toBe('http://[::1]:7')
+    expect(metricsUrl(balancer)).toBe('http://[::1]:9/metrics')
+    const given = { ...least.mothership, host: '0.0.0.0', address: 'ws://m1.example:7', 'metrics-port': '9' }
+    expect(metricsUrl(readConfig('mothership', given, {}))).toBe('http://m1.example:9/metrics')
+    expect(readConfig('hypervisor', { ...least.hypervisor, host: '::1', port: '7' }, {}).url).toBe('http://[::1]:7')
   })
 
   it('does not look at what another role needs', () => {

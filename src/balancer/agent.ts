@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Gauge, Registry } from 'prom-client'
 import { CloudError } from '../cloud/errors.js'
-import type { BalancerConfig } from '../config.js'
+import { type BalancerConfig, metricsUrl } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
 import { Director } from './director.js'
@@ -58,7 +58,7 @@ export async function startBalancer(config: BalancerConfig, { log, clock, softwa
     token: config.token,
     hello: () => ({
       address: config.address,
-      metrics: `http://${config.host}:${config.metricsPort}/metrics`,
+      metrics: metricsUrl(config),
       ...(software === undefined ? {} : { software }),
     }),
     onWanted,

@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
 import { normaliseVersion } from '../cloud/version.js'
-import type { MothershipConfig } from '../config.js'
+import { type MothershipConfig, metricsUrl } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
 import { type MessageOf, WantedInstance, WantedKeys } from '../protocol/messages.js'
 import type { TicketKey } from '../protocol/ticket.js'
@@ -127,12 +127,12 @@ class RunningMothership implements Mothership {
   }
 
   #hello(): Omit<MessageOf<'hello'>, 't' | 'kind' | 'id' | 'o'> {
-    const { address, capacity, zone, labels, host, metricsPort } = this.config
+    const { address, capacity, zone, labels } = this.config
     return {
       address,
       capacity,
       labels,
-      metrics: `http://${host}:${metricsPort}/metrics`,
+      metrics: metricsUrl(this.config),
       runs: this.#instances.report(),
       ...(zone === undefined ? {} : { zone }),
       ...(this.deps.software === undefined ? {} : { software: this.deps.software }),

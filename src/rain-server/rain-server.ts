@@ -1,7 +1,7 @@
 /** A rain server: serves pages from fragments of motherships, as the hypervisor wants it wired. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from 'prom-client'
-import type { RainServerConfig } from '../config.js'
+import { metricsUrl, type RainServerConfig } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
 import type { MessageOf, PageRequest } from '../protocol/messages.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
@@ -111,12 +111,12 @@ class RunningRainServer implements RainServer {
   }
 
   #hello(): Omit<MessageOf<'hello'>, 't' | 'kind' | 'id' | 'o'> {
-    const { address, urls, zone, labels, host, metricsPort } = this.config
+    const { address, urls, zone, labels } = this.config
     return {
       address,
       urls: [...urls],
       labels,
-      metrics: `http://${host}:${metricsPort}/metrics`,
+      metrics: metricsUrl(this.config),
       ...(zone === undefined ? {} : { zone }),
       ...(this.deps.software === undefined ? {} : { software: this.deps.software }),
     }
