@@ -69,8 +69,12 @@ function operationOf(method: string, path: string, options: RouteOptions): Recor
     summary,
     tags: [tag],
     ...(roles.length > 0 ? { description: `For tokens with role ${roles.join(', ')}.` } : {}),
-    security: open ? [] : [{ user: [] }, { bearer: [] }],
-    parameters: [...parameters(params, 'path'), ...parameters(querystring, 'query'), ...headers(method)],
+    security: open ? [] : [...(access === 'metrics' ? [{}] : []), { user: [] }, { bearer: [] }],
+    parameters: [
+      ...parameters(params, 'path'),
+      ...parameters(querystring, 'query'),
+      ...headers(method, options.config?.ifMatch === true),
+    ],
     ...requestBody(body, consumes),
     responses: {
       ...Object.fromEntries(Object.entries(answers).map(([status, schema]) => [status, answer(schema, produces)])),
@@ -97,7 +101,7 @@ function parameters(schema: TObject | undefined, where: 'path' | 'query'): unkno
   }))
 }
 
-function headers(method: string): unknown[] {
+function headers(method: string, ifMatch: boolean): unknown[] {
   if (method === 'GET') return []
   const schema = { type: 'string' }
   const key = {
@@ -107,7 +111,7 @@ function headers(method: string): unknown[] {
     schema,
   }
   const match = { name: 'If-Match', in: 'header', description: "the object's revision", schema }
-  return method === 'POST' ? [key] : [key, match]
+  return ifMatch ? [key, match] : [key]
 }
 
 function requestBody(body: TSchema | undefined, consumes: string | undefined): Record<string, unknown> {

@@ -42,6 +42,7 @@ declare module 'fastify' {
     answers?: Readonly<Record<number, TSchema | null>>
     produces?: string
     consumes?: string
+    ifMatch?: boolean
   }
   interface FastifyRequest {
     actor?: Actor
@@ -80,6 +81,8 @@ export interface RouteDefinition<P extends TProperties, Q extends TProperties, B
   readonly answers: Readonly<Record<number, TSchema | null>>
   readonly produces?: string
   readonly consumes?: string
+  /** It takes the object's revision as `If-Match`; others refuse that header rather than pass over it. */
+  readonly ifMatch?: boolean
   readonly bodyLimit?: number
   readonly handle: (call: Call<Static<TObject<P>>, Static<TObject<Q>>, Static<B>>) => unknown
 }
@@ -91,7 +94,7 @@ export function define<P extends TProperties, Q extends TProperties, B extends T
   app: FastifyInstance,
   route: RouteDefinition<P, Q, B>,
 ): void {
-  const { method, url, access, summary, tag, answers, produces, consumes, bodyLimit } = route
+  const { method, url, access, summary, tag, answers, produces, consumes, bodyLimit, ifMatch = false } = route
   const query = Type.Object(
     { ...(method === 'GET' && typeof access !== 'string' ? readQuery : {}), ...route.query },
     strict,
@@ -111,10 +114,12 @@ export function define<P extends TProperties, Q extends TProperties, B extends T
       summary,
       tag,
       answers,
+      ifMatch,
       ...(produces === undefined ? {} : { produces }),
       ...(consumes === undefined ? {} : { consumes }),
     },
     handler: (request, reply) => {
+      if (!ifMatch && method !== 'GET') refuseIfMatch(request)
       const given = route.handle({
         params: request.params as Static<TObject<P>>,
         query: request.query as Static<TObject<Q>>,
@@ -150,6 +155,13 @@ export async function submit(
 }
 
 type SubmitCall = Pick<Call<unknown, unknown, unknown>, 'request' | 'reply' | 'actor'>
+
+function refuseIfMatch(request: FastifyRequest): void {
+  const given = request.headers['if-match']
+  if (given === undefined || given === '*') return
+  const errors = [{ path: 'headers/if-match', message: 'is not taken here' }]
+  throw new CloudError('bad-request', 'If-Match is not taken by this call: it would be passed over', { errors })
+}
 
 /** `If-Match` takes the object's revision, as `"123"`, `123` or `"<era>.123"`. */
 export function ifRevision(request: FastifyRequest): { ifRevision?: number } {

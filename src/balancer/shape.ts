@@ -2,6 +2,7 @@
  * What HAProxy is to do, worked out from the wanted state: a group of servers for every url pattern, and the replicas.
  * Pure. Which slot a server has is kept from one shape to the next, so that a change touches what changed only.
  */
+import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import { Compile } from 'typebox/compile'
 import { isUrlPattern } from '../cloud/commands.js'
@@ -101,7 +102,7 @@ function nameOf(pattern: string): string {
     .replace(/[^A-Za-z0-9]+/g, '-')
     .replace(/^-|-$/g, '')
     .slice(0, 40)
-  const hash = [...pattern].reduce((sum, char) => (Math.imul(sum, 31) + char.codePointAt(0)!) >>> 0, 7).toString(36)
+  const hash = createHash('sha256').update(pattern).digest('hex').slice(0, 16)
   return `pages-${word === '' ? 'all' : word}-${hash}`
 }
 

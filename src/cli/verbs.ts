@@ -53,8 +53,14 @@ export function registerVerbs(program: Command, environment: Environment, finish
     .action((ids: string[], given) => finish(stop(connect(given, environment), ids)))
 }
 
+/** Who reads what is printed may have seen enough (`| head`). */
+function endWithReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+}
+
 /** From the flags, the environment, or what `up` wrote. Throws `misconfigured`, saying how to give them. */
 function connect(given: Connection, environment: Environment): Client {
+  endWithReader()
   const url = given.url ?? environment['RAIN_API_URL']
   const token = given.token ?? environment['RAIN_TOKEN']
   if (url !== undefined && token !== undefined) return clientOf(url, token)

@@ -16,8 +16,11 @@ const strict = { additionalProperties: false }
 const urlPattern = '^/([^\\s\\x00-\\x1f\\x7f?#*]*|([^\\s\\x00-\\x1f\\x7f?#*]*/)?\\*)$'
 const url = Type.String({ pattern: urlPattern, maxLength: 1024 })
 export const isUrlPattern = (text: string): boolean => new RegExp(urlPattern).test(text) && text.length <= 1024
-const rainServerAddress = Type.String({ pattern: '^https?://[^\\s/?#]+$', maxLength: 512 })
-const mothershipAddress = Type.String({ pattern: '^wss?://[^\\s/?#]+$', maxLength: 512 })
+/** Host by name or address, port up to 65535. */
+const authority =
+  '([^\\s/?#:@\\[\\]]+|\\[[0-9A-Fa-f:.]+\\])(:([1-9]\\d{0,3}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d\\d|655[0-2]\\d|6553[0-5]))?'
+const rainServerAddress = Type.String({ pattern: `^https?://${authority}$`, maxLength: 512 })
+const mothershipAddress = Type.String({ pattern: `^wss?://${authority}$`, maxLength: 512 })
 
 export const RegisterRainServer = Type.Object(
   {

@@ -39,6 +39,7 @@ export class Session {
   #heardAtMs: number
   readonly #begunAtMs: number
   #cancelTimer: (() => void) | undefined
+  #appliedOrder: Order | undefined
   /** The last word on each of its copies. */
   readonly #observed = new Map<string, MessageOf<'observed'>['items'][number]>()
   /** What arrived while the session was being opened. */
@@ -240,6 +241,7 @@ export class Session {
   renumber(number: number): void {
     this.number = number
     for (const instance of this.#observed.keys()) if (!this.#isWanted(instance)) this.#observed.delete(instance)
+    if (this.#appliedOrder) this.#applied(this.#appliedOrder)
     const items = [...this.#observed.values()]
     if (items.length > 0) this.ports.hypervisor.observations.report(this.node.id, number, items)
   }
@@ -259,11 +261,16 @@ export class Session {
     const whole = refused.some(each => each.key === '')
     this.#refused = whole ? { era, revision } : undefined
     this.#owed ||= whole
-    if (refused.length === 0) return this.ports.applied.note(this.node, { era, revision })
+    if (refused.length === 0) return this.#applied({ era, revision })
     this.ports.log.warn(
       { node: this.#name, o: message.o, refused: refused.slice(0, 10) },
       'a node refused what is wanted',
     )
+  }
+
+  #applied(order: Order): void {
+    this.#appliedOrder = order
+    this.ports.applied.note(this.node, this.number, order)
   }
 
   #close(code: string, reconnect: boolean, status: number, reason?: string): void {

@@ -8,11 +8,14 @@ import { compareOrder, type Order } from '../cloud/order.js'
 
 export interface AppliedReport {
   readonly node: NodeRef
+  /** Number of the session in which it was said: what a node applied in an earlier one tells nothing of this one. */
+  readonly session: number
   readonly order: Order
 }
 
 export interface Applied {
-  latest(node: NodeRef): Order | undefined
+  /** What it said in this session. */
+  latest(node: NodeRef, session: number): Order | undefined
   /** Called after each report. Returns the unsubscribe function. */
   onChange(listener: () => void): () => void
 }
@@ -25,8 +28,9 @@ export class AppliedBook implements Applied {
   /** Heard here since the last look. */
   #own: AppliedReport[] = []
 
-  note(node: NodeRef, order: Order): void {
-    if (this.#take({ node, order })) this.#own.push({ node, order })
+  note(node: NodeRef, session: number, order: Order): void {
+    const report = { node, session, order }
+    if (this.#take(report)) this.#own.push(report)
     this.#tell()
   }
 
@@ -35,8 +39,9 @@ export class AppliedBook implements Applied {
     this.#tell()
   }
 
-  latest(node: NodeRef): Order | undefined {
-    return this.#orders.get(nodeName(node))?.order
+  latest(node: NodeRef, session: number): Order | undefined {
+    const report = this.#orders.get(nodeName(node))
+    return report?.session === session ? report.order : undefined
   }
 
   onChange(listener: () => void): () => void {
@@ -54,7 +59,8 @@ export class AppliedBook implements Applied {
   #take(report: AppliedReport): boolean {
     const name = nodeName(report.node)
     const before = this.#orders.get(name)
-    if (before && compareOrder(before.order, report.order) >= 0) return false
+    const older = before && (before.session > report.session || isRepeated(before, report))
+    if (older) return false
     if (this.#orders.size >= nodesMax && !before) this.#orders.delete(this.#orders.keys().next().value!)
     this.#orders.set(name, report)
     return true
@@ -64,3 +70,6 @@ export class AppliedBook implements Applied {
     for (const listener of [...this.#listeners]) listener()
   }
 }
+
+const isRepeated = (before: AppliedReport, after: AppliedReport): boolean =>
+  before.session === after.session && compareOrder(before.order, after.order) >= 0

@@ -259,13 +259,14 @@ export function wiredEverywhere(
   const ran = copies.map(mothership => map.get('observed', `${mothership}/${id}`)?.modified ?? Number.MAX_SAFE_INTEGER)
   for (const [server] of map.all('rainservers')) {
     const node: NodeRef = { kind: 'rainserver', id: server }
-    if (!map.get('sessions', nodeName(node))) continue
+    const session = map.get('sessions', nodeName(node))
+    if (!session) continue
     if (!needs(server, `${instance.component}/${instance.version}`)) continue
     const wiring = map.get('wiring', server)
     const wires = wiring?.value.wires ?? []
     if (!copies.every(mothership => wires.some(wire => wire.mothership === mothership))) return false
     const revision = Math.max(wiring?.modified ?? 0, ...ran)
-    const has = applied.latest(node)
+    const has = applied.latest(node, session.modified)
     if (!has || compareOrder(has, { era: map.order.era, revision }) < 0) return false
   }
   return true

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import WebSocket, { WebSocketServer } from 'ws'
 import type { Answer, Envelope } from '../cloud/commands.js'
 import { CloudError, type Code, codes, type Details } from '../cloud/errors.js'
-import { byId, type NodeKind } from '../cloud/ids.js'
+import { byId } from '../cloud/ids.js'
 import type { ReplicaRecord } from '../cloud/records.js'
 import type { AppliedBook } from '../hypervisor/applied.js'
 import type { Hypervisor } from '../hypervisor/hypervisor.js'
@@ -32,6 +32,8 @@ export interface PeersOptions {
   /** A link to this replica closed, for whatever reason. */
   readonly onClosed?: (replica: string, reason: string) => void
 }
+
+type Relayed = NonNullable<MessageOf<'loads'>['applied']>[number]
 
 interface Pending {
   readonly resolve: (answer: Answer) => void
@@ -302,17 +304,21 @@ class PeerLinks implements Peers {
       this.#relaying = false
       const own = this.options.applied.takeOwn()
       if (own.length === 0) return
-      const applied = own.map(({ node, order }): { kind: NodeKind; id: string; o: [number, number] } => ({
-        ...node,
-        o: [order.era, order.revision],
-      }))
+      const applied = own.map(
+        ({ node, session, order }): Relayed => ({
+          ...node,
+          session,
+          o: [order.era, order.revision],
+        }),
+      )
       for (const link of this.#links.values()) link.send({ t: 'loads', nodes: [], applied })
     })
   }
 
   #onLoads({ nodes, applied = [] }: MessageOf<'loads'>): void {
-    const reports = applied.map(({ kind, id, o: [era, revision] }) => ({
+    const reports = applied.map(({ kind, id, session, o: [era, revision] }) => ({
       node: { kind, id },
+      session,
       order: { era, revision },
     }))
     if (reports.length > 0) this.options.applied.noteRelayed(reports)

@@ -202,7 +202,7 @@ export const messages = {
       }),
     ),
     /** Which wanted state each node applied last. */
-    applied: Type.Optional(Type.Array(Type.Object({ kind, id: text, o: order }))),
+    applied: Type.Optional(Type.Array(Type.Object({ kind, id: text, session: count, o: order }))),
   }),
   alive: Type.Object({}),
 } as const satisfies Record<string, TSchema>

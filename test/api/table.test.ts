@@ -38,6 +38,7 @@ describe('wrong input', () => {
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['no-slash'] }, 400, '/urls/0'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/a\u0000b'] }, 400, '/urls/0'],
     ['POST', '/rainservers/', { address: 'ws://x:1', urls: ['/*'] }, 400, '/address'],
+    ['POST', '/rainservers/', { address: 'http://x:65536', urls: ['/*'] }, 400, '/address'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/*'], id: 'a/b' }, 400, '/id'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/*'], colour: 'red' }, 400, '/colour'],
     ['POST', '/mothership/', { address: 'ws://x:1' }, 400, '/capacity'],
@@ -162,6 +163,8 @@ describe('nodes', () => {
     expect([second.status, second.body['code']]).toEqual([409, 'conflict'])
     const wrong = await admin('PUT', '/mothership/m2', { labels: {} }, { 'if-match': 'yesterday' })
     expect([wrong.status, pathsOf(wrong.body)]).toEqual([400, ['headers/if-match']])
+    const passedOver = await admin('DELETE', '/webcomponent/no.such', undefined, { 'if-match': '"1"' })
+    expect([passedOver.status, pathsOf(passedOver.body)]).toEqual([400, ['headers/if-match']])
   })
 
   it('register themselves with their own credential, and nobody else', async () => {

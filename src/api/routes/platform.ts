@@ -107,6 +107,7 @@ export function platformRoutes(app: FastifyInstance, ports: ApiPorts): void {
     method: 'PUT',
     url: '/settings',
     access: changers,
+    ifMatch: true,
     tag,
     summary: 'Change settings, at once and everywhere',
     body: SettingsChange,

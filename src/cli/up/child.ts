@@ -36,10 +36,10 @@ export class Child {
 
   start(): void {
     const { program, args, logFile } = this.options
-    const log = openSync(logFile, sizeOf(logFile) > logBytesMax ? 'w' : 'a', 0o600)
+    const log = openLog(logFile)
     // A group of its own: the terminal's Ctrl-C is for `up`, which stops its children in order.
     const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true })
-    closeSync(log)
+    if (log !== 'ignore') closeSync(log)
     this.#child = child
     child.once('error', error => this.#ended(child, error.message))
     child.once('exit', (code, signal) => this.#ended(child, signal === null ? `exit code ${code}` : signal))
@@ -81,6 +81,15 @@ export class Child {
     } catch {
       return ''
     }
+  }
+}
+
+/** Without a log (a full disk, say) it runs all the same. */
+function openLog(path: string): number | 'ignore' {
+  try {
+    return openSync(path, sizeOf(path) > logBytesMax ? 'w' : 'a', 0o600)
+  } catch {
+    return 'ignore'
   }
 }
 
