@@ -53,6 +53,16 @@ describe('up', () => {
     await noneLeft(two.dataDir)
   }, 120_000)
 
+  it('leaves no process when Ctrl-C is pressed again and again', async () => {
+    const cloud = await aCloud({ args: small })
+    const { supervisor } = cloud.state()
+    const code = cloud.stop()
+    await waitUntil('it stops', () => cloud.said().includes('stopping'))
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGINT'] as const) process.kill(supervisor, name)
+    expect(await code).toBe(0)
+    await noneLeft(cloud.dataDir)
+  }, 120_000)
+
   it('comes back with everything that it had', async () => {
     const dataDir = aDirectory()
     const portBase = await freePortBase()

@@ -56,8 +56,8 @@ export async function up(options: UpOptions, deps: UpDeps): Promise<number> {
   await needPorts(layout)
   claimDataDir(dataDir, options)
   const cloud = new LocalCloud(layout, readSecrets(dataDir, layout), dataDir, deps)
+  // For good: whoever presses Ctrl-C again while it stops must not end it before the processes that it looks after.
   const signal = new Promise<'signal'>(resolve => {
-    // Not only once: who is impatient would leave processes behind.
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => resolve('signal'))
   })
   try {
@@ -133,7 +133,7 @@ class LocalCloud {
   }
 
   #launch(specs: readonly ProcessSpec[]): void {
-    // A signal came while it was starting: what came up now would be nobody's.
+    // The start goes on beside the stop that a signal asked for.
     if (this.#stopping) return
     for (const spec of specs) {
       const child = new Child({
