@@ -122,8 +122,8 @@ export class Renderer {
 
   /** Who looks must hold every permission that component and view name. */
   #authorize({ view, user }: RenderCall): void {
-    const { permissions = [], views } = this.descriptor
-    const ofView = (Array.isArray(views) ? undefined : views?.[view]?.permissions) ?? []
+    const { permissions = [] } = this.descriptor
+    const ofView = this.#views.get(view)?.permissions ?? []
     const held = new Set(user?.permissions ?? [])
     const missing = [...permissions, ...ofView].find(each => !held.has(each))
     if (missing !== undefined) throw new RenderFailure(401, `needs the permission ${missing}`)

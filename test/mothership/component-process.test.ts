@@ -155,6 +155,22 @@ describe('a view', () => {
     })
   })
 
+  it('asks for its permissions in the historic list of views too', async () => {
+    const { process } = await ready({
+      'meta.json': JSON.stringify({
+        id: 'news',
+        version: '1.0',
+        views: [{ viewid: 'index', view: 'index.html', permissions: ['edit'] }],
+      }),
+      'client/templates/index.html': 'secret',
+    })
+    const as = (...permissions: string[]): Promise<CallResult> =>
+      process.render(call('index', { user: { permissions } }), 5_000)
+
+    expect(await as()).toMatchObject({ kind: 'failed', status: 401, reason: 'needs the permission edit' })
+    expect(await as('edit')).toMatchObject({ kind: 'rendered', result: { html: 'secret' } })
+  })
+
   it('is shown only to who holds every permission of component and view', async () => {
     const { process } = await ready({
       'meta.json': JSON.stringify({

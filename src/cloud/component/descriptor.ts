@@ -61,6 +61,7 @@ export interface DescribedView {
   readonly view?: string
   readonly client?: string
   readonly server?: string
+  readonly permissions?: readonly string[]
 }
 
 /** The views, whatever form they are written in. */
@@ -68,9 +69,10 @@ export function viewsOf({ views }: Descriptor): DescribedView[] {
   const entries = Array.isArray(views)
     ? views.map((each, index): [string, Static<typeof View>] => [each.viewid ?? each.viewId ?? String(index), each])
     : Object.entries(views ?? {})
-  return entries.map(([id, { view, controller }]) => ({
+  return entries.map(([id, { view, controller, permissions }]) => ({
     id,
     ...(view === undefined ? {} : { view }),
+    ...(permissions === undefined ? {} : { permissions }),
     ...(typeof controller === 'object' ? controller : {}),
   }))
 }
