@@ -131,8 +131,8 @@ export class Renderer {
 
   /** Without a data function the parent's context is the context. */
   #contextOf(call: RenderCall): Promise<unknown> {
-    const data = this.#data[call.view]
-    if (typeof data !== 'function') return Promise.resolve(call.context)
+    const data = this.#dataFunction(call.view)
+    if (!data) return Promise.resolve(call.context)
     const { id, version } = this.descriptor
     const environment = {
       language: call.locale ?? 'en',
@@ -144,7 +144,14 @@ export class Renderer {
     }
     const { url = '', query = {}, headers = {} } = call.request ?? {}
     const request = { url, query, headers, session: { id: call.session }, user: call.user, type: 'http' }
-    return called(data as DataFunction, environment, { ...call.context }, request)
+    return called(data, environment, { ...call.context }, request)
+  }
+
+  /** What every object has is none: a view may be called `constructor`. */
+  #dataFunction(view: string): DataFunction | undefined {
+    const data = this.#data[view]
+    if (typeof data !== 'function' || data === Object.prototype[view as keyof object]) return undefined
+    return data as DataFunction
   }
 
   #assets(view: DescribedView): { css: string[]; js: string[] } {
@@ -165,7 +172,7 @@ export class Renderer {
 function called(data: DataFunction, environment: object, context: Context, request: object): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const callback = (error: unknown, result?: unknown): void => {
-      if (error) reject(error instanceof Error ? error : new Error(String(error)))
+      if (error) reject(error)
       else resolve(result)
     }
     const returned = data(environment, callback, context, request)

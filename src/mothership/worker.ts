@@ -9,7 +9,14 @@ const say = (message: FromWorker): void => {
   if (process.connected) process.send?.(message)
 }
 
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 1000)
+/** Whatever a component throws: not all of it can be made a text. */
+function reasonOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error).slice(0, 1000)
+  } catch {
+    return 'it threw something that is no error'
+  }
+}
 
 async function render(renderer: Renderer, { n, call }: Extract<ToWorker, { k: 'render' }>): Promise<void> {
   try {

@@ -244,6 +244,18 @@ describe('a data function', () => {
     expect(await show(started, call('plain', { context }))).toMatchObject({ html: 'hello above', context })
   })
 
+  it('is not taken from what every object has', async () => {
+    const started = await ready({
+      'meta.json': meta(['constructor', 'toString']),
+      'client/templates/constructor.html': 'built {{by}}',
+      'client/templates/toString.html': 'told {{by}}',
+      'server/data.js': "exports.toString = (environment, callback) => callback(null, { by: 'itself' })",
+    })
+
+    expect(await show(started, call('constructor', { context: { by: 'hand' } }))).toMatchObject({ html: 'built hand' })
+    expect(await show(started, call('toString'))).toMatchObject({ html: 'told itself' })
+  })
+
   it('may be asynchronous, and written as an ES module', async () => {
     const started = await ready({
       ...one("export const index = async (environment, callback, { from }) => ({ text: 'from ' + from })"),
@@ -273,6 +285,13 @@ describe('a data function', () => {
     ['calls back with a text', "(environment, callback) => callback('out of order')", 'out of order'],
     ['rejects', "async () => { throw new Error('no promise kept') }", 'no promise kept'],
     ['throws nothing', '() => { throw null }', 'null'],
+    ['throws what has no text', '() => { throw Object.create(null) }', 'no error'],
+    [
+      'calls back later with what has no text',
+      '(_, callback) => { setTimeout(() => callback({ toString: 1, valueOf: 1 })) }',
+      'no error',
+    ],
+    ['throws an error with a number', '() => { throw Object.assign(new Error(), { message: 42 }) }', '42'],
     ['makes a circle', '(environment, callback) => { const a = {}; a.a = a; callback(null, a) }', 'circular'],
     ['makes a list', '(environment, callback) => callback(null, [1, 2])', 'a list'],
   ])('that %s fails its own fragment, with the reason', async (_name, code, reason) => {
