@@ -9,7 +9,7 @@ import { cpus, totalmem } from 'node:os'
 import { isUrlPattern } from './cloud/commands.js'
 import { parseDurationMs } from './cloud/duration.js'
 import { CloudError } from './cloud/errors.js'
-import { isNodeId } from './cloud/ids.js'
+import { isNewNodeId } from './cloud/ids.js'
 
 export type RoleName = 'hypervisor' | 'mothership' | 'server' | 'balancer'
 type OptionType =
@@ -321,7 +321,9 @@ function parse(option: Option, text: string, role: RoleName): Parsed {
     case 'secret':
       return parseSecret(text)
     case 'id':
-      return isNodeId(text) ? { value: text } : { problem: 'letters, digits, `_`, `.` and `-`, at most 128' }
+      return isNewNodeId(text)
+        ? { value: text }
+        : { problem: 'letters, digits, `_`, `.` and `-`, at most 128, and not `all`' }
     case 'port':
       return /^\d{1,5}$/.test(text) && Number(text) <= 65535 ? { value: Number(text) } : { problem: 'not a port' }
     case 'number':

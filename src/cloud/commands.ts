@@ -4,11 +4,12 @@
  */
 import Type, { type Static } from 'typebox'
 import type { Refusal } from './errors.js'
-import { componentIdPattern, digestPattern, instanceIdPattern, nodeIdPattern } from './ids.js'
+import { componentIdPattern, digestPattern, instanceIdPattern, newNodeIdPattern, nodeIdPattern } from './ids.js'
 import type { Order } from './order.js'
 import { type Kind, kinds, PlacementWish, Resources, Role } from './records.js'
 
 const nodeId = Type.String({ pattern: nodeIdPattern })
+const newNodeId = Type.String({ pattern: newNodeIdPattern })
 const labels = Type.Record(Type.String({ maxLength: 128 }), Type.String({ maxLength: 256 }), { maxProperties: 64 })
 const zone = Type.Optional(Type.String({ minLength: 1, maxLength: 128 }))
 const strict = { additionalProperties: false }
@@ -24,7 +25,7 @@ const mothershipAddress = Type.String({ pattern: `^wss?://${authority}$`, maxLen
 
 export const RegisterRainServer = Type.Object(
   {
-    id: Type.Optional(nodeId),
+    id: Type.Optional(newNodeId),
     address: rainServerAddress,
     urls: Type.Array(url, { minItems: 1, maxItems: 1000 }),
     zone,
@@ -42,7 +43,7 @@ export const UpdateRainServer = Type.Object(
 )
 export const RegisterMothership = Type.Object(
   {
-    id: Type.Optional(nodeId),
+    id: Type.Optional(newNodeId),
     address: mothershipAddress,
     capacity: Type.Object(Resources.properties, strict),
     zone,

@@ -22,16 +22,18 @@ export interface NodeRef {
 }
 
 export const nodeIdPattern = '^[A-Za-z0-9][\\w.-]{0,127}$'
+/** Of a node that is new: `/mothership/all` lists them. */
+export const newNodeIdPattern = '^(?!all$)[A-Za-z0-9][\\w.-]{0,127}$'
 export const componentIdPattern = '^[\\w-]{1,128}$'
 /** Holds a dot, so that neither `all` nor a component id can be taken for one. */
 export const instanceIdPattern = '^[\\w-]{1,128}\\.[\\w.-]{1,64}$'
 export const digestPattern = '^sha256:[0-9a-f]{64}$'
 
-const nodeId = new RegExp(nodeIdPattern)
+const newNodeId = new RegExp(newNodeIdPattern)
 const componentId = new RegExp(componentIdPattern)
 const instanceId = new RegExp(instanceIdPattern)
 
-export const isNodeId = (text: string): boolean => nodeId.test(text)
+export const isNewNodeId = (text: string): boolean => newNodeId.test(text)
 export const isComponentId = (text: string): text is ComponentId => componentId.test(text) && text !== 'all'
 export const isInstanceId = (text: string): text is InstanceId => instanceId.test(text)
 

@@ -40,6 +40,14 @@ describe('wrong input', () => {
     ['POST', '/rainservers/', { address: 'ws://x:1', urls: ['/*'] }, 400, '/address'],
     ['POST', '/rainservers/', { address: 'http://x:65536', urls: ['/*'] }, 400, '/address'],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/*'], id: 'a/b' }, 400, '/id'],
+    ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/*'], id: 'all' }, 400, '/id'],
+    [
+      'POST',
+      '/mothership/',
+      { address: 'ws://x:1', capacity: { cpu: 1, ram: 1, bandwidth: 1 }, id: 'all' },
+      400,
+      '/id',
+    ],
     ['POST', '/rainservers/', { address: 'http://x:1', urls: ['/*'], colour: 'red' }, 400, '/colour'],
     ['POST', '/mothership/', { address: 'ws://x:1' }, 400, '/capacity'],
     [
