@@ -60,6 +60,10 @@ describe('wrong input', () => {
     ['PUT', '/mothership/m1', { draining: { deadline: 'soon' } }, 400, '/draining'],
     ['GET', '/mothership/all?range=0', undefined, 400, 'query/range'],
     ['GET', '/mothership/all?range=1001', undefined, 400, 'query/range'],
+    ['GET', '/mothership/all?range=', undefined, 400, 'query/range'],
+    ['GET', '/mothership/all?range=true', undefined, 400, 'query/range'],
+    ['GET', '/mothership/all?range=0x10', undefined, 400, 'query/range'],
+    ['GET', '/mothership/all?start=1.0', undefined, 400, 'query/start'],
     ['GET', '/webcomponent/all?start=-1', undefined, 400, 'query/start'],
     ['GET', '/webcomponent/all?colour=red', undefined, 400, 'query/colour'],
     ['GET', '/webcomponent/all?minRevision=new', undefined, 400, 'query/minRevision'],
@@ -79,6 +83,11 @@ describe('wrong input', () => {
       expect(pathsOf(answer.body)).toContain(field)
     })
   }
+
+  it('what is one too many is told once, in words', async () => {
+    const { body } = await admin('GET', '/mothership/all?colour=red')
+    expect(body['errors']).toEqual([{ path: 'query/colour', message: expect.stringContaining('additional') }])
+  })
 
   it('JSON that is none is 400, another media type 415, a body too large 413', async () => {
     const json = await admin('POST', '/mothership/', '{"id":')
