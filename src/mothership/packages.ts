@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { digestOfPackage, packageBytesMax } from '../cloud/component/archive.js'
+import { digestOfPackage, type Files, packageBytesMax } from '../cloud/component/archive.js'
 import { isModule, readPackage } from '../cloud/component/package.js'
 import { CloudError } from '../cloud/errors.js'
 import type { Log } from '../hypervisor/ports.js'
@@ -70,18 +70,14 @@ export class PackageStore {
     const reading = await readPackage(bytes)
     if (reading.kind === 'bad') throw new Error(`the package is not right: ${reading.errors[0]?.message}`)
     const fresh = await mkdtemp(join(this.#root, '.new-'))
-    const { files } = reading.package
-    for (const [name, content] of files) {
-      const file = join(fresh, name)
-      await mkdir(dirname(file), { recursive: true })
-      await writeFile(file, content)
+    try {
+      await unpackInto(fresh, reading.package.files)
+      await rename(fresh, path)
+    } catch (error) {
+      // It is tried again and again: what is half there must not pile up.
+      await rm(fresh, { recursive: true, force: true })
+      throw error
     }
-    // Which kind of module `.js` is must not depend on where this mothership keeps its packages.
-    if (!files.has('package.json')) {
-      const modules = [...files].some(([name, text]) => /^server\/.*\.js$/.test(name) && isModule(text.toString()))
-      await writeFile(join(fresh, 'package.json'), JSON.stringify({ type: modules ? 'module' : 'commonjs' }))
-    }
-    await rename(fresh, path)
     return path
   }
 
@@ -105,4 +101,16 @@ export class PackageStore {
     }
     throw new Error(`the package could not be fetched: ${last}`)
   }
+}
+
+async function unpackInto(directory: string, files: Files): Promise<void> {
+  for (const [name, content] of files) {
+    const file = join(directory, name)
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, content)
+  }
+  // Which kind of module `.js` is must not depend on where this mothership keeps its packages.
+  if (files.has('package.json')) return
+  const modules = [...files].some(([name, text]) => /^server\/.*\.js$/.test(name) && isModule(text.toString()))
+  await writeFile(join(directory, 'package.json'), JSON.stringify({ type: modules ? 'module' : 'commonjs' }))
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -87,6 +87,15 @@ describe('a package on a mothership', () => {
 
     await expect(store.directory(digest)).rejects.toThrow('client/templates/index.html is missing')
     expect(readdirSync(join(dataDir, 'packages'))).toEqual([])
+  })
+
+  it('that cannot be put in its place leaves nothing half there', async () => {
+    const digest = first.has(await aPackage(files))
+    const name = digest.replace(':', '-')
+    symlinkSync(join(dataDir, 'nowhere'), join(dataDir, 'packages', name))
+
+    await expect(store.directory(digest)).rejects.toThrow()
+    expect(readdirSync(join(dataDir, 'packages'))).toEqual([name])
   })
 
   it.each([

@@ -196,7 +196,8 @@ export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
         const reading = await readPackage(bytes)
         if (reading.kind === 'bad') {
           const [first] = reading.errors
-          const detail = `${first?.path ?? ''}: ${first?.message ?? 'not a package'}`
+          const at = first?.path ? `${first.path}: ` : ''
+          const detail = `${at}${first?.message ?? 'not a package'}`
           throw new CloudError('invalid-package', detail, { errors: reading.errors })
         }
         const { digest } = reading.package

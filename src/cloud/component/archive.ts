@@ -13,6 +13,8 @@ const filesMax = 2_000
 const unpackedBytesMax = 64 * 1024 * 1024
 const ratioMax = 200
 const pathMax = 512
+/** What file systems take for one name. */
+const nameBytesMax = 255
 
 export type Files = ReadonlyMap<string, Buffer>
 export type Unpacked =
@@ -49,6 +51,7 @@ const bad = (path: string, message: string): Unpacked => ({ kind: 'bad', errors:
 async function read(bytes: Uint8Array): Promise<Files> {
   const files = new Map<string, Buffer>()
   const folded = new Set<string>()
+  const directories = new Set<string>()
   const limit = Math.min(unpackedBytesMax, Math.max(1024 * 1024, bytes.byteLength * ratioMax))
   let total = 0
   let entries = 0
@@ -72,8 +75,14 @@ async function read(bytes: Uint8Array): Promise<Files> {
         if (total > limit) throw new Refusal(header.name, `unpacks to more than ${limit} bytes`)
         parts.push(part as Buffer)
       }
-      if (isDirectory || path === '') continue
+      if (path === '') continue
       const fold = path.toLowerCase()
+      for (const above of isDirectory ? [...directoriesAbove(fold), fold] : directoriesAbove(fold)) {
+        if (folded.has(above)) throw new Refusal(path, bothMessage)
+        directories.add(above)
+      }
+      if (isDirectory) continue
+      if (directories.has(fold)) throw new Refusal(path, bothMessage)
       if (folded.has(fold)) throw new Refusal(path, 'the name comes twice (upper and lower case are not told apart)')
       folded.add(fold)
       files.set(path, Buffer.concat(parts))
@@ -85,12 +94,20 @@ async function read(bytes: Uint8Array): Promise<Files> {
   return files
 }
 
+const bothMessage = 'a file and a directory of one name'
+
+/** `a` and `a/b` of `a/b/c`. */
+const directoriesAbove = (path: string): string[] => [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))
+
 /** Without a leading `./`; empty for the root itself. Throws for what points anywhere else. */
 function safePath(name: string): string {
   if (name.length > pathMax) throw new Refusal(`${name.slice(0, 60)}…`, `a path of more than ${pathMax} characters`)
   if (/[\\\0]/.test(name)) throw new Refusal(name, 'a backslash or a zero byte in a path')
   if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) throw new Refusal(name, 'an absolute path')
   const parts = name.split('/').filter(part => part !== '' && part !== '.')
+  if (parts.some(part => Buffer.byteLength(part) > nameBytesMax)) {
+    throw new Refusal(`${name.slice(0, 60)}…`, `a name of more than ${nameBytesMax} bytes`)
+  }
   if (parts.includes('..')) throw new Refusal(name, 'a path that leaves the package')
   return parts.join('/')
 }

@@ -99,6 +99,14 @@ describe('a package', () => {
     expect(await problems(await archive([{ name: 'A' }, { name: 'a' }]))).toContain('twice')
   })
 
+  it.each([
+    ['a file and what would be below it', ['a', 'a/b'], 'a file and a directory'],
+    ['something below a name and then a file of it', ['a/b/c', 'A/B'], 'a file and a directory'],
+    ['a name that no file system takes', [`client/${'ä'.repeat(128)}`], 'more than 255 bytes'],
+  ])('with %s is refused: it could not be unpacked', async (_what, names, named) => {
+    expect(await problems(await archive(names.map(name => ({ name }))))).toContain(named)
+  })
+
   it('that is no archive, or unpacks to far more than it is, is refused', async () => {
     expect(await problems(Buffer.from('hello'))).toContain('not a gzipped tar')
     expect(await problems(gzipSync(Buffer.from('hello')))).toContain('not a gzipped tar')
