@@ -25,7 +25,7 @@ export async function runProgram(args: readonly string[], deps: ProgramDeps): Pr
   program
     .description('RAIN Cloud: web components that run on motherships, pages that rain servers make of them')
     .version(deps.version, '-V, --version')
-    .showHelpAfterError('(see rain --help)')
+    .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
     .exitOverride()
   const finish = (result: Promise<number>): Promise<void> =>
     result.then(value => {
@@ -48,6 +48,14 @@ export async function runProgram(args: readonly string[], deps: ProgramDeps): Pr
   }
   return code
 }
+
+/** What is wrong with the words of a command, in one line as everything else that goes wrong. */
+const usageLine = (text: string): string =>
+  `rain: ${text
+    .trim()
+    .replace(/^error: /, '')
+    .replace(/\.$/, '')
+    .replace(/\s*\n\s*/g, ' ')} (see rain --help)\n`
 
 /** Flags come from the one table of options; what is wrong with them is said by the configuration's own reader. */
 function registerRole(program: Command, role: RoleName, run: (flags: Flags) => Promise<void>): void {
@@ -79,6 +87,12 @@ const etcdSizes = (text: string): number => {
   throw new InvalidArgumentError('1, 3 or 5: consensus needs an odd number of members.')
 }
 
+/** An empty variable of a shell is not meant as the directory where one happens to be. */
+const directory = (text: string): string => {
+  if (text !== '') return text
+  throw new InvalidArgumentError('a directory.')
+}
+
 function registerCloud(program: Command, deps: ProgramDeps, finish: (result: Promise<number>) => Promise<void>): void {
   program
     .command('up')
@@ -93,13 +107,13 @@ function registerCloud(program: Command, deps: ProgramDeps, finish: (result: Pro
       whole(1024, 65_000),
       7000,
     )
-    .option('--data-dir <dir>', 'where the cloud keeps its data, secrets and logs', '.rain')
+    .option('--data-dir <dir>', 'where the cloud keeps its data, secrets and logs', directory, '.rain')
     .option('--detach', 'go to the background once the cloud is ready', false)
     .addOption(new Option('--background').default(false).hideHelp())
     .action(given => finish(up(given, deps)))
   program
     .command('down')
     .description('stop the cloud that `rain up` started')
-    .option('--data-dir <dir>', 'the data directory that was given to up', '.rain')
+    .option('--data-dir <dir>', 'the data directory that was given to up', directory, '.rain')
     .action(given => finish(down(given)))
 }

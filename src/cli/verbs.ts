@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { CloudError } from '../cloud/errors.js'
+import { instanceIdPattern, nodeIdPattern } from '../cloud/ids.js'
 import type { ComponentView, InstanceView, MothershipView, RainServerView } from '../hypervisor/views.js'
 import { Client } from '../sdk/client.js'
 import { packageBytes } from './pack.js'
@@ -97,6 +98,7 @@ interface Kind<V> {
   readonly heads: readonly string[]
   readonly row: (view: V) => string[]
   readonly list: (client: Client) => AsyncIterable<V>
+  readonly idPattern: string
   /** Path of one. */
   readonly one: (id: string) => string
 }
@@ -115,12 +117,14 @@ const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
       each.address,
     ],
     list: client => client.all('/mothership/all'),
+    idPattern: nodeIdPattern,
     one: id => `/mothership/${encodeURIComponent(id)}`,
   }),
   servers: kind<RainServerView>({
     heads: ['ID', 'STATE', 'URLS', 'WIRED TO', 'ADDRESS'],
     row: each => [each.id, each.state, each.urls.join(','), each.wires.map(w => w.mothership).join(','), each.address],
     list: client => client.all('/rainservers/all'),
+    idPattern: nodeIdPattern,
     one: id => `/rainservers/${encodeURIComponent(id)}`,
   }),
   components: kind<ComponentView>({
@@ -136,6 +140,7 @@ const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
       each.motherships.join(','),
     ],
     list: client => client.all('/webcomponent/all'),
+    idPattern: '^[\\w-]+(/[\\d.]+)?$',
     one: id => `/webcomponent/${id.split('/').map(encodeURIComponent).join('/')}`,
   }),
   instances: kind<InstanceView>({
@@ -147,6 +152,7 @@ const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
       each.copies.map(copy => `${copy.mothership} (${copy.role}, ${copy.phase})`).join(', '),
     ],
     list: allInstances,
+    idPattern: instanceIdPattern,
     one: id => `/webcomponent/${encodeURIComponent(id)}`,
   }),
   replicas: kind<{ id: string; url: string; leader: boolean }>({
@@ -155,6 +161,7 @@ const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
     list: async function* (client) {
       yield* (await client.get<{ items: { id: string; url: string; leader: boolean }[] }>('/replicas')).items
     },
+    idPattern: nodeIdPattern,
     one: () => '/replicas',
   }),
 }
@@ -176,7 +183,10 @@ async function get(
   id: string | undefined,
   { json }: { json: boolean },
 ): Promise<number> {
-  const { heads, row, list, one } = kindsByName[name]
+  const { heads, row, list, one, idPattern } = kindsByName[name]
+  if (id !== undefined && !(new RegExp(idPattern).test(id) && id !== 'all')) {
+    throw new CloudError('bad-request', `${JSON.stringify(id)} cannot be the id of one of the ${name}`)
+  }
   const items: unknown[] = []
   if (id === undefined || name === 'replicas' || (name === 'components' && !id.includes('/'))) {
     for await (const item of list(client)) {
@@ -217,7 +227,8 @@ interface RunOptions {
 }
 
 async function run(client: Client, name: string, given: RunOptions): Promise<number> {
-  const [id = '', fragment] = name.split('/')
+  const [, id = '', fragment] = /^([\w-]+)(?:\/([\d.]+))?$/.exec(name) ?? []
+  if (id === '') throw new CloudError('bad-request', `${JSON.stringify(name)} is no component: give id or id/version`)
   const version = fragment ?? (await newest(client, id))
   const path = `/webcomponent/${encodeURIComponent(id)}/${encodeURIComponent(version)}`
   const body = given.copies === undefined ? {} : { placement: { copies: Number(given.copies) } }

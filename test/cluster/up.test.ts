@@ -221,4 +221,24 @@ describe('the command', () => {
       expect(help.said().split('\n').length).toBeGreaterThan(4)
     }
   })
+
+  it.each([
+    [['get'], "argument 'kind'"],
+    [['gett'], 'gett'],
+    [['up', 'now'], 'too many arguments'],
+    [['up', '--etcd', '2'], '--etcd'],
+    [['up', '--data-dir', ''], '--data-dir'],
+    [['server', '--id'], '--id'],
+    [['get', 'motherships', 'all'], '"all"'],
+    [['get', 'instances', ''], '""'],
+    [['get', 'components', 'footer/1.0/descriptor'], 'footer/1.0/descriptor'],
+    [['run', 'footer/1.0/index'], 'footer/1.0/index'],
+    [['run', 'footer/'], 'footer/'],
+  ])('%j is answered in one line, which names what is wrong', async (args, named) => {
+    const nowhere = ['get', 'run'].includes(args[0]!) ? ['--url', 'http://127.0.0.1:1', '--token', 'x'] : []
+    const { ended, said } = runRain([...args, ...nowhere])
+    expect(await ended).toBe(1)
+    expectOneLine(said(), named)
+    expect(said().trim().split('\n')).toHaveLength(1)
+  })
 })
