@@ -1,5 +1,6 @@
 /** A rain server: serves pages from fragments of motherships, as the hypervisor wants it wired. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
 import type { Registry } from 'prom-client'
 import { metricsUrl, type RainServerConfig } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
@@ -60,6 +61,7 @@ class RunningRainServer implements RainServer {
   ) {
     this.#links = new Links(deps.clock, deps.log)
     this.#http = createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => void this.#serve(request, response))
+    this.#http.on('clientError', refuse)
     this.#http.headersTimeout = 10_000
     this.#http.requestTimeout = 30_000
     this.#http.keepAliveTimeout = 30_000
@@ -261,6 +263,21 @@ class RunningRainServer implements RainServer {
     }
     this.#cancelLoad = this.deps.clock.after(loadEveryMs, () => this.#reportLoad())
   }
+}
+
+const refusals: Readonly<Record<string, number>> = {
+  // A verb that the parser does not know is as any other that is not served.
+  HPE_INVALID_METHOD: 501,
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+}
+
+/** What is no request; without this each would be 400, but for the last three. */
+function refuse({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable) return void socket.destroy()
+  const status = refusals[code] ?? 400
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
 
 function pageRequest(request: IncomingMessage, names: readonly string[] = passedHeaders): PageRequest {

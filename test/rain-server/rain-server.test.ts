@@ -46,6 +46,7 @@ describe('a request', () => {
     ['POST', '/shop/controller/save', 501],
     ['PROPFIND', '/shop', 501],
     ['TRACE', '/shop', 501],
+    ['RAIN', '/shop', 501],
   ])('%s %s is answered with %i', async (method, path, status) => {
     expect(await statusOf(cloud.ask(path, { method }))).toBe(status)
     expect(cloud.m1.asked).toEqual([])
