@@ -137,8 +137,8 @@ export function attachGateway(options: GatewayOptions): Gateway {
       closed = true
       unsubscribe()
       cancelPush?.()
+      // Who comes now is refused until the listener is closed: a socket that nobody answers would keep that open.
       await Promise.all([...begun.keys()].map(session => session.goodbye()))
-      server.off('upgrade', onUpgrade)
       sockets.close()
     },
   }
@@ -158,5 +158,6 @@ function refuseUpgrade(socket: Duplex, status: number, message: string): void {
   socket.end(
     `HTTP/1.1 ${status} ${statusTexts[status] ?? ''}\r\nContent-Type: text/plain\r\nConnection: close\r\n` +
       `Content-Length: ${message.length + 1}\r\n\r\n${message}\n`,
+    () => socket.destroy(),
   )
 }

@@ -8,6 +8,6 @@ export function refuseOtherUpgrades(server: Server): void {
   server.on('upgrade', (request, socket) => {
     if (known.has(request.url?.split('?')[0] ?? '')) return
     socket.on('error', () => socket.destroy())
-    socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+    socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', () => socket.destroy())
   })
 }

@@ -113,7 +113,7 @@ class PeerLinks implements Peers {
     this.#unsubscribe()
     this.#unlisten()
     for (const cancel of this.#cancelTimers) cancel()
-    this.options.server.off('upgrade', this.#onUpgrade)
+    // Who comes now is refused until the listener is closed: a socket that nobody answers would keep that open.
     for (const link of this.#links.values()) link.close('this replica goes')
     this.#sockets.close()
   }
@@ -191,7 +191,8 @@ class PeerLinks implements Peers {
     const said = /^Bearer (\S{1,4096})$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
     if (this.#closed || !timingSafeEqual(digest(said), digest(this.options.secret))) {
       socket.on('error', () => socket.destroy())
-      socket.end('HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+      const status = this.#closed ? '503 Service Unavailable' : '401 Unauthorized'
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy())
       return
     }
     this.#sockets.handleUpgrade(request, socket, head, websocket => this.#greet(websocket))

@@ -347,6 +347,15 @@ describe('a session', () => {
     expect(replica.hypervisor.closed).toEqual([])
   })
 
+  it('is refused while the replica goes, so that its listener can be closed', async () => {
+    const replica = await aReplica()
+    replica.server.on('upgrade', () => undefined) // the links have a listener too
+    const headers = { authorization: `Bearer ${aToken(replica.store, m1)}` }
+    await replica.gateway.close()
+
+    expect(await upgradeStatus(replica.url, nodePath, headers)).toBe(503)
+  })
+
   it('is sent elsewhere too when the replica goes while it is being opened', async () => {
     const replica = await aReplica()
     let release!: () => void

@@ -144,6 +144,13 @@ describe('links', () => {
     expect(await h1.peers.forward('h2', envelope, 10_000)).toEqual(answer)
   })
 
+  it('are refused by a replica that goes, so that its listener can be closed', async () => {
+    const { h2 } = await aPair()
+    await h2.peers.close()
+
+    expect(await upgradeStatus(h2.url, peerPath, { authorization: `Bearer ${secret}` })).toBe(503)
+  })
+
   it('are not dialled to a replica that is gone', async () => {
     const store = new PlainStore()
     const h2 = await aReplica('h2', store)
