@@ -6,7 +6,7 @@ import { Script } from 'node:vm'
 import type { FieldError } from '../errors.js'
 import type { ComponentRecord } from '../records.js'
 import { digestOfPackage, type Files, unpack } from './archive.js'
-import { type Descriptor, readDescriptor, viewsOf } from './descriptor.js'
+import { type Descriptor, jsonProblem, readDescriptor, viewsOf } from './descriptor.js'
 import { readTemplate, type Use } from './templates.js'
 
 export interface Package {
@@ -44,7 +44,12 @@ export async function readPackage(bytes: Uint8Array): Promise<PackageReading> {
     return bad([{ path: 'meta.json#/state', message }])
   }
   const views = readViews(descriptor, files)
-  const errors = [...views.errors, ...partialErrors(files), ...scriptErrors(files)]
+  const errors = [
+    ...views.errors,
+    ...partialErrors(files, views.templates),
+    ...scriptErrors(files),
+    ...manifestErrors(files),
+  ]
   if (errors.length > 0) return bad(errors)
   const digest = digestOfPackage(bytes)
   return {
@@ -67,7 +72,11 @@ const bad = (errors: readonly FieldError[]): PackageReading => ({ kind: 'bad', e
 export const templatePath = (viewId: string, view: { view?: string } | undefined): string =>
   `client/templates/${view?.view ?? `${viewId}.html`}`
 
-function readViews(descriptor: Descriptor, files: Files): { views: ComponentRecord['views']; errors: FieldError[] } {
+function readViews(
+  descriptor: Descriptor,
+  files: Files,
+): { views: ComponentRecord['views']; templates: Included[]; errors: FieldError[] } {
+  const templates: Included[] = []
   const views: ComponentRecord['views'] = []
   const errors: FieldError[] = []
   for (const view of viewsOf(descriptor)) {
@@ -77,7 +86,10 @@ function readViews(descriptor: Descriptor, files: Files): { views: ComponentReco
     if (template) {
       const reading = readTemplate(path, template.toString())
       if (reading.kind === 'bad') errors.push(...reading.errors)
-      else views.push({ id, uses: reading.uses.map(use => whole(use, descriptor)) })
+      else {
+        views.push({ id, uses: reading.uses.map(use => whole(use, descriptor)) })
+        templates.push({ path, ...reading })
+      }
     } else
       errors.push({ path: `meta.json#/views/${id.replaceAll('/', '~1')}`, message: `its template ${path} is missing` })
     for (const controller of [client && `client/js/${client}`, server && `server/controller/${server}`]) {
@@ -89,19 +101,36 @@ function readViews(descriptor: Descriptor, files: Files): { views: ComponentReco
       }
     }
   }
-  return { views, errors }
+  return { views, templates, errors }
 }
 
 /** Neither name nor version: the same component in the same version. */
 const whole = (use: Use, { id, version }: Descriptor): Use =>
   use.component === undefined ? { ...use, component: id, version } : use
 
-function partialErrors(files: Files): FieldError[] {
+interface Included {
+  readonly path: string
+  readonly partials: readonly string[]
+  readonly inline: readonly string[]
+}
+
+/** Partials that cannot be parsed, and those that are asked for and neither in the package nor inline. */
+function partialErrors(files: Files, templates: readonly Included[]): FieldError[] {
   const errors: FieldError[] = []
+  const all = [...templates]
   for (const [path, text] of files) {
     if (!path.startsWith('client/partials/') || !path.endsWith('.html')) continue
     const reading = readTemplate(path, text.toString())
     if (reading.kind === 'bad') errors.push(...reading.errors)
+    else all.push({ path, ...reading })
+  }
+  const inline = new Set(all.flatMap(each => each.inline))
+  const there = (name: string): boolean =>
+    name.startsWith('@') || inline.has(name) || files.has(`client/partials/${name}.html`)
+  for (const { path, partials } of all) {
+    for (const name of partials.filter(each => !there(each))) {
+      errors.push({ path, message: `{{> ${name}}}: client/partials/${name}.html is missing` })
+    }
   }
   return errors
 }
@@ -121,6 +150,18 @@ function scriptErrors(files: Files): FieldError[] {
     }
   }
   return errors
+}
+
+/** Node reads it before the first line of code. */
+function manifestErrors(files: Files): FieldError[] {
+  const text = files.get('package.json')
+  try {
+    const value: unknown = text === undefined ? {} : JSON.parse(text.toString())
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return []
+    return [{ path: 'package.json', message: 'must be a JSON object' }]
+  } catch (error) {
+    return [{ path: 'package.json', message: jsonProblem(text?.toString() ?? '', error as Error) }]
+  }
 }
 
 /** By its statements: a package needs no package.json to use ES modules. */

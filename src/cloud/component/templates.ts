@@ -9,7 +9,13 @@ import type { ComponentRecord } from '../records.js'
 export type Use = ComponentRecord['views'][number]['uses'][number]
 
 export type TemplateReading =
-  | { readonly kind: 'good'; readonly uses: readonly Use[]; readonly partials: readonly string[] }
+  | {
+      readonly kind: 'good'
+      readonly uses: readonly Use[]
+      /** Partials that it asks for, and those that it brings itself, for whatever it includes. */
+      readonly partials: readonly string[]
+      readonly inline: readonly string[]
+    }
   | { readonly kind: 'bad'; readonly errors: readonly FieldError[] }
 
 export function readTemplate(path: string, text: string): TemplateReading {
@@ -22,13 +28,15 @@ export function readTemplate(path: string, text: string): TemplateReading {
   const finder = new Finder(path)
   finder.accept(program)
   if (finder.errors.length > 0) return { kind: 'bad', errors: finder.errors }
-  return { kind: 'good', uses: finder.uses, partials: finder.partials }
+  const { uses, partials, inline } = finder
+  return { kind: 'good', uses, partials, inline }
 }
 
 class Finder extends Handlebars.Visitor {
   readonly uses: Use[] = []
   readonly errors: FieldError[] = []
   readonly partials: string[] = []
+  readonly inline: string[] = []
 
   constructor(private readonly path: string) {
     super()
@@ -42,6 +50,13 @@ class Finder extends Handlebars.Visitor {
   override BlockStatement(block: hbs.AST.BlockStatement): void {
     this.#look(block)
     super.BlockStatement(block)
+  }
+
+  /** `{{#*inline "name"}}`: a partial that the template brings itself. */
+  override DecoratorBlock(block: hbs.AST.DecoratorBlock): void {
+    const name = block.params[0] && literal(block.params[0])
+    if (name !== undefined) this.inline.push(name)
+    super.DecoratorBlock(block)
   }
 
   override PartialStatement(partial: hbs.AST.PartialStatement): void {

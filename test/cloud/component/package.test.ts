@@ -71,6 +71,12 @@ describe('a package', () => {
       'line 2, column 1: a version without a name',
     ],
     ['code that cannot be parsed', { 'meta.json': meta({ views: {} }), 'server/data.js': 'let a\nlet a' }, 'line 2'],
+    [
+      'a partial that is missing',
+      { 'meta.json': meta(), 'client/templates/index.html': '{{> there}}', 'client/partials/there.html': '{{> gone}}' },
+      '{{> gone}}: client/partials/gone.html is missing',
+    ],
+    ['a package.json that is none', { 'meta.json': meta({ views: {} }), 'package.json': '{bad' }, 'package.json'],
     ['kept state', { 'meta.json': meta({ views: {}, state: 'kept' }) }, 'meta.json#/state'],
     [
       'a controller that is missing',
@@ -79,6 +85,16 @@ describe('a package', () => {
     ],
   ])('with %s is refused', async (_what, files, named) => {
     expect(await problems(await aPackage(files as Record<string, string>))).toContain(named)
+  })
+
+  it('may bring partials inline, for whatever it includes', async () => {
+    const template = '{{#*inline "own"}}x{{/inline}}{{#> frame}}{{> own}}{{/frame}}'
+    const files = {
+      'meta.json': meta(),
+      'client/templates/index.html': template,
+      'client/partials/frame.html': '<p>{{> @partial-block}}{{> own}}</p>',
+    }
+    expect((await readPackage(await aPackage(files))).kind).toBe('good')
   })
 
   it.each([
