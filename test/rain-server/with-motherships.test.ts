@@ -68,7 +68,7 @@ async function mothershipWith(id: string, components: readonly string[]): Promis
       logLevel: 'silent',
       hypervisors: [replica.url],
       token: 'token',
-      address: '',
+      address: 'ws://127.0.0.1:1',
       labels: {},
       dataDir: join(dataDir, id),
       capacity: { cpu: 1000, ram: 1024, bandwidth: 1000 },
