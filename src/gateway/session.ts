@@ -42,6 +42,10 @@ export class Session {
   #appliedOrder: Order | undefined
   /** The last word on each of its copies. */
   readonly #observed = new Map<string, MessageOf<'observed'>['items'][number]>()
+  /** What the node had applied when it came: this replica may be behind that. */
+  #ahead: Order | undefined
+  /** Words on copies of which this replica has not heard yet. */
+  readonly #unheardOf = new Map<string, MessageOf<'observed'>['items'][number]>()
   /** What arrived while the session was being opened. */
   readonly #early: Message[] = []
 
@@ -69,6 +73,7 @@ export class Session {
     if (this.#state !== 'open') return
     const { hypervisor, wanted, log } = this.ports
     const { order } = hypervisor.maps.map
+    this.#catchUp(order)
     const put = Object.fromEntries(wanted(this.node))
     const digest = createHash('sha1').update(JSON.stringify(put)).digest('base64')
     if (digest === this.#sent && !this.#mayRepeat(order)) {
@@ -161,6 +166,7 @@ export class Session {
       return this.#close('forbidden', false, 1008, reason)
     }
     this.#state = 'opening'
+    this.#ahead = hello.o && { era: hello.o[0], revision: hello.o[1] }
     try {
       await this.#announce(hello)
       const { kind, id, address, metrics, software } = hello
@@ -230,7 +236,18 @@ export class Session {
     const { hypervisor } = this.ports
     const own = items.filter(item => this.#isWanted(item.instance))
     for (const item of own) this.#observed.set(item.instance, item)
+    if (this.#ahead) for (const item of items) this.#unheardOf.set(item.instance, item)
+    for (const item of own) this.#unheardOf.delete(item.instance)
     hypervisor.observations.report(this.node.id, this.number, own)
+  }
+
+  /** The node says each word once: that on a copy which it knew before this replica did would be lost. */
+  #catchUp(order: Order): void {
+    if (!this.#ahead || compareOrder(order, this.#ahead) < 0) return
+    this.#ahead = undefined
+    const items = [...this.#unheardOf.values()]
+    this.#unheardOf.clear()
+    this.#observe(items.filter(item => this.#isWanted(item.instance)))
   }
 
   #isWanted(instance: string): boolean {

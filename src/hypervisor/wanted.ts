@@ -54,7 +54,8 @@ function forMothership(map: CloudMap, id: string): Entries {
 }
 
 function wantedInstance(map: CloudMap, id: string, mothership: string): WantedInstance | undefined {
-  const instance = map.get('instances', id)?.value
+  const entry = map.get('instances', id)
+  const instance = entry?.value
   const component = instance && map.get('components', `${instance.component}/${instance.version}`)?.value
   const role = instance && roleOn(instance, mothership)
   if (!instance || !component || !role) return undefined
@@ -66,6 +67,7 @@ function wantedInstance(map: CloudMap, id: string, mothership: string): WantedIn
     role,
     epoch: instance.epoch,
     generation: instance.generation,
+    since: entry.created,
     isolation: component.isolation,
     need: instance.need,
   }

@@ -54,8 +54,11 @@ export class Instances {
     for (const id of this.#hosted.keys()) if (!wanted.has(id)) this.#hosted.delete(id)
     for (const [id, each] of wanted) {
       const hosted = this.#hosted.get(id)
-      if (hosted) hosted.wanted = each
-      else this.#hosted.set(id, { wanted: each, serving: undefined, generation: 0, told: '' })
+      if (hosted) {
+        // Stopped and started under the same id, and only the start was heard of: nothing was said of this one yet.
+        if (hosted.wanted.since !== each.since) hosted.told = ''
+        hosted.wanted = each
+      } else this.#hosted.set(id, { wanted: each, serving: undefined, generation: 0, told: '' })
     }
     this.#settle()
   }

@@ -223,6 +223,8 @@ export const WantedInstance = Type.Object({
   role: Type.Union([Type.Literal('primary'), Type.Literal('backup'), Type.Literal('learner')]),
   epoch: count,
   generation: count,
+  /** The revision that made it: another one is another instance, which only has the same id. */
+  since: Type.Optional(count),
   isolation: Type.Union([Type.Literal('shared'), Type.Literal('exclusive')]),
   need: resources,
 })

@@ -2,7 +2,7 @@ import { Packr } from 'msgpackr'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CloudError } from '../../src/cloud/errors.js'
 import type { NodeRef } from '../../src/cloud/ids.js'
-import { put, remove } from '../../src/cloud/records.js'
+import { defaultSettings, put, remove } from '../../src/cloud/records.js'
 import { digestOf } from '../../src/hypervisor/actors.js'
 import { frameBytesMax, nodePath } from '../../src/protocol/messages.js'
 import { waitUntil } from '../support/etcd.js'
@@ -520,6 +520,24 @@ describe('what a node reports', () => {
     expect(replica.hypervisor.reports).toEqual([
       { mothership: 'm1', session, items: [running('news.1')] },
       { mothership: 'm1', session, items: [{ ...running('news.2'), phase: 'failed', reason: 'no' }] },
+    ])
+  })
+
+  it('is noted of instances that the node knew before this replica, once that has caught up', async () => {
+    const replica = await aReplica()
+    const { era, revision } = replica.store.map.order
+    const node = await aRawNode(replica, m1, { o: [era, revision + 10], runs: [running('news.1'), running('news.9')] })
+    const { session } = await node.hear('welcome')
+    node.say({ t: 'observed', items: [running('news.2')] })
+    await settled(node)
+    expect(replica.hypervisor.reports.flatMap(each => each.items)).toEqual([])
+    replica.hypervisor.reports.length = 0
+
+    withInstances(replica, 'm1', 'news.1', 'news.2')
+    for (let change = 0; change < 10; change++) replica.store.apply([put('settings', '', defaultSettings)])
+    replica.clock.advance(1_000)
+    expect(replica.hypervisor.reports).toEqual([
+      { mothership: 'm1', session, items: [running('news.1'), running('news.2')] },
     ])
   })
 

@@ -90,6 +90,18 @@ describe('the instances of a mothership', () => {
     expect(instances.report()).toEqual(observed.slice(2))
   })
 
+  it('tell anew of one that was stopped and started under the same id before they heard of the stop', async () => {
+    want({ 'news.1': wanted({ since: 7 }) })
+    await started(1)
+    runners[0]!.becomes({ kind: 'ready' })
+    observed.length = 0
+    want({ 'news.1': wanted({ since: 7 }) })
+    expect(observed).toEqual([])
+
+    want({ 'news.1': wanted({ since: 9 }) })
+    expect(observed).toEqual([{ instance: 'news.1', epoch: 1, generation: 0, phase: 'running' }])
+  })
+
   it('end a process that was not wanted any more before it had started', async () => {
     let arrive!: () => void
     fetched = new Promise<void>(resolve => (arrive = resolve))
