@@ -74,6 +74,7 @@ describe('what is wanted of a mothership', () => {
       role: 'primary',
       epoch: 3,
       generation: 2,
+      since: map.get('instances', 'news.1')!.created,
       isolation: 'shared',
       need: { cpu: 100, ram: 64, bandwidth: 10 },
     })
