@@ -48,7 +48,8 @@ export async function connectEtcd(urls: readonly string[], options: ConnectOptio
   }
 }
 
-function checkVersion(version: string, member: string): void {
+/** Throws `misconfigured` for a version that will not do. */
+export function checkVersion(version: string, member: string): void {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   if (major === oldest[0] && minor >= oldest[1]) return
   throw new CloudError('misconfigured', `etcd at ${member} is version ${version}: 3.4 or a later 3.x is needed`)

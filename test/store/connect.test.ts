@@ -1,7 +1,7 @@
 /** Finding etcd when it is there, not there yet, or something else. */
 import { createServer } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { connectEtcd } from '../../src/store/connect.js'
+import { checkVersion, connectEtcd } from '../../src/store/connect.js'
 import { freePorts, startEtcd, type TestEtcd } from '../support/etcd.js'
 import { testClock } from '../support/plain-store.js'
 import { TestProxy } from '../support/proxy.js'
@@ -43,6 +43,13 @@ describe('looking for etcd', () => {
       code: 'store-unavailable',
       message: expect.stringContaining(url),
     })
+  })
+
+  it('takes 3.4 and every later 3.x, and says what it needs otherwise', () => {
+    for (const version of ['3.4.23', '3.5.0', '3.10.1']) expect(() => checkVersion(version, 'e1')).not.toThrow()
+    for (const version of ['2.3.8', '3.3.27', '4.0.0', '', 'soon']) {
+      expect(() => checkVersion(version, 'e1')).toThrow('3.4 or a later 3.x is needed')
+    }
   })
 
   it('is not deceived by a server that is no etcd', async () => {
