@@ -28,11 +28,23 @@ export interface Hypervisor {
   submit(envelope: Envelope, deadlineMs: number): Promise<Answer>
   /** As the leader itself, for calls that came over a link: throws `no-leader` when this replica does not lead. */
   accept(envelope: Envelope): Promise<Answer>
+  /** For a replica without a link to the leader: as `accept`, or passed on to who leads. */
+  relay(envelope: Envelope, deadlineMs: number): Promise<Answer>
+  /** Whether the leader of this term has gone out of this replica's sight, too. */
+  agreesThatGone(leader: Suspected): boolean
+  /** At the word of its leader, which etcd does not hear any more. */
+  endTerm(term: number): Promise<void>
   /** What placement would answer now, on this replica's memory or a draft over it; changes nothing. */
   place(map: CloudMap, question: PlacementQuestion): PlacementResult
   /** How long a node has been without a session, as this replica saw it; undefined while it has one. */
   goneForMs(node: NodeRef): number | undefined
   status(): Status
+}
+
+export interface Suspected {
+  readonly replica: string
+  readonly incarnation: string
+  readonly term: number
 }
 
 export interface Status {

@@ -82,6 +82,8 @@ export type CommitResult =
   | { readonly kind: 'committed'; readonly revision: number }
   /** The term ended, nothing was written: drop the rest. */
   | { readonly kind: 'superseded' }
+  /** The term ended before it could be learned what became of it. The request records tell the next leader. */
+  | { readonly kind: 'unknown' }
   /** Nothing was written: chunks are missing (collected meanwhile). */
   | { readonly kind: 'missing-blobs'; readonly digests: readonly string[] }
 
@@ -101,9 +103,24 @@ export interface Term {
   readonly ended: Promise<string>
 }
 
+/** What who stands for election has to know of the links between the replicas. */
+export interface Standing {
+  /** Called at every win, once this replica's memory has reached it. */
+  onTerm(term: Term): void
+  /** Whether this replica and those linked to it are a majority: who hears none lets the others try first. */
+  hearsMajority(): boolean
+  /** This replica led, and etcd has not answered it for so long that others had better end the term. */
+  onCutOff(token: number): void
+}
+
 export interface Election {
-  /** Called at every change, with the term when this replica has won (its memory has reached its own win). */
-  onTerm(listener: (term: Term) => void): void
+  /** Stands for election from now on. */
+  stand(standing: Standing): void
+  /**
+   * Deletes the leader key if it still is that of the given term: for a leader that is gone, or asks for it. Safe at
+   * any time, because effects are fenced (S2): at worst it costs a term. False when nothing was deleted.
+   */
+  endTermOf(token: number): Promise<boolean>
   /** The leader as this replica's memory knows it. */
   leader(): LeaderRecord | undefined
   /** The queue reports that it made progress or has nothing to do: only then is the lease renewed. */
@@ -180,11 +197,22 @@ export interface Loads {
 
 export interface Peers {
   /**
-   * Carries an envelope to another replica, which answers as if it had been asked itself. Throws `no-leader` when
+   * Carries an envelope to another replica, which answers as if it had been asked itself; by way of a third one where
+   * there is no link to it. Throws `no-leader` when
    * that one does not lead or there is no link to it, `timeout` when the link closed or the time passed before the
    * answer, so that the outcome is unknown: the caller sends the same envelope again (S8 makes that safe). A refusal of the leader comes back as the CloudError that it threw.
    */
   forward(replica: string, envelope: Envelope, deadlineMs: number): Promise<Answer>
+  /** Replicas with a link that is open and not silent, sorted. */
+  linked(): readonly string[]
+  /** Whether the link leads to that very process. */
+  hears(leader: Pick<LeaderRecord, 'replica' | 'incarnation'>): boolean
+  /** Called when a link was made or closed. Returns the unsubscribe function. */
+  onLinks(listener: () => void): () => void
+  /** Whether that replica, too, has lost sight of the leader of this term. False also when it does not answer. */
+  agrees(peer: string, leader: LeaderRecord, term: number): Promise<boolean>
+  /** Asks all who are linked to end this term of ours; nobody answers. */
+  yield(term: number): void
 }
 
 /** Structured log; pino fits. Never given a secret. */

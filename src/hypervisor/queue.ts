@@ -175,7 +175,11 @@ export class LeaderQueue {
       this.#current = undefined
       return true
     }
-    if (result.kind === 'superseded') {
+    if (result.kind === 'unknown') {
+      const error = new CloudError('timeout', 'the term ended before it was known whether the change was made')
+      for (const job of jobs) this.#finish(job, () => job.reject(error))
+    }
+    if (result.kind === 'superseded' || result.kind === 'unknown') {
       this.#close(new CloudError('no-leader', 'another replica leads now'))
       return false
     }

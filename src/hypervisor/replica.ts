@@ -9,7 +9,7 @@ import type { NodeRef } from '../cloud/ids.js'
 import type { CloudMap } from '../cloud/map.js'
 import type { Applied } from './applied.js'
 import { checkCommand } from './check.js'
-import type { Hypervisor, Status } from './hypervisor.js'
+import type { Hypervisor, Status, Suspected } from './hypervisor.js'
 import { Leading, type LeadingPorts } from './leading.js'
 import { Liveness } from './liveness.js'
 import { createPlacer, type Placer } from './place.js'
@@ -27,11 +27,14 @@ import type {
   Requests,
   Term,
 } from './ports.js'
+import { Takeover } from './takeover.js'
 
 /** Writes are refused when etcd has been silent for longer than this: they could only wait. */
 const staleMaxMs = 1_500
 /** Between two attempts at a leader that does not answer, unless the map shows a new one sooner. */
 const againMs = 50
+/** How long a term may take to begin once its key is seen. */
+const beginWithinMs = 500
 /** How long one attempt may take before the request is looked for at whoever leads then. */
 const attemptMs = 1_500
 
@@ -65,6 +68,9 @@ export class Replica implements Hypervisor {
   readonly #placer: Placer
   #leading: Leading | undefined
   #peers: Peers | undefined
+  #takeover: Takeover | undefined
+  /** Who waits for this replica to begin to lead. */
+  readonly #awaiting = new Set<() => void>()
   #stopped = false
   /** Rejects when this replica can no longer trust itself: the process should end, and start anew. */
   readonly broken: Promise<never>
@@ -91,13 +97,21 @@ export class Replica implements Hypervisor {
 
   /** The links need the replica, and the replica the links: so they are given afterwards. Begins to campaign. */
   start(peers: Peers): void {
+    const { maps, election, clock, log } = this.#ports
     this.#peers = peers
-    this.#ports.election.onTerm(term => void this.#lead(term))
+    const takeover = new Takeover({ self: this.id, maps, election, peers, clock, log })
+    this.#takeover = takeover
+    election.stand({
+      onTerm: term => void this.#lead(term),
+      hearsMajority: () => takeover.hearsMajority(),
+      onCutOff: token => peers.yield(token),
+    })
   }
 
   /** Stops planning, lets go of the leader key and stands for election no more. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true
+    this.#takeover?.close()
     if (this.#leading) await this.#leading.stop()
     else await this.#ports.election.resign()
     this.#liveness.close()
@@ -123,8 +137,25 @@ export class Replica implements Hypervisor {
     }
   }
 
+  agreesThatGone(leader: Suspected): boolean {
+    return this.#takeover?.agrees(leader) ?? false
+  }
+
+  async endTerm(term: number): Promise<void> {
+    await this.#ports.election.endTermOf(term)
+  }
+
+  async relay(envelope: Envelope, deadlineMs: number): Promise<Answer> {
+    const leader = this.#ports.election.leader()
+    const here = this.#leading !== undefined || leader?.replica === this.id
+    if (here || !leader || !this.#peers?.hears(leader)) return this.accept(envelope)
+    checkCommand(envelope.command)
+    return this.#peers.forward(leader.replica, envelope, deadlineMs)
+  }
+
   async accept(envelope: Envelope): Promise<Answer> {
     checkCommand(envelope.command)
+    if (!this.#leading && this.#hasWon()) await this.#untilLeading(beginWithinMs)
     if (!this.#leading) throw new CloudError('no-leader', `replica ${this.id} does not lead`)
     return this.#leading.queue.accept(envelope)
   }
@@ -151,13 +182,34 @@ export class Replica implements Hypervisor {
     }
   }
 
-  #attempt(envelope: Envelope, deadlineMs: number): Promise<Answer> {
+  async #attempt(envelope: Envelope, deadlineMs: number): Promise<Answer> {
+    if (!this.#leading && this.#hasWon()) await this.#untilLeading(Math.min(deadlineMs, beginWithinMs))
     if (this.#leading) return this.#within(this.#leading.queue.accept(envelope), deadlineMs)
     const leader = this.#ports.election.leader()
     if (!leader || leader.replica === this.id || !this.#peers) {
-      return Promise.reject(new CloudError('no-leader', 'no replica leads at the moment'))
+      throw new CloudError('no-leader', 'no replica leads at the moment')
     }
     return this.#peers.forward(leader.replica, envelope, deadlineMs)
+  }
+
+  /** The leader key is this process's, and the term is about to begin. */
+  #hasWon(): boolean {
+    const leader = this.#ports.election.leader()
+    if (this.#stopped) return false
+    return leader?.replica === this.id && leader.incarnation === this.#ports.presence.replica.incarnation
+  }
+
+  /** At most so long. */
+  #untilLeading(maxMs: number): Promise<void> {
+    return new Promise(resolve => {
+      const finish = (): void => {
+        this.#awaiting.delete(finish)
+        cancel()
+        resolve()
+      }
+      const cancel = this.#ports.clock.after(maxMs, finish)
+      this.#awaiting.add(finish)
+    })
   }
 
   #within(answer: Promise<Answer>, deadlineMs: number): Promise<Answer> {
@@ -197,13 +249,19 @@ export class Replica implements Hypervisor {
     const { place } = this.#placer
     const leading = new Leading(term, { ...this.#ports, place, liveness: this.#liveness })
     this.#leading = leading
+    const over = (): void => {
+      if (this.#leading === leading) this.#leading = undefined
+    }
+    // What comes now is for the next leader, even while the last transaction of this one is still away.
+    void term.ended.then(over)
+    for (const finish of [...this.#awaiting]) finish()
     try {
       await leading.run()
     } catch (error) {
       this.#ports.log.error({ err: error }, 'the leader cannot go on')
       this.#break(error)
     } finally {
-      if (this.#leading === leading) this.#leading = undefined
+      over()
     }
   }
 }

@@ -1,12 +1,14 @@
 /** One link to another replica: messages both ways, a sign of life when there is nothing to say. */
-import WebSocket from 'ws'
 import type { Clock } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
 import { type Message, replicaFrameBytesMax } from '../protocol/messages.js'
+import type { Channel } from './network.js'
 
 const aliveEveryMs = 250
 const silentMaxMs = 1_000
-const bufferedMax = 16 * 1024 * 1024
+/** A timer that comes later than this says that this process stood still: what was sent meanwhile is yet to be read. */
+const lateMs = 250
+const readOnMs = 50
 
 export interface LinkEvents {
   onMessage(message: Message): void
@@ -17,48 +19,53 @@ export class Link {
   #heardAtMs: number
   #saidAtMs: number
   #closed = false
-  #cancelTimer: (() => void) | undefined
+  #cancelAlive: (() => void) | undefined
+  #cancelSilence: (() => void) | undefined
 
   constructor(
-    private readonly socket: WebSocket,
+    private readonly channel: Channel,
     private readonly clock: Clock,
     private readonly events: LinkEvents,
   ) {
     this.#heardAtMs = clock.nowMs()
     // The first word is that of who opened the link: it says who is there.
     this.#saidAtMs = this.#heardAtMs
-    socket.on('message', data => this.#onFrame(data as Buffer))
-    socket.on('close', () => this.#end('closed'))
-    socket.on('error', error => this.#end(error.message))
-    this.#tick()
+    this.#sayAlive()
+    this.#expectWord(silentMaxMs)
+    channel.listen({ onFrame: frame => this.#onFrame(frame), onClosed: reason => this.#end(reason) })
   }
 
   /** False when the link is closed or congested: nothing was sent then. */
   send(message: Message): boolean {
-    if (this.#closed || this.socket.readyState !== WebSocket.OPEN || this.socket.bufferedAmount > bufferedMax)
-      return false
+    if (this.#closed || !this.channel.send(encode(message))) return false
     this.#saidAtMs = this.clock.nowMs()
-    this.socket.send(encode(message))
     return true
   }
 
   close(reason: string): void {
     this.#end(reason)
-    this.socket.close(1000)
-    this.clock.after(500, () => this.socket.terminate())
+    this.channel.close()
   }
 
-  #tick(): void {
-    const nowMs = this.clock.nowMs()
-    if (nowMs - this.#heardAtMs > silentMaxMs) {
-      this.socket.terminate()
-      return this.#end('silent')
-    }
-    if (nowMs - this.#saidAtMs >= aliveEveryMs) this.send({ t: 'alive' })
-    this.#cancelTimer = this.clock.after(aliveEveryMs, () => this.#tick())
+  #sayAlive(): void {
+    if (this.clock.nowMs() - this.#saidAtMs >= aliveEveryMs) this.send({ t: 'alive' })
+    if (!this.#closed) this.#cancelAlive = this.clock.after(aliveEveryMs, () => this.#sayAlive())
   }
 
-  #onFrame(frame: Buffer): void {
+  /** Looks again when a second of silence would be over. */
+  #expectWord(withinMs: number): void {
+    const dueMs = this.clock.nowMs() + withinMs
+    this.#cancelSilence = this.clock.after(withinMs, () => {
+      const nowMs = this.clock.nowMs()
+      const leftMs = this.#heardAtMs + silentMaxMs - nowMs
+      if (leftMs > 0) return this.#expectWord(leftMs)
+      if (nowMs - dueMs > lateMs) return this.#expectWord(readOnMs)
+      this.#end('silent')
+      this.channel.terminate()
+    })
+  }
+
+  #onFrame(frame: Uint8Array): void {
     this.#heardAtMs = this.clock.nowMs()
     const decoded = decode(frame, replicaFrameBytesMax)
     if (decoded.kind === 'message') this.events.onMessage(decoded.message)
@@ -69,7 +76,8 @@ export class Link {
   #end(reason: string): void {
     if (this.#closed) return
     this.#closed = true
-    this.#cancelTimer?.()
+    this.#cancelAlive?.()
+    this.#cancelSilence?.()
     this.events.onClosed(reason)
   }
 }

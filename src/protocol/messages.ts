@@ -184,7 +184,13 @@ export const messages = {
 
   // replica <-> replica
   peer: Type.Object({ id: text, url: text, incarnation: text }),
-  forward: Type.Object({ r: count, envelope: Type.Unknown(), deadlineMs: amount }),
+  /** `relay`: whoever does not lead passes it on to who does, once. */
+  forward: Type.Object({
+    r: count,
+    envelope: Type.Unknown(),
+    deadlineMs: amount,
+    relay: Type.Optional(Type.Boolean()),
+  }),
   done: Type.Object({ r: count, answer: Type.Unknown() }),
   'not-leader': Type.Object({ r: count, who: Type.Union([Type.Null(), text]) }),
   problem: Type.Object({ r: count, code: text, message: text, details: Type.Optional(Type.Unknown()) }),
@@ -205,6 +211,12 @@ export const messages = {
     applied: Type.Optional(Type.Array(Type.Object({ kind, id: text, session: count, o: order }))),
   }),
   alive: Type.Object({}),
+  /** Has that process, the leader of that term, gone from the other's sight too? Answered by `agree` or `deny`. */
+  suspect: Type.Object({ r: count, replica: text, incarnation: text, term: count }),
+  agree: Type.Object({ r: count }),
+  deny: Type.Object({ r: count }),
+  /** A leader that etcd does not hear any more: end that term for me. */
+  yield: Type.Object({ term: count }),
 } as const satisfies Record<string, TSchema>
 
 export type MessageType = keyof typeof messages

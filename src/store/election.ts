@@ -3,12 +3,13 @@
  * transaction, so a wrong belief about who leads costs a term and never correctness; the lease is for liveness only.
  *
  * A leader judges its validity by its monotonic clock: from the sending of the last keepalive that was answered, for
- * the time granted less a margin. It renews only while its queue makes progress.
+ * the time granted less a margin. It renews only while its queue makes progress. When etcd does not answer it for a
+ * second, it gives the term up and has its peers end it, rather than let everybody wait for the lease.
  */
 import { byId } from '../cloud/ids.js'
 import { type Applied, sortedIds } from '../cloud/map.js'
 import type { LeaderRecord, ReplicaRecord } from '../cloud/records.js'
-import type { Chance, Clock, Election, Log, Term } from '../hypervisor/ports.js'
+import type { Chance, Clock, Election, Log, Standing } from '../hypervisor/ports.js'
 import type { Etcd } from './etcd.js'
 import type { StoreEvents } from './events.js'
 import { callMs, pause } from './failures.js'
@@ -21,10 +22,17 @@ import { writeValue } from './values.js'
 const marginMs = 500
 const rankMs = 30
 const ranksMax = 10
-/** Longer than all ranks: who has lost a term lets the others try before it stands again. */
+/** Longer than all ranks: who has lost a term, or hears no majority, lets the others try first. */
 const amendsMs = 1_000
 /** The queue has to say so at least this often, or the lease runs out. */
 const healthyWithinMs = 2_000
+const renewEveryMs = 500
+/** So that another member can still be asked in time. */
+const renewWithinMs = 400
+const cutOffMs = 1_000
+const lookEveryMs = 100
+/** A lease that was asked for in advance is used only while most of it is left. */
+const spareMs = 300
 
 export interface ElectionPorts {
   readonly etcd: Etcd
@@ -41,11 +49,21 @@ export interface ElectionPorts {
 
 type LeaderChange = Extract<Applied, { kind: 'leader' }>
 
+interface Granted {
+  readonly sentMs: number
+  readonly lease: Promise<{ readonly lease: string; readonly ttlMs: number }>
+}
+
 export class EtcdElection implements Election {
-  #listener: ((term: Term) => void) | undefined
+  #standing: Standing | undefined
   #term: FencedTerm | undefined
   #healthyAtMs = 0
   #standsFromMs = 0
+  /** Since when this replica's memory shows no leader. */
+  #vacantSinceMs: number | undefined
+  /** Who led last: it is not counted among those who stand now. */
+  #last: string | undefined
+  #spare: Granted | undefined
   #closed = false
   #wake: (() => void) | undefined
   #unsubscribe: (() => void) | undefined
@@ -53,8 +71,9 @@ export class EtcdElection implements Election {
 
   constructor(private readonly ports: ElectionPorts) {}
 
-  onTerm(listener: (term: Term) => void): void {
-    this.#listener = listener
+  stand(standing: Standing): void {
+    this.#standing = standing
+    this.#last = this.leader()?.replica
     this.#unsubscribe = this.ports.maps.onChange(changes => {
       for (const change of changes) if (change.kind === 'leader') this.#onLeader(change)
     })
@@ -81,12 +100,9 @@ export class EtcdElection implements Election {
     await this.#loop
   }
 
-  /**
-   * Deletes the leader key if it still is that of the given term: for a leader that goes, for an own key of an earlier
-   * life, and for peers that are sure that its holder is dead. False when it was not there any more or etcd was away.
-   */
   async endTermOf(token: number): Promise<boolean> {
     const key = this.ports.keys.record('leader', '')
+    if (token !== this.#term?.token) this.#prepare()
     try {
       const result = await this.ports.etcd.txn(
         { compare: [{ key, created: token }], success: [{ delete: key }] },
@@ -104,6 +120,7 @@ export class EtcdElection implements Election {
     const token = this.#term?.token ?? 0
     const before = modified > 0 && modified < token
     if (!before && (value === null || created !== token)) this.#term?.end('the leader key is gone')
+    if (value !== null) this.#last = value.replica
     this.#stir()
   }
 
@@ -126,17 +143,18 @@ export class EtcdElection implements Election {
   }
 
   async #campaign(): Promise<void> {
-    const { maps, self, log } = this.ports
+    const { maps, self, log, clock } = this.ports
     while (!this.#closed) {
       try {
         const leader = maps.map.get('leader')
+        if (leader) this.#vacantSinceMs = undefined
+        else this.#vacantSinceMs ??= clock.nowMs()
         if (leader?.value.replica === self.id && leader.value.incarnation !== self.incarnation) {
           log.info({ term: leader.created }, 'ending the term of an earlier life of this replica')
           await this.endTermOf(leader.created)
-          await this.#nap(100)
-        } else if (leader) {
-          await this.#nap(this.ports.leaderTtlMs)
-        } else if (maps.staleForMs() > 0) await this.#nap(100)
+          await this.#nap(lookEveryMs)
+        } else if (leader) await this.#nap(this.ports.leaderTtlMs)
+        else if (maps.staleForMs() > 0) await this.#nap(lookEveryMs)
         else await this.#tryToLead()
       } catch (error) {
         log.warn({ err: error }, 'could not stand for election')
@@ -145,18 +163,38 @@ export class EtcdElection implements Election {
     }
   }
 
-  /** By rank of id among the replicas, so that candidates do not all come at once. */
+  /** By rank of id among those who may stand, so that candidates do not all come at once. */
   #rank(): number {
-    const ids = sortedIds(this.ports.maps.map, 'replicas')
-    return Math.min(ranksMax, ids.filter(id => byId(id, this.ports.self.id) < 0).length)
+    const { maps, self } = this.ports
+    const ids = sortedIds(maps.map, 'replicas').filter(id => id !== this.#last)
+    return Math.min(ranksMax, ids.filter(id => byId(id, self.id) < 0).length)
+  }
+
+  #mayStandFromMs(): number {
+    const alone = this.#standing?.hearsMajority() === false ? amendsMs : 0
+    const sinceMs = this.#vacantSinceMs ?? this.ports.clock.nowMs()
+    return Math.max(sinceMs + this.#rank() * rankMs + alone, this.#standsFromMs)
+  }
+
+  /** Asks for the lease of a term that may soon begin. */
+  #prepare(): Granted {
+    const { clock, etcd, leaderTtlMs } = this.ports
+    const fresh = this.#spare && clock.nowMs() - this.#spare.sentMs < spareMs
+    if (!this.#spare || !fresh) {
+      this.#spare = { sentMs: clock.nowMs(), lease: etcd.grant(Math.ceil(leaderTtlMs / 1000), callMs) }
+      this.#spare.lease.catch(() => undefined)
+    }
+    return this.#spare
   }
 
   async #tryToLead(): Promise<void> {
     const { etcd, keys, clock, maps, self, leaderTtlMs } = this.ports
-    await this.#nap(Math.max(this.#rank() * rankMs, this.#standsFromMs - clock.nowMs()))
-    if (this.#closed || maps.map.get('leader') || clock.nowMs() < this.#standsFromMs) return
-    const sentMs = clock.nowMs()
-    const { lease, ttlMs } = await etcd.grant(Math.ceil(leaderTtlMs / 1000), callMs)
+    const waitMs = this.#mayStandFromMs() - clock.nowMs()
+    if (waitMs > 0) return this.#nap(Math.min(waitMs, lookEveryMs))
+    const { sentMs, lease: granted } = this.#prepare()
+    this.#spare = undefined
+    const { lease, ttlMs } = await granted
+    if (this.#closed || maps.map.get('leader')) return
     const key = keys.record('leader', '')
     const record: LeaderRecord = { schema: 1, replica: self.id, incarnation: self.incarnation, url: self.url }
     try {
@@ -179,34 +217,21 @@ export class EtcdElection implements Election {
   }
 
   async #lead(token: number, lease: string, validUntilMs: number, ttlMs: number): Promise<void> {
-    const { clock, maps, log, events, etcd } = this.ports
+    const { clock, maps, log, events } = this.ports
     if (this.#closed) return
     const term = new FencedTerm(this.ports, token, validUntilMs)
     this.#term = term
     this.healthy()
     let won = false
     try {
+      term.prepare()
       await maps.waitFor({ era: maps.map.order.era, revision: token }, ttlMs)
       if (!term.valid()) return
       won = true
       log.info({ term: token }, 'won the election')
       events.onTerm?.('won', '')
-      this.#listener?.(term)
-      const ended = term.ended.then(() => 'ended' as const)
-      while (term.valid()) {
-        const waited = await Promise.race([ended, pause(clock, Math.min(ttlMs / 3, 500))])
-        if (waited === 'ended') break
-        if (clock.nowMs() - this.#healthyAtMs > healthyWithinMs) {
-          log.warn({}, 'the queue makes no progress: the lease is not renewed')
-          continue
-        }
-        const sentMs = clock.nowMs()
-        const granted = await etcd
-          .keepAlive(lease, Math.max(100, Math.min(callMs, term.validForMs)))
-          .catch(() => undefined)
-        if (granted === 0) term.end('the lease is gone')
-        else if (granted !== undefined) term.prolong(sentMs + granted - marginMs)
-      }
+      this.#standing?.onTerm(term)
+      await this.#renew(term, lease)
       term.end('the lease may have run out')
     } finally {
       term.end('the term could not begin')
@@ -215,5 +240,35 @@ export class EtcdElection implements Election {
       const reason = await term.ended
       if (won) events.onTerm?.('ended', reason)
     }
+  }
+
+  /** Until the term is over. */
+  async #renew(term: FencedTerm, lease: string): Promise<void> {
+    const { clock, log, etcd } = this.ports
+    const ended = term.ended.then(() => 'ended' as const)
+    let heardAtMs = clock.nowMs()
+    for (let waitMs = 0; term.valid(); ) {
+      if ((await Promise.race([ended, pause(clock, waitMs)])) === 'ended') return
+      waitMs = renewEveryMs
+      if (clock.nowMs() - this.#healthyAtMs > healthyWithinMs) {
+        log.warn({}, 'the queue makes no progress: the lease is not renewed')
+        continue
+      }
+      const sentMs = clock.nowMs()
+      const withinMs = Math.max(50, Math.min(renewWithinMs, heardAtMs + cutOffMs - sentMs))
+      const granted = await etcd.keepAlive(lease, withinMs).catch(() => undefined)
+      if (granted === 0) return term.end('the lease is gone')
+      if (granted !== undefined) {
+        heardAtMs = clock.nowMs()
+        term.prolong(sentMs + granted - marginMs)
+      } else if (clock.nowMs() - heardAtMs >= cutOffMs) return this.#giveUp(term)
+      else waitMs = 20
+    }
+  }
+
+  #giveUp(term: FencedTerm): void {
+    this.ports.log.warn({ term: term.token }, 'etcd does not answer: giving the term up')
+    term.end('etcd does not answer')
+    this.#standing?.onCutOff(term.token)
   }
 }

@@ -12,6 +12,6 @@ export interface StoreEvents {
   onUnreadable?(key: string, reason: string): void
   onCommit?(changes: number, requests: number, ms: number): void
   /** The outcome of a transaction was unknown and had to be looked up. */
-  onAmbiguous?(resolved: 'landed' | 'sent-again' | 'superseded'): void
+  onAmbiguous?(resolved: 'landed' | 'sent-again' | 'superseded' | 'unknown'): void
   onTerm?(event: 'won' | 'ended', reason: string): void
 }

@@ -42,6 +42,8 @@ export class FencedTerm implements Term {
   #over: string | undefined
   #turn: Turn | undefined
   #tail: Promise<unknown> = Promise.resolve()
+  /** The transaction in flight may have landed, or may land yet. */
+  #unsure = false
   /** Monotonic time until which the leader key certainly exists. */
   #validUntilMs: number
 
@@ -74,6 +76,12 @@ export class FencedTerm implements Term {
     this.#end(reason)
   }
 
+  /** Fetches what the first transaction of a term needs, while nothing is to be written yet. */
+  prepare(): void {
+    const leases = this.ports.leases.current().catch(() => undefined)
+    this.#tail = Promise.all([this.#readTurn(), leases]).catch(() => undefined)
+  }
+
   commit(batch: Batch): Promise<CommitResult> {
     const result = this.#tail.then(() => this.#commit(batch))
     this.#tail = result.catch(() => undefined)
@@ -82,8 +90,9 @@ export class FencedTerm implements Term {
 
   async #commit(batch: Batch): Promise<CommitResult> {
     const startMs = this.ports.clock.nowMs()
+    this.#unsure = false
     for (;;) {
-      if (this.#over !== undefined) return { kind: 'superseded' }
+      if (this.#over !== undefined) return this.#dropped()
       const turn = await this.#readTurn()
       if (!turn) continue
       const lease = await this.#leaseFor(batch)
@@ -96,6 +105,12 @@ export class FencedTerm implements Term {
       }
       return result
     }
+  }
+
+  #dropped(): CommitResult {
+    if (!this.#unsure) return { kind: 'superseded' }
+    this.ports.events.onAmbiguous?.('unknown')
+    return { kind: 'unknown' }
   }
 
   /** The turn as the last transaction left it; read at the first one of the term. Undefined: etcd is away, try again. */
@@ -180,8 +195,9 @@ export class FencedTerm implements Term {
     }
     this.ports.log.warn({ err: error }, 'the outcome of a transaction is not known')
     const { etcd, keys } = this.ports
+    this.#unsure = true
     for (;;) {
-      if (this.#over !== undefined) return { kind: 'superseded' }
+      if (this.#over !== undefined) return this.#dropped()
       await this.#afterFailure(error)
       try {
         const answer = await etcd.range({ key: keys.audit(next.number) }, callMs)

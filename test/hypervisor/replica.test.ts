@@ -3,7 +3,7 @@ import type { Answer, Envelope } from '../../src/cloud/commands.js'
 import { CloudError, type Code } from '../../src/cloud/errors.js'
 import type { LeaderRecord } from '../../src/cloud/records.js'
 import { put, remove } from '../../src/cloud/records.js'
-import type { Election, Peers, Term } from '../../src/hypervisor/ports.js'
+import type { Election, Peers, Standing, Term } from '../../src/hypervisor/ports.js'
 import { Replica } from '../../src/hypervisor/replica.js'
 import { waitUntil } from '../support/etcd.js'
 import { FakeClock } from '../support/fake-clock.js'
@@ -17,11 +17,17 @@ const leaderIs = (id: string) =>
 class FakeElection implements Election {
   win: (term: Term) => void = () => undefined
   resigned = 0
+  readonly ended: number[] = []
 
   constructor(private readonly store: PlainStore) {}
 
-  onTerm(listener: (term: Term) => void): void {
-    this.win = listener
+  stand({ onTerm }: Standing): void {
+    this.win = onTerm
+  }
+
+  endTermOf(token: number): Promise<boolean> {
+    this.ended.push(token)
+    return Promise.resolve(true)
   }
 
   leader(): LeaderRecord | undefined {
@@ -38,9 +44,14 @@ class FakeElection implements Election {
 
 type Forwarded = { readonly to: string; readonly envelope: Envelope; readonly deadlineMs: number }
 
-/** Answers what `reply` says, and keeps what was asked. */
+/** Answers what `reply` says, and keeps what was asked; hears everybody. */
 class FakePeers implements Peers {
   readonly asked: Forwarded[] = []
+  readonly linked = (): readonly string[] => []
+  readonly hears = (): boolean => true
+  readonly onLinks = () => () => undefined
+  readonly agrees = (): Promise<boolean> => Promise.resolve(false)
+  readonly yield = (): void => undefined
   reply: (asked: Forwarded, nth: number) => Promise<Answer> = () => fails('no-leader')
 
   forward(to: string, envelope: Envelope, deadlineMs: number): Promise<Answer> {
@@ -262,7 +273,7 @@ describe('a replica that does not lead', () => {
   it('accepts nothing for others, not even while the map still names it', async () => {
     const { replica, store, clock, peers } = aReplica()
     store.apply([leaderIs('h1')])
-    await expect(replica.accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
+    await expect(settles(clock, replica.accept(envelope))).rejects.toMatchObject({ code: 'no-leader' })
     await expect(settles(clock, replica.submit(envelope, 300))).rejects.toMatchObject({ code: 'no-leader' })
     expect(peers.asked).toEqual([])
   })

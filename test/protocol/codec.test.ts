@@ -118,6 +118,10 @@ const examples: { [T in MessageType]: MessageOf<T> } = {
   problem: { t: 'problem', r: 1, code: 'conflict', message: 'no', details: { retryAfterS: 1 } },
   loads: { t: 'loads', nodes: [{ kind: 'mothership', id: 'm1', cpu: 1, ram: 2, bandwidth: 3, ageMs: 250 }] },
   alive: { t: 'alive' },
+  suspect: { t: 'suspect', r: 1, replica: 'h1', incarnation: 'abc', term: 7 },
+  agree: { t: 'agree', r: 1 },
+  deny: { t: 'deny', r: 1 },
+  yield: { t: 'yield', term: 7 },
 }
 
 describe('the codec', () => {

@@ -8,7 +8,7 @@ import { type NodeRef, nodeName } from '../../src/cloud/ids.js'
 import { put, type ReplicaRecord, remove, type SessionRecord } from '../../src/cloud/records.js'
 import { digestOf } from '../../src/hypervisor/actors.js'
 import { AppliedBook } from '../../src/hypervisor/applied.js'
-import type { Hypervisor, Status } from '../../src/hypervisor/hypervisor.js'
+import type { Hypervisor, Status, Suspected } from '../../src/hypervisor/hypervisor.js'
 import { LoadBook } from '../../src/hypervisor/loads.js'
 import type { Blobs, Clock, Log, Observations, ObservedItem, Presence } from '../../src/hypervisor/ports.js'
 import { PlainStore, testClock } from './plain-store.js'
@@ -43,6 +43,10 @@ export class FakeHypervisor implements Hypervisor {
   /** What `submit` and `accept` say; by default nodes that announce themselves are recorded. */
   answer: (envelope: Envelope) => Answer | Promise<Answer>
   leader: string | null = null
+  /** Terms whose leaders are out of its sight. */
+  readonly gone = new Set<number>()
+  /** Terms that it was asked to end. */
+  readonly ended: number[] = []
 
   constructor(
     readonly id: string,
@@ -72,6 +76,19 @@ export class FakeHypervisor implements Hypervisor {
 
   accept(envelope: Envelope): Promise<Answer> {
     return this.submit(envelope)
+  }
+
+  relay(envelope: Envelope): Promise<Answer> {
+    return this.submit(envelope)
+  }
+
+  agreesThatGone({ term }: Suspected): boolean {
+    return this.gone.has(term)
+  }
+
+  endTerm(term: number): Promise<void> {
+    this.ended.push(term)
+    return Promise.resolve()
   }
 
   place(): PlacementResult {

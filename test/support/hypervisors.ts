@@ -12,6 +12,7 @@ import { systemChance, systemClock } from '../../src/main/world.js'
 import { openStore } from '../../src/store/store.js'
 import { EtcdTwin } from '../../src/store/twin.js'
 import { waitUntil } from './etcd.js'
+import { noPeers } from './no-peers.js'
 import type { Answer, Json, Rest } from './rest.js'
 
 const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -74,7 +75,7 @@ export async function aHypervisor(twin = aTwin(), id = 'h1', peers?: Peers): Pro
     onRequest: () => undefined,
   })
   await api.ready()
-  replica.start(peers ?? { forward: () => Promise.reject(new Error('no links here')) })
+  replica.start(peers ?? noPeers)
   await waitUntil(
     'there is a leader, and tokens',
     () => replica.maps.map.get('tokens', digest(secrets.admin)) !== undefined,

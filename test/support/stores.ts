@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { CloudMap } from '../../src/cloud/map.js'
 import { type Kind, kinds, put, type ReplicaRecord } from '../../src/cloud/records.js'
-import type { AuditEntry, Batch, Chance, Clock, Log, Term } from '../../src/hypervisor/ports.js'
+import type { AuditEntry, Batch, Chance, Clock, Log, Standing, Term } from '../../src/hypervisor/ports.js'
 import type { Etcd, KeyValue } from '../../src/store/etcd.js'
 import type { StoreEvents } from '../../src/store/events.js'
 import { Keys } from '../../src/store/keys.js'
@@ -37,9 +37,15 @@ export interface TestStore extends Store {
 export async function aStore(
   id: string,
   etcd: Etcd,
-  more: { cluster?: string; clock?: Clock; events?: StoreEvents; incarnation?: string } = {},
+  more: {
+    cluster?: string
+    clock?: Clock
+    events?: StoreEvents
+    incarnation?: string
+    standing?: Partial<Standing>
+  } = {},
 ): Promise<TestStore> {
-  const { cluster = 'test', clock = testClock, events = {}, incarnation = '1' } = more
+  const { cluster = 'test', clock = testClock, events = {}, incarnation = '1', standing = {} } = more
   const replica = aReplica(id, incarnation)
   const times = { leaderTtlMs: 2_000, presenceTtlMs: 10_000 }
   const store = await openStore({ etcd, cluster, replica, ...times, clock, chance, log: quiet, events })
@@ -50,12 +56,13 @@ export async function aStore(
     cancel = clock.after(200, beHealthy)
   }
   let cancel = clock.after(0, beHealthy)
-  store.election.onTerm(term => {
+  const onTerm = (term: Term): void => {
     current = term
     void term.ended.then(() => {
       if (current === term) current = undefined
     })
-  })
+  }
+  store.election.stand({ onTerm, hearsMajority: () => true, onCutOff: () => undefined, ...standing })
   const close = async (): Promise<void> => {
     cancel()
     await store.close()
