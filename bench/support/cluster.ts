@@ -25,6 +25,10 @@ export interface Cluster {
   url(replica: string): string
   /** Seconds of processor time that each process has used so far, by its name. */
   cpuSeconds(): Readonly<Record<string, number>>
+  /** Sends the signal now; resolves when the process has ended. */
+  end(replica: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
+  /** Starts a replica that has ended; resolves when it serves. */
+  start(replica: string): Promise<void>
   stop(): Promise<void>
 }
 
@@ -86,8 +90,12 @@ class Processes {
     return Object.fromEntries([...this.#children].map(([name, { pid }]) => [name, cpuSecondsOf(pid)]))
   }
 
+  end(name: string, signal: NodeJS.Signals): Promise<void> {
+    return ended(this.#children.get(name)!, signal)
+  }
+
   async stop(): Promise<void> {
-    for (const child of [...this.#children.values()].reverse()) await ended(child)
+    for (const child of [...this.#children.values()].reverse()) await ended(child, 'SIGTERM')
   }
 }
 
@@ -97,10 +105,10 @@ function cpuSecondsOf(pid: number | undefined): number {
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = new Promise(resolve => child.once('exit', resolve))
-  child.kill('SIGTERM')
+  child.kill(signal)
   const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
   await exit
   clearTimeout(timer)
@@ -127,12 +135,18 @@ export async function startCluster({ motherships, nodeFlags = [] }: ClusterOptio
   try {
     for (const spec of etcdProcesses(layout, dataDir)) processes.start(spec)
     for (const each of layout.etcd) await until(`${each.id} is healthy`, () => answers(`${each.url}/health`))
-    const replicas = replicaProcesses(layout, secrets, { node: process.execPath, rain: 'dist/main.js' })
-    for (const spec of replicas) processes.start({ ...spec, args: [...nodeFlags, ...spec.args] })
+    const specs = replicaProcesses(layout, secrets, { node: process.execPath, rain: 'dist/main.js' })
+    const replicas = specs.map(spec => ({ ...spec, args: [...nodeFlags, ...spec.args] }))
+    for (const spec of replicas) processes.start(spec)
+    const start = async (replica: string): Promise<void> => {
+      processes.start(replicas[layout.replicas.findIndex(each => each.id === replica)]!)
+      await until(`${replica} serves`, () => answers(`${url(replica)}/readyz`))
+    }
+    const end: Cluster['end'] = (replica, signal) => processes.end(`hypervisor-${replica}`, signal)
     for (const each of layout.replicas) await until(`${each.id} serves`, () => answers(`${each.url}/readyz`))
     await until('there is a leader', async () => (await leader()) !== '')
     await addMotherships(layout, headers)
-    return { layout, headers, url, leader, stop, cpuSeconds: () => processes.cpuSeconds() }
+    return { layout, headers, url, leader, stop, end, start, cpuSeconds: () => processes.cpuSeconds() }
   } catch (error) {
     await stop()
     throw error
