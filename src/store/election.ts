@@ -26,9 +26,9 @@ const ranksMax = 10
 const amendsMs = 1_000
 /** The queue has to say so at least this often, or the lease runs out. */
 const healthyWithinMs = 2_000
-const renewEveryMs = 500
+const renewEveryMs = 250
 /** So that another member can still be asked in time. */
-const renewWithinMs = 400
+const renewWithinMs = 200
 const cutOffMs = 1_000
 const lookEveryMs = 100
 /** A lease that was asked for in advance is used only while most of it is left. */

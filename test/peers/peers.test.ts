@@ -397,6 +397,86 @@ describe('forwarding', () => {
   })
 })
 
+describe('a command without a link to the leader', () => {
+  /** h1 leads; h2 is linked with both others, between which there is no link. */
+  async function aDetour() {
+    const h1 = await aReplica('h1', new PlainStore())
+    const h2 = await aReplica('h2', new PlainStore())
+    const h3 = await aReplica('h3', new PlainStore())
+    const record = (to: Replica, id: string) => put('replicas', id, { schema: 1, id, url: to.url, incarnation: '1' })
+    h1.hypervisor.store.apply([record(h2, 'h2')])
+    h2.hypervisor.store.apply([record(h3, 'h3')])
+    await waitUntil('two links are there', () => h2.peers.linked().length === 2)
+    return { h1, h2, h3 }
+  }
+
+  it('goes by way of another replica, which passes it on', async () => {
+    const { h1, h2, h3 } = await aDetour()
+    h1.hypervisor.answer = () => answer
+    h2.hypervisor.answer = each => h2.peers.forward('h1', each, 5_000)
+    expect(await h3.peers.forward('h1', envelope, 10_000)).toEqual(answer)
+    expect([h2.hypervisor.relayed, h1.hypervisor.relayed]).toEqual([[envelope], []])
+  })
+
+  it('is not passed on by one that was asked as the leader', async () => {
+    const { h2, h3 } = await aDetour()
+    h2.hypervisor.answer = () => answer
+    await h3.peers.forward('h2', envelope, 10_000)
+    expect(h2.hypervisor.relayed).toEqual([])
+  })
+})
+
+describe('a leader', () => {
+  const leader = { schema: 1, replica: 'h3', incarnation: 'h3-1', url: 'http://h3.example:1' } as const
+
+  it('is heard by who has a link to that very process', async () => {
+    const { h1 } = await aPair()
+    await waitUntil('it has said who it is', () => h1.peers.hears({ replica: 'h2', incarnation: 'h2-1' }))
+    expect(h1.peers.hears({ replica: 'h2', incarnation: 'h2-0' })).toBe(false)
+    expect(h1.peers.hears({ replica: 'h3', incarnation: 'h3-1' })).toBe(false)
+  })
+
+  it('is called gone by a peer that has lost sight of it too', async () => {
+    const { h1, h2 } = await aPair()
+    h2.hypervisor.gone.add(7)
+    expect(await h1.peers.agrees('h2', leader, 7)).toBe(true)
+    expect(await h1.peers.agrees('h2', leader, 8)).toBe(false)
+    expect(await h1.peers.agrees('h3', leader, 7)).toBe(false)
+  })
+
+  it('is not called gone by a peer that closes instead of answering, or says nothing', async () => {
+    const clock = new FakeClock()
+    const h1 = await aReplica('h1', new PlainStore(), { linkClock: clock })
+    const raw = await aRawPeer(h1)
+    await waitUntil('it is linked', () => h1.peers.linked().length === 1)
+    const silent = h1.peers.agrees('h0', leader, 7)
+    await raw.hear('suspect')
+    clock.advance(600)
+    expect(await silent).toBe(false)
+
+    const closed = h1.peers.agrees('h0', leader, 7)
+    expect(await raw.hear('suspect', 2)).toMatchObject({ replica: 'h3', incarnation: 'h3-1', term: 7 })
+    raw.socket.terminate()
+    expect(await closed).toBe(false)
+  })
+
+  it('that etcd does not hear is taken at its word', async () => {
+    const { h1, h2 } = await aPair()
+    h1.peers.yield(7)
+    await waitUntil('it is asked to end the term', () => h2.hypervisor.ended.length > 0)
+    expect(h2.hypervisor.ended).toEqual([7])
+  })
+
+  it('tells when links come and go', async () => {
+    const { h1, h2 } = await aPair()
+    let told = 0
+    const unsubscribe = h1.peers.onLinks(() => void told++)
+    await h2.close()
+    await waitUntil('it was told', () => told > 0)
+    unsubscribe()
+  })
+})
+
 describe('loads', () => {
   const m1: NodeRef = { kind: 'mothership', id: 'm1' }
   const components = {

@@ -1,7 +1,7 @@
 /** Who leads, on the twin and a clock that the test drives. */
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Term } from '../../src/hypervisor/ports.js'
+import type { Standing, Term } from '../../src/hypervisor/ports.js'
 import type { StoreEvents } from '../../src/store/events.js'
 import { Keys } from '../../src/store/keys.js'
 import { EtcdTwin } from '../../src/store/twin.js'
@@ -37,7 +37,10 @@ describe('an election', () => {
   beforeEach(start)
   afterEach(stop)
 
-  async function join(id: string, more: { events?: StoreEvents; incarnation?: string } = {}): Promise<Candidate> {
+  async function join(
+    id: string,
+    more: { events?: StoreEvents; incarnation?: string; standing?: Partial<Standing> } = {},
+  ): Promise<Candidate> {
     const etcd = twin.client()
     const candidate = { etcd, store: await clock.during(aStore(id, etcd, { clock, ...more })) }
     candidates.push(candidate)
@@ -99,6 +102,47 @@ describe('an election', () => {
     one.store.stall()
     await leads(two)
     expect(term.valid()).toBe(false)
+  })
+
+  it('is given up by who hears nothing of etcd for a second, who asks others to end the term', async () => {
+    const asked: number[] = []
+    const one = await join('h1', { standing: { onCutOff: token => void asked.push(token) } })
+    const term = await leads(one)
+    await clock.advance(5_000)
+    expect(asked).toEqual([])
+    one.etcd.cut('silent')
+    await clock.advance(1_100)
+    expect([asked, term.valid(), await term.ended]).toEqual([[term.token], false, 'etcd does not answer'])
+    expect(await holder()).toBe('h1')
+  })
+
+  it('is kept by who is not answered once, and then is', async () => {
+    const one = await join('h1')
+    const term = await leads(one)
+    for (let outage = 0; outage < 5; outage++) {
+      one.etcd.cut('silent')
+      await clock.advance(600)
+      one.etcd.heal()
+      await clock.advance(1_000)
+    }
+    expect([term.valid(), one.store.term()]).toEqual([true, term])
+  })
+
+  it('is left to others for a second by who hears no majority', async () => {
+    let heard = false
+    const [one, two] = [await join('h1', { standing: { hearsMajority: () => heard } }), await join('h2')]
+    await leads(two)
+    await clock.advance(2_000)
+    await clock.during(two.store.election.resign())
+    await clock.advance(500)
+    expect(one.store.term()).toBeUndefined()
+    heard = true
+    expect(await clock.advanceUntil('it leads', () => one.store.term() !== undefined)).toBeLessThan(200)
+  })
+
+  it('is stood for in the end by who hears no majority for good', async () => {
+    const one = await join('h1', { standing: { hearsMajority: () => false } })
+    expect(await clock.advanceUntil('it leads', () => one.store.term() !== undefined)).toBeGreaterThan(900)
   })
 
   it('is over for the earlier life of a replica as soon as that is back', async () => {

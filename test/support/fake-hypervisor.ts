@@ -45,6 +45,7 @@ export class FakeHypervisor implements Hypervisor {
   leader: string | null = null
   /** Terms whose leaders are out of its sight. */
   readonly gone = new Set<number>()
+  readonly relayed: Envelope[] = []
   /** Terms that it was asked to end. */
   readonly ended: number[] = []
 
@@ -79,6 +80,7 @@ export class FakeHypervisor implements Hypervisor {
   }
 
   relay(envelope: Envelope): Promise<Answer> {
+    this.relayed.push(envelope)
     return this.submit(envelope)
   }
 
