@@ -77,7 +77,13 @@ const frontends = ({ host, pagesPort, apiPort, directory }: Frame): string[] => 
 ]
 
 /** Only what may be asked twice is asked again at another server after it was sent. */
-const retries = ['    retry-on conn-failure empty-response', '    http-request disable-l7-retry unless METH_GET']
+const retryOn = '    retry-on conn-failure empty-response'
+const retries = [retryOn, '    http-request disable-l7-retry unless METH_GET']
+/** A change under a key of the caller's takes effect once, however often it is sent. */
+const apiRetries = [
+  retryOn,
+  '    http-request disable-l7-retry unless METH_GET or { req.hdr(idempotency-key) -m found }',
+]
 
 const pagesBackend = (group: Group, { cookieKey }: Frame): string[] => [
   `# ${group.pattern}`,
@@ -96,7 +102,7 @@ const apiBackend = (group: Group): string[] => [
   '    balance roundrobin',
   '    option httpchk GET /readyz',
   '    http-check expect status 200',
-  ...retries,
+  ...apiRetries,
   ...servers(group),
 ]
 
