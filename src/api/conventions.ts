@@ -10,7 +10,7 @@ import { actorOf } from '../hypervisor/actors.js'
 import { problemOf, problemType, refusalOf, statusOf } from './problems.js'
 import type { Access, ApiPorts } from './route.js'
 import type { ReadQuery } from './schemas.js'
-import { beforeRead, useWaiting, waitPorts } from './waiting.js'
+import { beforeRead, useDraining, useWaiting, waitPorts } from './waiting.js'
 
 /** Queries come as text, so they are converted; bodies are taken as they are. */
 export function useSchemas(app: FastifyInstance): void {
@@ -73,6 +73,7 @@ export function useConventions(app: FastifyInstance, ports: ApiPorts): void {
   app.decorateRequest('startedMs', 0)
   app.decorateRequest('actor', undefined)
   useWaiting(app)
+  useDraining(app, clock)
 
   // By callback: most reads wait for nothing, and a promise for each step is a third of what they cost.
   app.addHook('onRequest', (request, _reply, done) => {

@@ -29,6 +29,8 @@ export function createApi(ports: ApiPorts): FastifyInstance {
     // Only HAProxy on loopback is believed when it says for whom it asks.
     trustProxy: 'loopback',
     logger: false,
+    // What comes over a connection that is open is served to the end; the answer says that it closes.
+    return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
       reply.header('x-rain-revision', formatOrder(ports.hypervisor.maps.map.order))
       sendProblem(request, reply, new CloudError('bad-request', error.message))

@@ -80,6 +80,38 @@ export function useWaiting(app: FastifyInstance): void {
   })
 }
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Resolves when no call is on its way any more, or the time is up. */
+    drained(withinMs: number): Promise<void>
+  }
+}
+
+/** So that a replica that stops can let what came in come to its end. */
+export function useDraining(app: FastifyInstance, clock: Clock): void {
+  const calls = new Set<unknown>()
+  let told: (() => void) | undefined
+  const over = (call: unknown): void => {
+    calls.delete(call)
+    if (calls.size === 0) told?.()
+  }
+  app.addHook('onRequest', (request, reply, done) => {
+    calls.add(request)
+    reply.raw.once('close', () => over(request))
+    done()
+  })
+  app.decorate('drained', (withinMs: number): Promise<void> => {
+    if (calls.size === 0) return Promise.resolve()
+    return new Promise(resolve => {
+      const cancel = clock.after(withinMs, resolve)
+      told = () => {
+        cancel()
+        resolve()
+      }
+    })
+  })
+}
+
 /** What a call may wait with. */
 export const waitPorts = (
   { hypervisor, clock }: Pick<ApiPorts, 'hypervisor' | 'clock'>,

@@ -20,6 +20,9 @@ import type { Software } from './software.js'
 import { refuseOtherUpgrades } from './upgrades.js'
 import { systemChance as chance, systemClock as clock } from './world.js'
 
+const leaveMs = 400
+const drainMs = 5_000
+
 export async function startHypervisor(config: HypervisorConfig, software: Software): Promise<Running> {
   const log = createLog('hypervisor', config.id, config.logLevel)
   const bootstrap = readBootstrap(config.bootstrap)
@@ -55,6 +58,9 @@ export async function startHypervisor(config: HypervisorConfig, software: Softwa
       broken: replica.broken,
       stop: async () => {
         await replica.stop()
+        await store.presence.leave()
+        // The balancer learns of it by its own session: what it still sends here meanwhile is served.
+        if (replica.maps.map.count('sessions') > 0) await new Promise(resolve => clock.after(leaveMs, () => resolve(0)))
         await closeEdges()
         await closeStore()
       },
@@ -106,9 +112,12 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
   })
   const gateway = attachGateway({ server, hypervisor: replica, wanted, loads, applied, clock, chance, log })
   const close = async (): Promise<void> => {
+    const closing = api.close()
     await gateway.close()
+    // Calls that came in are carried to the leader over the links: these go last.
+    await api.drained(drainMs)
     await peers.close()
-    await api.close()
+    await closing
   }
   try {
     await api.listen({ host: config.host, port: config.port })

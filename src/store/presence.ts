@@ -34,6 +34,7 @@ const attempts = 8
 export class EtcdPresence implements Presence {
   #lease: string | undefined
   #closed = false
+  #left = false
   #cancelTimer: (() => void) | undefined
   readonly #held = new Map<string, Held>()
   /** Called when a session was put again under another number: the gateway reports with that one then. */
@@ -49,15 +50,22 @@ export class EtcdPresence implements Presence {
     this.#schedule()
   }
 
-  /** Leaves the sessions to the lease's end (their nodes are on their way elsewhere), takes its own record away. */
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#cancelTimer?.()
+  /** Takes its own record away, so that nobody sends anything here any more; sessions stay for now. */
+  async leave(): Promise<void> {
+    if (this.#left) return
+    this.#left = true
     const { etcd, keys, log } = this.ports
     const key = keys.record('replicas', this.replica.id)
     await etcd.txn({ compare: [], success: [{ delete: key }] }, callMs).catch((error: unknown) => {
       log.info({ err: error }, 'the record of this replica is left to its lease')
     })
+  }
+
+  /** Leaves the sessions to the lease's end: their nodes are on their way elsewhere. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelTimer?.()
+    await this.leave()
   }
 
   async openSession(session: Omit<SessionRecord, 'schema' | 'replica'>): Promise<number> {
@@ -139,10 +147,8 @@ export class EtcdPresence implements Presence {
     try {
       const { lease } = await etcd.grant(Math.ceil(ttlMs / 1000), callMs)
       const key = keys.record('replicas', this.replica.id)
-      await etcd.txn(
-        { compare: [], success: [{ put: key, value: writeValue('replicas', this.replica), lease }] },
-        callMs,
-      )
+      const success = this.#left ? [] : [{ put: key, value: writeValue('replicas', this.replica), lease }]
+      await etcd.txn({ compare: [], success }, callMs)
       this.#lease = lease
     } catch (error) {
       throw cloudErrorOf(error)
