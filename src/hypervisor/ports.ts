@@ -61,6 +61,8 @@ export interface RequestRecord {
   /** Of a call that needs several transactions: how many of its steps are written, and the subject of the last one. */
   readonly progress: number
   readonly last?: string
+  /** The exact version that was meant by the fragment in the call. */
+  readonly version?: string
   /** How many instances of a bulk call were refused, all for the reasons of the first, which alone is kept. */
   readonly refusedCount?: number
 }

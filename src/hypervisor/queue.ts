@@ -38,6 +38,7 @@ interface Current {
   next: number
   readonly answer: AnswerBody | undefined
   readonly needsBlobs?: { readonly digest: string; readonly chunks: number }
+  readonly version?: string
 }
 
 export interface QueuePorts {
@@ -237,6 +238,7 @@ export class LeaderQueue {
               progress: resume.progress,
               ids: resume.answer.ids,
               ...(resume.last === undefined ? {} : { last: resume.last }),
+              ...(resume.version === undefined ? {} : { version: resume.version }),
             },
           }
         : {}),
@@ -245,15 +247,18 @@ export class LeaderQueue {
       packing.tell(job, () => this.#finish(job, () => job.reject(verdict.error)))
       return undefined
     }
-    const steps = verdict.steps
-    // What an earlier leader began is ended with a word in etcd, also when there is nothing more to change.
-    if (!resume && steps.every(step => step.changes.length === 0)) {
-      packing.tell(job, order => this.#answered(job, { ...verdict.answer, order }))
+    const { answer, needsBlobs, version } = verdict
+    const name = job.envelope.command.op
+    const changes = verdict.steps.some(step => step.changes.length > 0)
+    // What an earlier leader began is ended with a word in etcd, also when there is nothing more to change; so is what
+    // changes nothing, because its caller may ask again under the same key when it would.
+    if (!changes && !resume) {
+      if (keepsAnswers(job.envelope.actor)) return { job, name, steps: [], next: 0, answer }
+      packing.tell(job, order => this.#answered(job, { ...answer, order }))
       return undefined
     }
-    const needsBlobs = verdict.needsBlobs
-    const name = job.envelope.command.op
-    return { job, name, steps, next: 0, answer: verdict.answer, ...(needsBlobs ? { needsBlobs } : {}) }
+    const more = { ...(needsBlobs ? { needsBlobs } : {}), ...(version === undefined ? {} : { version }) }
+    return { job, name, steps: verdict.steps, next: 0, answer, ...more }
   }
 
   /** Puts as many of the steps into the batch as fit. True when all of them are in. */
@@ -271,7 +276,7 @@ export class LeaderQueue {
       return false
     }
     const written = steps.slice(first, current.next)
-    packing.audit(this.#auditOf(current, written))
+    if (written.length > 0) packing.audit(this.#auditOf(current, written))
     if (job && answer) {
       packing.request(recordOf(job, answer, current, written, whole), job)
       if (current.needsBlobs) packing.needBlobs(current.needsBlobs)
@@ -309,6 +314,9 @@ export class LeaderQueue {
   }
 }
 
+/** Nodes say what they are, each time anew, and the hypervisor decides on what is: neither repeats a request. */
+const keepsAnswers = ({ role }: Actor): boolean => role !== 'node' && role !== 'system'
+
 function recordOf(
   job: Job,
   answer: AnswerBody,
@@ -327,6 +335,7 @@ function recordOf(
     answer: { ...answer, ids, ...(refused ? { refused } : {}) },
     progress: (job.resume?.progress ?? 0) + current.next,
     ...(last === undefined ? {} : { last }),
+    ...(current.version === undefined ? {} : { version: current.version }),
     ...(answer.refused ? { refusedCount: answer.refused.length } : {}),
   }
 }

@@ -139,6 +139,56 @@ describe('the leader queue', () => {
     expect(store.map.count('instances')).toBe(199) // the one that was stopped meanwhile stays stopped
   })
 
+  it('goes on with the version that a fragment meant when the call came, whatever was deployed since', async () => {
+    const store = withComponent()
+    store.verdict = () => (store.batches.length === 1 ? { kind: 'superseded' } : undefined)
+    const command: Command = { ...instantiate(200), body: { ...instantiate(200).body, version: '1' } } as Command
+    const envelope = ask(command)
+    await expect(queueOver(store).accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
+    store.apply([put('components', 'news/1.1.0', aComponent('news', '1.1'))])
+
+    store.verdict = () => undefined
+    await queueOver(store).accept({ ...envelope, fresh: false })
+    expect([...store.map.all('instances')].map(([, { value }]) => value.version)).toEqual(Array(200).fill('1.0.0'))
+  })
+
+  it('gives the answer again under the same key when the command had changed nothing, and would now', async () => {
+    const store = new PlainStore()
+    await queueOver(store).accept(ask(registerM('m1')))
+    const again = ask(registerM('m1'))
+    expect(await queueOver(store).accept(again)).toMatchObject({ outcome: 'unchanged' })
+    expect(store.batches.map(({ changes, audit }) => [changes.length, audit.length])).toEqual([
+      [1, 1],
+      [0, 0],
+    ])
+    store.apply([{ kind: 'motherships', id: 'm1', value: null }])
+    expect(await queueOver(store).accept({ ...again, fresh: false })).toMatchObject({
+      outcome: 'unchanged',
+      replayed: true,
+    })
+    expect(store.map.get('motherships', 'm1')).toBeUndefined()
+  })
+
+  it('writes nothing for nodes that say what is known', async () => {
+    const store = new PlainStore()
+    const actor = { role: 'node', subject: 'mothership/m1', node: { kind: 'mothership', id: 'm1' } } as const
+    const { body } = registerM('m1') as Extract<Command, { op: 'register-mothership' }>
+    const announce: Command = { op: 'announce-mothership', body: { ...body, id: 'm1', labels: {} } }
+    const queue = queueOver(store)
+    await queue.accept(ask(announce, { actor }))
+    expect(await queue.accept(ask(announce, { actor }))).toMatchObject({ outcome: 'unchanged' })
+    expect(store.batches).toHaveLength(1)
+  })
+
+  it('does not call a command refused when it cannot be known whether it was written', async () => {
+    const store = new PlainStore()
+    store.verdict = () => ({ kind: 'unknown' })
+    const queue = queueOver(store)
+    const results = await Promise.allSettled([queue.accept(ask(registerM('m1'))), queue.accept(ask(registerM('m2')))])
+    expect(results.map(each => each.status === 'rejected' && each.reason.code)).toEqual(['timeout', 'timeout'])
+    await expect(queue.accept(ask(registerM('m3')))).rejects.toMatchObject({ code: 'no-leader' })
+  })
+
   it('tells every caller when the term is over, refused ones too', async () => {
     const store = new PlainStore()
     store.verdict = () => ({ kind: 'superseded' })

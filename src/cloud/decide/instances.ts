@@ -39,13 +39,14 @@ const needOf = (component: ComponentRecord, asked: Partial<Resources> | undefine
 })
 
 export function instantiate(map: CloudMap, body: BodyOf<'instantiate'>, context: Context): Verdict {
-  const component = versionFor(map, body.component, body.version)
+  const component = versionFor(map, body.component, context.resume?.version ?? body.version)
   if (!component) return unknown('component', `${body.component}/${body.version}`)
   const key = componentKey(component.id, component.version)
   // What was begun while it was active is ended.
   if (!component.active && !context.resume) return refuse('conflict', `${key} is not active: activate it first`)
   if (body.wish.id !== undefined && body.count > 1) return refuse('bad-request', 'an id cannot be given to many')
-  return placeMany(map, component, body, context)
+  const verdict = placeMany(map, component, body, context)
+  return verdict.kind === 'do' ? { ...verdict, version: component.version } : verdict
 }
 
 /**

@@ -33,6 +33,8 @@ export type Verdict =
       readonly steps: readonly Step[]
       readonly answer: AnswerBody
       readonly needsBlobs?: { readonly digest: string; readonly chunks: number }
+      /** The exact version that a fragment meant: whoever goes on with the request means that one. */
+      readonly version?: string
     }
   | { readonly kind: 'refuse'; readonly error: CloudError }
 
@@ -66,7 +68,12 @@ export type PlacementResult =
 export interface Context {
   readonly actor: Actor
   /** How far this very request had come under an earlier leader. */
-  readonly resume?: { readonly progress: number; readonly last?: string; readonly ids: readonly string[] }
+  readonly resume?: {
+    readonly progress: number
+    readonly last?: string
+    readonly version?: string
+    readonly ids: readonly string[]
+  }
   readonly requestId: string
   /** For stamps that people read. */
   readonly at: string
