@@ -27,6 +27,10 @@ const pushShare = 10
 /** A node that closed has so long to be back before its session is deleted (N3). */
 const backWithinMs = 300
 
+const lookEveryMs = 500
+/** A map that is older than this would mislead: nodes go to a replica with a fresher one, if there is any (N6). */
+const staleMaxMs = 2_000
+
 /** Kinds whose change can change what a node is to do. */
 const wantedKinds: ReadonlySet<string> = new Set([
   'instances',
@@ -129,6 +133,17 @@ export function attachGateway(options: GatewayOptions): Gateway {
     else if (change.value) session.replace()
   }
 
+  /** They leave their sessions behind: the replica that takes them puts its own in their place. */
+  const sendElsewhere = (): void => {
+    const staleMs = hypervisor.maps.staleForMs()
+    if (staleMs > staleMaxMs && begun.size > 0 && options.fresherElsewhere()) {
+      log.warn({ nodes: begun.size, staleForMs: Math.round(staleMs) }, 'sending the nodes to a fresher replica')
+      for (const session of begun.keys()) session.leave('stale')
+    }
+    cancelLook = clock.after(lookEveryMs, sendElsewhere)
+  }
+  let cancelLook = clock.after(lookEveryMs, sendElsewhere)
+
   const unsubscribe = hypervisor.maps.onChange(onChanges)
   server.on('upgrade', onUpgrade)
   return {
@@ -137,6 +152,7 @@ export function attachGateway(options: GatewayOptions): Gateway {
       closed = true
       unsubscribe()
       cancelPush?.()
+      cancelLook()
       // Who comes now is refused until the listener is closed: a socket that nobody answers would keep that open.
       await Promise.all([...begun.keys()].map(session => session.goodbye()))
       sockets.close()

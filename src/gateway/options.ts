@@ -11,6 +11,8 @@ export interface GatewayOptions {
   readonly hypervisor: Hypervisor
   /** What the map wants of a node, whole. */
   readonly wanted: (node: NodeRef) => ReadonlyMap<string, unknown>
+  /** Whether another replica has a fresher map, when this one's is old. */
+  readonly fresherElsewhere: () => boolean
   readonly loads: LoadBook
   readonly applied: AppliedBook
   readonly clock: Clock

@@ -106,6 +106,11 @@ export class Session {
     this.#close('revoked', false, 1008)
   }
 
+  /** The node is to find another replica, because of what is told by the code. */
+  leave(code: string): void {
+    this.#close(code, true, 1001)
+  }
+
   /** This replica goes: the node is to find another one. */
   goodbye(): Promise<void> {
     return new Promise(resolve => {
@@ -115,7 +120,7 @@ export class Session {
         cancel()
         resolve()
       })
-      this.#close('going-away', true, 1001)
+      this.leave('going-away')
     })
   }
 

@@ -110,7 +110,17 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
     chance,
     log,
   })
-  const gateway = attachGateway({ server, hypervisor: replica, wanted, loads, applied, clock, chance, log })
+  const gateway = attachGateway({
+    server,
+    hypervisor: replica,
+    wanted,
+    fresherElsewhere: () => peers.someFresh(),
+    loads,
+    applied,
+    clock,
+    chance,
+    log,
+  })
   const close = async (): Promise<void> => {
     const closing = api.close()
     await gateway.close()

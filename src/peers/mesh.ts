@@ -34,7 +34,12 @@ interface Member {
   readonly link: Link
   /** Undefined until the other end has said it. */
   incarnation: string | undefined
+  /** When it last said that its map is not stale. */
+  freshAtMs: number
 }
+
+/** Longer than a few signs of life take. */
+const freshWithinMs = 1_000
 
 export class Mesh {
   readonly #members = new Map<string, Member>()
@@ -74,6 +79,12 @@ export class Mesh {
   /** Of the process at the other end: undefined while it has not said so, or there is no link. */
   incarnationOf(replica: string): string | undefined {
     return this.#members.get(replica)?.incarnation
+  }
+
+  /** Whether another replica has a fresh map. */
+  get someFresh(): boolean {
+    const sinceMs = this.ports.clock.nowMs() - freshWithinMs
+    return [...this.#members.values()].some(each => each.freshAtMs >= sinceMs)
   }
 
   /** Until the mesh closes. */
@@ -157,14 +168,15 @@ export class Mesh {
   }
 
   #adopt(id: string, incarnation: string | undefined, channel: Channel): void {
-    const { clock, self, log } = this.ports
+    const { clock, self, log, maps } = this.ports
     if (this.#closed) return channel.terminate()
     const before = this.#members.get(id)
     const link: Link = new Link(channel, clock, {
       onMessage: message => this.#onMessage(id, link, message),
       onClosed: reason => this.#onClosed(id, link, reason),
+      alive: () => ({ t: 'alive', staleForMs: maps.staleForMs() }),
     })
-    this.#members.set(id, { link, incarnation })
+    this.#members.set(id, { link, incarnation, freshAtMs: Number.NEGATIVE_INFINITY })
     before?.link.close('a newer link')
     link.send({ t: 'peer', id: self.id, url: self.url, incarnation: self.incarnation })
     log.info({ replica: id }, 'linked')
@@ -172,9 +184,13 @@ export class Mesh {
   }
 
   #onMessage(id: string, link: Link, message: Message): void {
-    if (message.t !== 'peer') return this.events.onMessage(id, link, message)
     const member = this.#members.get(id)
     if (member?.link !== link) return
+    if (message.t === 'alive') {
+      if (message.staleForMs === 0) member.freshAtMs = this.ports.clock.nowMs()
+      return
+    }
+    if (message.t !== 'peer') return this.events.onMessage(id, link, message)
     const first = member.incarnation === undefined
     member.incarnation = message.incarnation
     if (first) this.events.onLinked(id)

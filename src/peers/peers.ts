@@ -32,7 +32,11 @@ export interface PeersOptions {
   readonly onClosed?: (replica: string, reason: string) => void
 }
 
-export type RunningPeers = Peers & { close(): Promise<void> }
+export type RunningPeers = Peers & {
+  /** Whether another replica has a map that is not stale. */
+  someFresh(): boolean
+  close(): Promise<void>
+}
 
 export const createPeers = (options: PeersOptions): RunningPeers => new PeerLinks(options)
 
@@ -51,7 +55,7 @@ const loadsEveryMs = 1_000
 const relayAfterMs = 10
 const agreeWithinMs = 500
 
-class PeerLinks implements Peers {
+class PeerLinks implements RunningPeers {
   readonly #mesh: Mesh
   readonly #commands: Questions<Answer>
   readonly #suspicions: Questions<boolean>
@@ -82,6 +86,10 @@ class PeerLinks implements Peers {
 
   hears({ replica, incarnation }: Pick<LeaderRecord, 'replica' | 'incarnation'>): boolean {
     return this.#mesh.incarnationOf(replica) === incarnation
+  }
+
+  someFresh(): boolean {
+    return this.#mesh.someFresh
   }
 
   onLinks(listener: () => void): () => void {
@@ -140,7 +148,6 @@ class PeerLinks implements Peers {
   #onMessage(id: string, link: Link, message: Message): void {
     const { hypervisor } = this.options
     switch (message.t) {
-      case 'alive':
       case 'error':
         return
       case 'forward':

@@ -568,6 +568,39 @@ describe('what a node reports', () => {
   })
 })
 
+describe('a replica whose map is old', () => {
+  const old = (replica: GatewayReplica): void => {
+    replica.store.staleForMs = () => 2_500
+  }
+
+  it('sends its nodes to a fresher one, and leaves them their sessions', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    old(replica)
+    replica.elsewhere(true)
+    replica.clock.advance(500)
+    expect(await node.hear('bye')).toMatchObject({ code: 'stale', reconnect: true })
+  })
+
+  it('keeps them while no other is fresher', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    old(replica)
+    replica.clock.advance(2_000)
+    await settled(node)
+    expect([node.all('bye'), replica.gateway.sessions()]).toEqual([[], 1])
+  })
+
+  it('is not one whose map is fresh, whatever the others have', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    replica.elsewhere(true)
+    replica.clock.advance(2_000)
+    await settled(node)
+    expect([node.all('bye'), replica.gateway.sessions()]).toEqual([[], 1])
+  })
+})
+
 describe('frames that are none', () => {
   it('are told back nine times; the tenth closes the session', async () => {
     const replica = await aReplica()

@@ -29,7 +29,11 @@ function aLink(clock = new StandingClock()) {
     terminate: () => void terminated++,
   }
   const closed: string[] = []
-  const link = new Link(channel, clock, { onMessage: () => undefined, onClosed: reason => void closed.push(reason) })
+  const link = new Link(channel, clock, {
+    onMessage: () => undefined,
+    onClosed: reason => void closed.push(reason),
+    alive: () => ({ t: 'alive', staleForMs: 0 }),
+  })
   const hear = (): void => events.onFrame(encode({ t: 'alive' }))
   return { link, clock, sent, closed, hear, terminated: () => terminated }
 }

@@ -426,6 +426,17 @@ describe('a command without a link to the leader', () => {
   })
 })
 
+describe('a fresh map elsewhere', () => {
+  it('is known while the other says so with its signs of life', async () => {
+    const { h1, h2 } = await aPair()
+    await waitUntil('it is known', () => h1.peers.someFresh())
+    h2.hypervisor.store.staleForMs = () => 1_400
+    await waitUntil('it is not any more', () => !h1.peers.someFresh())
+    await h2.close()
+    expect(h1.peers.someFresh()).toBe(false)
+  })
+})
+
 describe('a leader', () => {
   const leader = { schema: 1, replica: 'h3', incarnation: 'h3-1', url: 'http://h3.example:1' } as const
 

@@ -17,6 +17,8 @@ export interface GatewayReplica extends Listening {
   /** The gateway's; nodes keep real time. */
   readonly clock: FakeClock
   readonly log: FakeLog
+  /** Another replica has a fresher map, or none has. */
+  elsewhere(fresher: boolean): void
 }
 
 const opened: { close(): Promise<unknown> }[] = []
@@ -34,10 +36,12 @@ export async function aReplica(id = 'h1', sharedStore?: PlainStore): Promise<Gat
   const listener = await listening()
   store.apply([put('replicas', id, { schema: 1, id, url: listener.url, incarnation: `${id}-1` })])
   let ids = 0
+  let fresherElsewhere = false
   const gateway = attachGateway({
     server: listener.server,
     hypervisor,
     wanted: node => wantedFor(store.map, node, (who, toWhom) => `ticket of ${who.id} for ${toWhom.id}`),
+    fresherElsewhere: () => fresherElsewhere,
     loads: hypervisor.loads,
     applied: hypervisor.applied,
     clock,
@@ -53,7 +57,8 @@ export async function aReplica(id = 'h1', sharedStore?: PlainStore): Promise<Gat
       await listener.close()
     },
   })
-  return { ...listener, hypervisor, store, gateway, clock, log }
+  const elsewhere = (fresher: boolean): void => void (fresherElsewhere = fresher)
+  return { ...listener, hypervisor, store, gateway, clock, log, elsewhere }
 }
 
 export const mothership = (id: string): NodeRef => ({ kind: 'mothership', id })
