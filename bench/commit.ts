@@ -25,6 +25,8 @@ const roundMs = Number(option('ms') ?? 2_000)
 const bulk = 1_000
 const bulkConnections = 4
 const connections = 64
+/** For profiles: some of the things only, and nothing is compared. */
+const only = option('only')?.split(',')
 const profileInto = option('profile')
 
 class Floor {
@@ -178,13 +180,16 @@ async function measure(cluster: Cluster): Promise<void> {
     here: starts(cluster.url(leader), headers, 1, roundMs / 2),
     there: starts(other, headers, 1, roundMs / 2),
   }
-  const noted = Object.fromEntries(Object.entries(things).map(([name, run]) => [name, spent(cluster, name, run)]))
+  const wanted = Object.entries(things).filter(([name]) => only?.includes(name) ?? true)
+  const noted = Object.fromEntries(wanted.map(([name, run]) => [name, spent(cluster, name, run)]))
   const found = await rounds(roundsCount, noted)
   floor.stop()
   verify(before, await auditor.holdings())
   auditor.close()
   if ((await cluster.leader()) !== leader) throw new Error('another replica leads now: the run says nothing')
-  report(found, leader, cluster)
+  printSpent(leader, cluster)
+  if (only) printTable([...found].map(([name, runs]) => ({ name, runs })))
+  else report(found)
 }
 
 function verify(before: Holdings, after: Holdings): void {
@@ -199,7 +204,7 @@ function verify(before: Holdings, after: Holdings): void {
 
 const medianOf = (runs: readonly Measured[], of: (run: Measured) => number): number => spreadOf(runs.map(of)).median
 
-function report(found: Map<string, Measured[]>, leader: string, cluster: Cluster): void {
+function report(found: Map<string, Measured[]>): void {
   const runs = (name: string): Measured[] => found.get(name)!
   const transactions = runs('transactions').map(each => ({ ...each, rate: each.rate * putsEach }))
   printTable([
@@ -211,7 +216,6 @@ function report(found: Map<string, Measured[]>, leader: string, cluster: Cluster
     { name: 'instantiate through the leader, alone', runs: runs('here') },
     { name: 'instantiate through another replica, alone', runs: runs('there') },
   ])
-  printSpent(leader, cluster)
   const rate = (each: Measured): number => each.rate
   const ratio = (of: readonly Measured[], to: readonly Measured[]): number =>
     spreadOf(of.map((each, round) => each.rate / to[round]!.rate)).median
