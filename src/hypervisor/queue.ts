@@ -6,7 +6,7 @@
  * Exactly once (S8): a request id is looked for among what waits, what was answered in this term, and (unless this is
  * its first sending) in etcd.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Actor, Answer, Envelope } from '../cloud/commands.js'
 import { decide } from '../cloud/decide/decide.js'
 import type { AnswerBody, Context, Step } from '../cloud/decide/verdict.js'
@@ -48,8 +48,7 @@ export interface QueuePorts {
   readonly place: Place
 }
 
-const fingerprintOf = (envelope: Envelope): string =>
-  createHash('sha256').update(JSON.stringify(envelope.command)).digest('hex')
+const fingerprintOf = (envelope: Envelope): string => hash('sha256', JSON.stringify(envelope.command))
 
 export class LeaderQueue {
   readonly #waiting: Job[] = []

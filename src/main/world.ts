@@ -12,12 +12,24 @@ export const systemClock: Clock = {
   },
 }
 
+/** Random bytes are fetched for many ids at once: the call costs as much as parsing a request. */
+const poolBytes = 4_096
+let pool = ''
+let taken = 0
+
+function hex(length: number): string {
+  if (length > poolBytes) return randomBytes(length).toString('hex').slice(0, length)
+  if (pool.length - taken < length) {
+    pool = randomBytes(poolBytes).toString('hex')
+    taken = 0
+  }
+  taken += length
+  return pool.slice(taken - length, taken)
+}
+
 export const systemChance: Chance = {
   next: () => Math.random(),
-  id: length =>
-    randomBytes(Math.ceil(length / 2))
-      .toString('hex')
-      .slice(0, length),
+  id: hex,
 }
 
 const systemDirectories = ['/usr/local/sbin', '/usr/sbin', '/sbin']
