@@ -45,22 +45,22 @@ class SocketNetwork implements PeerNetwork {
     this.#sockets.close()
   }
 
-  async dial(url: string): Promise<Channel> {
+  dial(url: string): Promise<Channel> {
     const socket = new WebSocket(url.replace(/^http/, 'ws') + peerPath, subprotocol, {
       headers: { authorization: `Bearer ${this.secret}` },
       maxPayload: replicaFrameBytesMax,
       perMessageDeflate: false,
       handshakeTimeout: handshakeWithinMs,
     })
-    const channel = new SocketChannel(socket)
-    await new Promise<void>((resolve, reject) => {
+    return new Promise((resolve, reject) => {
+      let channel: SocketChannel
       socket.once('error', reject)
+      socket.once('upgrade', response => (channel = new SocketChannel(socket, response.socket)))
       socket.once('open', () => {
         socket.off('error', reject)
-        resolve()
+        resolve(channel)
       })
     })
-    return channel
   }
 
   readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -72,16 +72,23 @@ class SocketNetwork implements PeerNetwork {
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy())
       return
     }
-    this.#sockets.handleUpgrade(request, socket, head, websocket => this.#listener?.(new SocketChannel(websocket)))
+    this.#sockets.handleUpgrade(request, socket, head, websocket =>
+      this.#listener?.(new SocketChannel(websocket, socket)),
+    )
   }
 }
 
+/** What is sent in one turn of the event loop leaves in one write: a call of the system costs more than a frame. */
 class SocketChannel implements Channel {
   #events: ChannelEvents | undefined
   readonly #early: Buffer[] = []
   #closed: string | undefined
+  #gathers = false
 
-  constructor(private readonly socket: WebSocket) {
+  constructor(
+    private readonly socket: WebSocket,
+    private readonly connection: Duplex,
+  ) {
     socket.on('message', data => this.#onFrame(data as Buffer))
     socket.on('close', () => this.#end('closed'))
     socket.on('error', error => this.#end(error.message))
@@ -96,8 +103,19 @@ class SocketChannel implements Channel {
   send(frame: Uint8Array): boolean {
     const { socket } = this
     if (socket.readyState !== WebSocket.OPEN || socket.bufferedAmount > bufferedMax) return false
+    this.#gather()
     socket.send(frame)
     return true
+  }
+
+  #gather(): void {
+    if (this.#gathers) return
+    this.#gathers = true
+    this.connection.cork()
+    setImmediate(() => {
+      this.#gathers = false
+      this.connection.uncork()
+    })
   }
 
   close(): void {
