@@ -81,9 +81,14 @@ class Auditor {
       count(keys.record('instances', 'x').slice(0, -1)),
       count(`${root}request/`),
       count(`${root}log/audit/`),
-      this.#client.get(keys.record('turn', '')).json() as Promise<{ number: number } | null>,
+      this.turn(),
     ])
-    return { instances, requests, audits, turn: turn?.number ?? 0 }
+    return { instances, requests, audits, turn }
+  }
+
+  async turn(): Promise<number> {
+    const record = (await this.#client.get(keys.record('turn', '')).json()) as { number: number } | null
+    return record?.number ?? 0
   }
 
   async bytesOf(instance: string): Promise<number> {
@@ -111,6 +116,7 @@ async function fastestMember({ layout }: Cluster): Promise<string> {
 const acknowledged = { instances: 0, requests: 0 }
 const cpuByThing = new Map<string, Record<string, number>>()
 const workByThing = new Map<string, number>()
+const turnsByThing = new Map<string, number>()
 
 function starts(url: string, headers: Cluster['headers'], lanes: number, ms: number): () => Promise<Measured> {
   return async () => {
@@ -138,10 +144,17 @@ function bulks(url: string, headers: Cluster['headers']): () => Promise<Measured
 }
 
 /** Notes what each process spent on it. */
-function spent(cluster: Cluster, name: string, run: () => Promise<Measured>): () => Promise<Measured> {
+function spent(
+  cluster: Cluster,
+  auditor: Auditor,
+  name: string,
+  run: () => Promise<Measured>,
+): () => Promise<Measured> {
   return async () => {
+    const turn = await auditor.turn()
     const before = cluster.cpuSeconds()
     const measured = await run()
+    turnsByThing.set(name, (turnsByThing.get(name) ?? 0) + (await auditor.turn()) - turn)
     const sums = cpuByThing.get(name) ?? {}
     for (const [process, seconds] of Object.entries(cluster.cpuSeconds())) {
       sums[process] = (sums[process] ?? 0) + seconds - (before[process] ?? 0)
@@ -181,7 +194,7 @@ async function measure(cluster: Cluster): Promise<void> {
     there: starts(other, headers, 1, roundMs / 2),
   }
   const wanted = Object.entries(things).filter(([name]) => only?.includes(name) ?? true)
-  const noted = Object.fromEntries(wanted.map(([name, run]) => [name, spent(cluster, name, run)]))
+  const noted = Object.fromEntries(wanted.map(([name, run]) => [name, spent(cluster, auditor, name, run)]))
   const found = await rounds(roundsCount, noted)
   floor.stop()
   verify(before, await auditor.holdings())
@@ -264,7 +277,9 @@ function printSpent(leader: string, cluster: Cluster): void {
   for (const [thing, sums] of cpuByThing) {
     const work = workByThing.get(thing)!
     const each = names.map(name => `${name} ${Math.round(((sums[name] ?? 0) / work) * 1e6)}`)
-    process.stdout.write(`  ${thing.padEnd(14)}${each.join('   ')}\n`)
+    const perTurn = work / turnsByThing.get(thing)!
+    const shared = perTurn < 1_000 ? `   (${perTurn.toFixed(1)} to a transaction)` : ''
+    process.stdout.write(`  ${thing.padEnd(14)}${each.join('   ')}${shared}\n`)
   }
 }
 
