@@ -13,6 +13,7 @@ import type { AnswerBody, Context, Step } from '../cloud/decide/verdict.js'
 import { Draft } from '../cloud/draft.js'
 import { CloudError } from '../cloud/errors.js'
 import type { CloudMap } from '../cloud/map.js'
+import { AnsweredBook } from './answered.js'
 import { type Gathered, type Job, Packing } from './packing.js'
 import type { AuditEntry, Clock, Maps, RequestRecord, Requests, Term } from './ports.js'
 
@@ -54,7 +55,7 @@ export class LeaderQueue {
   readonly #waiting: Job[] = []
   readonly #proposals = new Map<string, Proposal>()
   readonly #jobs = new Map<string, Job>()
-  readonly #recent = new Map<string, { fingerprint: string; answer: Answer }>()
+  readonly #recent = new AnsweredBook(recentMax)
   #current: Current | undefined
   #wake: (() => void) | undefined
   #closed: CloudError | undefined
@@ -303,7 +304,6 @@ export class LeaderQueue {
 
   #answered(job: Job, answer: Answer): void {
     this.#recent.set(job.requestId, { fingerprint: job.fingerprint, answer })
-    if (this.#recent.size > recentMax) this.#recent.delete(this.#recent.keys().next().value!)
     this.#finish(job, () => job.resolve(answer))
   }
 
