@@ -3,7 +3,7 @@
  * looks what the cloud needs unasked: first things of a new cloud, wiring, upkeep of instances. Each pass is a proposal
  * that is decided at its turn in the queue, on the map as it is then.
  */
-import { generateKeyPairSync } from 'node:crypto'
+import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { departures, isStray, repair, settled, sweep } from '../cloud/decide/upkeep.js'
 import type { Step } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
@@ -203,9 +203,14 @@ function firstThings(map: CloudMap, { bootstrap, chance }: LeadingPorts, at: str
   return changes.map(change => ({ changes: [change], subjects: [change.id || change.kind] }))
 }
 
+/** What comes before the 32 bytes of an Ed25519 private key in PKCS #8 (RFC 8410, section 7). */
+const pkcs8 = Buffer.from('302e020100300506032b657004220420', 'hex')
+
+/** An Ed25519 private key is 32 random bytes (RFC 8032, section 5.1.5), so chance makes it. */
 function newKey(chance: Chance): { id: string; privateKey: string; publicKey: string } {
-  const pair = generateKeyPairSync('ed25519')
-  const publicKey = pair.publicKey.export({ type: 'spki', format: 'pem' }).toString()
-  const privateKey = pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const secret = Buffer.from(chance.id(64), 'hex')
+  const key = createPrivateKey({ key: Buffer.concat([pkcs8, secret]), format: 'der', type: 'pkcs8' })
+  const publicKey = createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString()
+  const privateKey = key.export({ type: 'pkcs8', format: 'pem' }).toString()
   return { id: `k-${chance.id(8)}`, privateKey, publicKey }
 }
