@@ -31,8 +31,27 @@ export interface TwinServer {
   onRevision(listener: () => void): () => void
 }
 
-/** What becomes of a transaction. A promise: its request arrives once that is fulfilled, however late. */
-export type Fate = 'passes' | 'refused' | 'request-lost' | 'reply-lost' | Promise<unknown>
+/**
+ * What becomes of a transaction. `twice`: its request arrives a second time, as late as the wire makes it. A promise:
+ * its request arrives once that is fulfilled, however late.
+ */
+export type Fate = 'passes' | 'refused' | 'request-lost' | 'reply-lost' | 'twice' | Promise<unknown>
+
+/** What carries messages between one client and the twin, and the time that passes at that client. */
+export interface Wire {
+  readonly clock: Clock
+  /** Resolves when what is sent now arrives at the twin; never, when it is lost. */
+  up(): Promise<void>
+  /** The same, from the twin to its client: all that the client is told comes through here. */
+  down(): Promise<void>
+}
+
+/** A wire that loses nothing. */
+export function wireOf(clock: Clock, delayMs: (() => number) | undefined): Wire {
+  const hop = (): Promise<void> =>
+    delayMs ? new Promise(resolve => clock.after(delayMs(), resolve)) : Promise.resolve()
+  return { clock, up: hop, down: hop }
+}
 
 type Link = 'whole' | 'refused' | 'silent'
 
@@ -43,6 +62,7 @@ const unknown = (why: string): EtcdFailure => new EtcdFailure('unavailable', tru
 export class TwinClient implements Etcd {
   #link: Link = 'whole'
   #closed = false
+  #gone = false
   #watchesHeld = false
   readonly #planned: Fate[] = []
   /** How to fail the calls that wait for an answer. */
@@ -51,8 +71,7 @@ export class TwinClient implements Etcd {
 
   constructor(
     private readonly twin: TwinServer,
-    private readonly clock: Clock,
-    private readonly delayMs: (() => number) | undefined,
+    private readonly wire: Wire,
   ) {}
 
   /**
@@ -62,8 +81,25 @@ export class TwinClient implements Etcd {
   cut(how: 'refused' | 'silent' = 'refused'): void {
     this.#link = how
     if (how === 'silent') return
-    for (const fail of [...this.#pending]) fail(unknown('the connection was lost'))
+    void this.wire.down().then(() => this.#failPending('the connection was lost'))
     for (const watch of [...this.#watches]) watch.end({ reason: 'the connection was lost' })
+  }
+
+  /** Connections break, and can be opened again at once: calls in flight have an unknown outcome, watches end. */
+  reset(): void {
+    this.cut()
+    this.heal()
+  }
+
+  /** The watches end, and nothing else happens. */
+  endWatches(reason: string): void {
+    for (const watch of [...this.#watches]) watch.end({ reason })
+  }
+
+  /** Its process is no more: nobody is told anything, and what it sent arrives. */
+  vanish(): void {
+    this.#gone = true
+    for (const watch of [...this.#watches]) watch.cancel()
   }
 
   heal(): void {
@@ -122,7 +158,7 @@ export class TwinClient implements Etcd {
     const over = this.twin.onRevision(() => watch.wake())
     const watch = new TwinWatch(request, handlers, {
       twin: this.twin,
-      hop: () => this.hop(),
+      wire: this.wire,
       hears: () => this.#passes() && !this.#watchesHeld,
       onOver: () => {
         over()
@@ -137,14 +173,12 @@ export class TwinClient implements Etcd {
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const fail of [...this.#pending]) fail(unknown('the client was closed'))
+    this.#failPending('the client was closed')
     for (const watch of [...this.#watches]) watch.cancel()
   }
 
-  /** One way, from here to the twin or back. */
-  hop(): Promise<void> {
-    const { delayMs } = this
-    return delayMs ? new Promise(resolve => this.clock.after(delayMs(), resolve)) : Promise.resolve()
+  #failPending(why: string): void {
+    for (const fail of [...this.#pending]) fail(unknown(why))
   }
 
   #passes(): boolean {
@@ -157,7 +191,7 @@ export class TwinClient implements Etcd {
 
   async #call<T>(fate: Fate, deadlineMs: number, serve: () => T): Promise<T> {
     if (fate === 'refused' || this.#link === 'refused' || this.#closed) {
-      await this.hop()
+      await this.wire.down()
       throw refused()
     }
     return new Promise<T>((resolve, reject) => {
@@ -167,13 +201,13 @@ export class TwinClient implements Etcd {
       }
       const fail = (failure: unknown): void => {
         settle()
-        reject(failure)
+        if (!this.#gone) reject(failure)
       }
-      const cancel = this.clock.after(deadlineMs, () => fail(unknown('no answer in time')))
+      const cancel = this.wire.clock.after(deadlineMs, () => fail(unknown('no answer in time')))
       this.#pending.add(fail)
       this.#travel(fate, serve).then(answer => {
         settle()
-        resolve(answer)
+        if (!this.#gone) resolve(answer)
       }, fail)
     })
   }
@@ -181,11 +215,12 @@ export class TwinClient implements Etcd {
   /** To the twin and back. What is lost on a silent link never ends: the caller's deadline does. */
   async #travel<T>(fate: Fate, serve: () => T): Promise<T> {
     if (fate instanceof Promise) await fate
-    await this.hop()
+    await this.wire.up()
     if (fate === 'request-lost') throw unknown('the request was lost')
     if (!this.#passes()) return never
     const answer = attempt(serve)
-    await this.hop()
+    if (fate === 'twice') void this.wire.up().then(() => attempt(serve))
+    await this.wire.down()
     if (fate === 'reply-lost') throw unknown('the reply was lost')
     if (!this.#passes()) return never
     return answer()
@@ -206,7 +241,7 @@ function attempt<T>(serve: () => T): () => T {
 
 interface WatchPorts {
   readonly twin: TwinServer
-  hop(): Promise<void>
+  readonly wire: Wire
   /** Whether news gets through at the moment. */
   hears(): boolean
   onOver(): void
@@ -231,7 +266,7 @@ class TwinWatch implements Watching {
   }
 
   async open(): Promise<void> {
-    await this.ports.hop()
+    await this.ports.wire.up()
     this.#asked = true
     this.wake()
   }
@@ -243,9 +278,10 @@ class TwinWatch implements Watching {
   }
 
   requestProgress(): void {
-    const { hop } = this.ports
-    void hop()
-      .then(hop)
+    const { wire } = this.ports
+    void wire
+      .up()
+      .then(() => wire.down())
       .then(() => {
         if (!this.#over && this.#made && this.ports.hears()) this.handlers.onHeard()
       })
@@ -264,31 +300,35 @@ class TwinWatch implements Watching {
   end(how: { readonly reason: string; readonly compacted?: number }): void {
     if (this.#over) return
     this.cancel()
-    void this.ports.hop().then(() => this.handlers.onEnd(how))
+    void this.ports.wire.down().then(() => this.handlers.onEnd(how))
   }
 
+  /** What there is to tell is looked up when it is sent, and is as old as the wire is slow when it arrives. */
   async #deliver(): Promise<void> {
     this.#busy = true
-    while (this.#wokenMeanwhile) {
+    while (this.#wokenMeanwhile && !this.#over) {
       this.#wokenMeanwhile = false
-      await this.ports.hop()
-      if (!this.#over && this.ports.hears()) this.#tellNews()
+      if (!this.ports.hears()) break
+      const news = this.#news()
+      if (!news) break
+      await this.ports.wire.down()
+      if (!this.#over && this.ports.hears()) this.#tell(news)
     }
     this.#busy = false
   }
 
-  #tellNews(): void {
+  #news(): News | undefined {
     const { twin } = this.ports
-    const { key, end } = this.request
-    const news = twin.news(key, end, this.#next)
-    if (!news) {
-      this.end({ reason: 'required revision has been compacted', compacted: twin.compacted })
-      return
-    }
+    const news = twin.news(this.request.key, this.request.end, this.#next)
+    if (!news) this.end({ reason: 'required revision has been compacted', compacted: twin.compacted })
+    return news
+  }
+
+  #tell(news: News): void {
     if (!this.#made) this.handlers.onHeard()
     this.#made = true
     this.#next = news.next
     if (news.events.length > 0) this.handlers.onEvents(news.events)
-    if (this.#next <= twin.revision) this.#wokenMeanwhile = true
+    if (this.#next <= this.ports.twin.revision) this.#wokenMeanwhile = true
   }
 }

@@ -17,7 +17,7 @@ import {
   type TxnResult,
   txnOpsMax,
 } from './etcd.js'
-import { TwinClient, type TwinServer } from './twin-client.js'
+import { TwinClient, type TwinServer, type Wire, wireOf } from './twin-client.js'
 import { KeySpace, type News } from './twin-space.js'
 
 export interface TwinOptions {
@@ -43,14 +43,16 @@ export class EtcdTwin implements TwinServer {
   readonly #leases = new Map<string, Lease>()
   readonly #listeners = new Set<() => void>()
   #leaseNumber = 7_000_000_000
+  #running = true
 
   constructor(
     readonly clock: Clock,
     private readonly options: TwinOptions = {},
   ) {}
 
-  client(): TwinClient {
-    return new TwinClient(this, this.clock, this.options.delayMs)
+  /** On a wire of its own; without one, on this twin's clock and with its delay. */
+  client(wire: Wire = wireOf(this.clock, this.options.delayMs)): TwinClient {
+    return new TwinClient(this, wire)
   }
 
   get revision(): number {
@@ -66,9 +68,21 @@ export class EtcdTwin implements TwinServer {
     this.#space.compact(revision)
   }
 
-  /** Leases run out no more. */
+  /** Leases run out no more: it stops, or has lost its majority. */
   stop(): void {
+    this.#running = false
     for (const lease of this.#leases.values()) lease.cancelTimer()
+  }
+
+  /** A new majority lets every lease run anew, as nobody could keep one meanwhile. */
+  resume(): void {
+    this.#running = true
+    for (const [id, lease] of this.#leases) this.#prolong(id, lease)
+  }
+
+  /** All leases with the keys on them. */
+  get leases(): ReadonlyMap<string, { readonly keys: ReadonlySet<string> }> {
+    return this.#leases
   }
 
   onRevision(listener: () => void): () => void {
@@ -97,15 +111,16 @@ export class EtcdTwin implements TwinServer {
   grant(ttlS: number): { lease: string; ttlMs: number } {
     const ttlMs = Math.max(ttlSMin, ttlS) * 1000
     const id = String(++this.#leaseNumber)
-    this.#leases.set(id, { ttlMs, keys: new Set(), cancelTimer: this.#expireIn(id, ttlMs) })
+    const lease: Lease = { ttlMs, keys: new Set(), cancelTimer: () => undefined }
+    this.#leases.set(id, lease)
+    this.#prolong(id, lease)
     return { lease: id, ttlMs }
   }
 
   keepAlive(id: string): number {
     const lease = this.#leases.get(id)
     if (!lease) return 0
-    lease.cancelTimer()
-    lease.cancelTimer = this.#expireIn(id, lease.ttlMs)
+    this.#prolong(id, lease)
     return lease.ttlMs
   }
 
@@ -118,8 +133,9 @@ export class EtcdTwin implements TwinServer {
     this.#seal()
   }
 
-  #expireIn(id: string, ttlMs: number): () => void {
-    return this.clock.after(ttlMs, () => this.revoke(id))
+  #prolong(id: string, lease: Lease): void {
+    lease.cancelTimer()
+    if (this.#running) lease.cancelTimer = this.clock.after(lease.ttlMs, () => this.revoke(id))
   }
 
   #leaseOf(id: string): Lease {

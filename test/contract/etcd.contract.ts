@@ -220,6 +220,30 @@ export function etcdContract(name: string, start: () => Promise<EtcdUnderTest>):
       expect(read).toMatchObject({ kind: 'compacted' })
     })
 
+    it('goes on with a watch that is up to date when everything before is compacted', async () => {
+      const prefix = fresh()
+      const start = await put(`${prefix}a`, '1')
+      const seen: number[] = []
+      let ended = false
+      const watching = etcd.watch(
+        { key: prefix, end: prefixEnd(prefix), start },
+        {
+          onEvents: events => seen.push(...events.map(each => each.modified)),
+          onHeard() {},
+          onEnd: () => void (ended = true),
+        },
+      )
+      const second = await put(`${prefix}a`, '2')
+      await waitUntil('both events', () => seen.length === 2)
+      await subject.compact(second)
+      const third = await put(`${prefix}a`, '3')
+      await waitUntil('the event after the compaction', () => seen.length === 3)
+      watching.cancel()
+
+      expect(seen).toEqual([start, second, third])
+      expect(ended).toBe(false)
+    })
+
     it('deletes the keys of a lease with it, and tells its keeper that it is gone', async () => {
       const key = `${fresh()}a`
       const { lease, ttlMs } = await etcd.grant(5, second)

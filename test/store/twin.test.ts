@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { TxnRequest, WatchEvent } from '../../src/store/etcd.js'
 import { EtcdTwin } from '../../src/store/twin.js'
 import type { TwinClient } from '../../src/store/twin-client.js'
+import { ManualClock } from '../support/manual-clock.js'
 import { testClock } from '../support/plain-store.js'
 
 const put = (key: string): TxnRequest => ({ compare: [], success: [{ put: key, value: Buffer.from('x') }] })
@@ -104,5 +105,67 @@ describe('a client of the twin', () => {
     one.releaseWatches()
     await expect.poll(() => compacted).toBe(twin.revision)
     expect(seen).toHaveLength(2)
+  })
+
+  it('lets a transaction arrive twice, of which the second one counts for nothing where it is fenced', async () => {
+    one.plan('twice')
+    const { revision } = await one.txn({ ...put('a'), compare: [{ key: 'a', created: 0 }] }, 1_000)
+    one.plan('twice')
+    const then = await one.txn(put('b'), 1_000)
+    await expect.poll(() => twin.revision).toBe(then.revision + 1)
+    expect(twin.range({ key: 'a' }).items).toMatchObject([{ modified: revision }])
+    expect(twin.range({ key: 'b' }).items).toMatchObject([{ modified: then.revision + 1 }])
+  })
+
+  it('breaks connections that can be opened again at once, and ends watches alone', async () => {
+    const ends: string[] = []
+    const watch = (): void => {
+      const onEnd = ({ reason }: { reason: string }): void => void ends.push(reason)
+      one.watch({ key: 'a', end: 'z', start: twin.revision + 1 }, { onEvents() {}, onHeard() {}, onEnd })
+    }
+    watch()
+    const release = one.holdNextTxn()
+    const lost = one.txn(put('a'), 1_000).catch((error: unknown) => error)
+    one.reset()
+    expect(await lost).toMatchObject({ kind: 'unavailable', sent: true })
+    expect((await one.txn(put('b'), 1_000)).succeeded).toBe(true)
+    release()
+    await expect.poll(() => twin.range({ key: 'a' }).count).toBe(1)
+
+    watch()
+    one.endWatches('no reason')
+    await expect.poll(() => ends).toEqual(['the connection was lost', 'no reason'])
+    expect((await one.txn(put('c'), 1_000)).succeeded).toBe(true)
+  })
+
+  it('tells a client that vanished nothing, and applies what it sent', async () => {
+    let told = false
+    const onEnd = (): void => void (told = true)
+    one.watch({ key: 'a', end: 'z', start: 1 }, { onEvents: onEnd, onHeard: onEnd, onEnd })
+    const release = one.holdNextTxn()
+    const answer = one.txn(put('a'), 50).finally(onEnd)
+    answer.catch(() => undefined)
+    one.vanish()
+    release()
+    await two.txn(put('b'), 1_000)
+    expect(twin.range({ key: 'a' }).count).toBe(1)
+    expect(told).toBe(false)
+  })
+
+  it('lets leases run anew when it is back after a while without a majority', async () => {
+    const clock = new ManualClock()
+    const away = new EtcdTwin(clock)
+    const etcd = away.client()
+    const { lease } = await etcd.grant(2, 1_000)
+    await etcd.txn({ compare: [], success: [{ put: 'a', value: Buffer.from('1'), lease }] }, 1_000)
+    expect([...away.leases.values()].map(each => [...each.keys])).toEqual([['a']])
+    await clock.advance(1_500)
+    away.stop()
+    await clock.advance(60_000)
+    away.resume()
+    await clock.advance(1_900)
+    expect(away.range({ key: 'a' }).count).toBe(1)
+    await clock.advance(200)
+    expect(away.range({ key: 'a' }).count).toBe(0)
   })
 })
