@@ -1,0 +1,188 @@
+/**
+ * One run: a whole cloud in one process, by seed. It is set up, used while things go wrong, healed, asked whether it
+ * still works, left to settle, and then everything that happened is checked.
+ */
+import { Channels } from './channels.js'
+import { check } from './checkers/all.js'
+import { type Cloud, SimClient } from './clients.js'
+import { SimEtcd } from './etcd.js'
+import { Faults } from './faults.js'
+import { History } from './history.js'
+import { Network } from './network.js'
+import { SimNode } from './nodes.js'
+import { type Broken, SimReplica } from './replica.js'
+import { firstWishes, motherships, wishFrom } from './wishes.js'
+import { World } from './world.js'
+
+export interface RunOptions {
+  /** A rule of the product that is broken, to see that the checkers notice. */
+  readonly broken?: Broken
+  readonly trace?: (line: string) => void
+}
+
+export interface RunResult {
+  readonly seed: number
+  /** What was not as it has to be. */
+  readonly violations: readonly string[]
+  /** Of the whole history: equal for equal seeds. */
+  readonly hash: string
+  readonly counts: Readonly<Record<string, number>>
+  readonly events: number
+  readonly simulatedMs: number
+}
+
+const beginWithinMs = 20_000
+const answerWithinMs = 10_000
+const settleWithinMs = 40_000
+
+export async function run(seed: number, { broken = {}, trace }: RunOptions = {}): Promise<RunResult> {
+  const world = new World(seed, trace)
+  const sim = new Simulation(world, broken)
+  await sim.run()
+  return {
+    seed,
+    violations: sim.violations,
+    hash: world.hash,
+    counts: world.counts.all,
+    events: world.events,
+    simulatedMs: Math.round(world.nowMs),
+  }
+}
+
+class Simulation {
+  readonly violations: string[] = []
+  readonly #network: Network
+  readonly #channels: Channels
+  readonly #etcd: SimEtcd
+  readonly #replicas: SimReplica[]
+  readonly #cloud: Cloud
+  readonly #clients: SimClient[]
+  readonly #nodes: SimNode[]
+  readonly #faults: Faults
+
+  constructor(
+    private readonly world: World,
+    broken: Broken,
+  ) {
+    this.#network = new Network(world)
+    this.#channels = new Channels(this.#network)
+    this.#etcd = new SimEtcd(this.#network)
+    const parts = { world, etcd: this.#etcd, channels: this.#channels, errors: this.violations, broken }
+    const size = world.dice.for('size').weighted({ 3: 8, 2: 1, 5: 1 })
+    this.#replicas = Array.from({ length: Number(size) }, (_, index) => new SimReplica(`h${index + 1}`, parts))
+    this.#cloud = { network: this.#network, etcd: this.#etcd, replicas: this.#replicas, history: new History() }
+    this.#clients = ['c1', 'c2', 'c3'].map(name => new SimClient(name, this.#cloud))
+    this.#nodes = [
+      ...motherships.map(id => new SimNode({ kind: 'mothership', id }, this.#cloud)),
+      new SimNode({ kind: 'rainserver', id: 'r1' }, this.#cloud),
+    ]
+    const { network, channels, etcd, replicas } = { ...this.#cloud, channels: this.#channels }
+    this.#faults = new Faults({ network, channels, etcd, replicas })
+  }
+
+  async run(): Promise<void> {
+    if (!(await this.#setUp())) return
+    await this.#trouble()
+    this.#faults.heal()
+    await this.#answersAgain()
+    await this.#settles()
+    const { etcd, history, replicas } = this.#cloud
+    this.violations.push(...check({ revisions: etcd.history, history, replicas }))
+    for (const replica of replicas) replica.crash()
+    etcd.process.crash()
+  }
+
+  async #setUp(): Promise<boolean> {
+    for (const replica of this.#replicas) replica.start()
+    let ready = false
+    const first = async (): Promise<void> => {
+      await Promise.all(firstWishes().map(wish => this.#clients[0]!.ask(wish, true)))
+      ready = true
+    }
+    void this.#try(first())
+    for (const node of this.#nodes) void this.#try(node.run())
+    const begun = await this.world.run(beginWithinMs, () => ready)
+    if (!begun) this.violations.push(`no cloud after ${beginWithinMs} ms`)
+    return begun
+  }
+
+  /** As long as things go wrong, everybody asks for something. */
+  async #trouble(): Promise<void> {
+    const forMs = this.world.dice.for('length').between(3_000, 9_000)
+    const untilMs = this.world.nowMs + forMs
+    let busy = this.#clients.length
+    void this.#try(this.#faults.run())
+    for (const client of this.#clients) {
+      void this.#try(this.#use(client, untilMs)).finally(() => busy--)
+    }
+    await this.world.run(forMs)
+    this.#faults.heal()
+    if (!(await this.world.run(60_000, () => busy === 0))) this.violations.push('users wait for ever')
+  }
+
+  async #use(client: SimClient, untilMs: number): Promise<void> {
+    const dice = this.world.dice.for(`wishes of ${client.name}`)
+    const { history } = this.#cloud
+    while (this.world.nowMs < untilMs) {
+      await new Promise<void>(resolve => this.world.after(dice.between(5, 250), client.name, resolve))
+      const done = history.calls.filter(
+        each => each.keyed && each.outcome.kind === 'ok' && changed(each.outcome.answer),
+      )
+      if (dice.percent(12)) await client.read(dice.percent(50))
+      else if (dice.percent(6) && done.length > 0) await client.repeat(dice.pick(done))
+      else {
+        const map = dice.pick(this.#replicas).replica?.maps.map
+        if (map) await client.ask(wishFrom(dice, map))
+      }
+    }
+  }
+
+  /** Liveness: healed, every replica has a new command acknowledged in time. */
+  async #answersAgain(): Promise<void> {
+    let waiting = this.#replicas.length
+    for (const [index, replica] of this.#replicas.entries()) {
+      const probe = new SimClient(`probe ${replica.id}`, { ...this.#cloud, replicas: [replica] })
+      const ask = async (): Promise<void> => {
+        const change = { fragmentDeadlineMs: 500 + index }
+        while (!(await probe.ask({ op: 'put-settings', body: { change } }, true))) {
+          await new Promise<void>(resolve => this.world.after(50, probe.name, resolve))
+        }
+        waiting--
+      }
+      void this.#try(ask())
+    }
+    const ok = await this.world.run(answerWithinMs, () => waiting === 0)
+    if (!ok)
+      this.violations.push(
+        `liveness: ${waiting} replicas answer no command in ${answerWithinMs} ms after all is healed`,
+      )
+  }
+
+  /** Until nothing is written any more for a while, and every memory has seen all of it. */
+  async #settles(): Promise<void> {
+    for (const node of this.#nodes) node.stop()
+    let revision = 0
+    let sinceMs = this.world.nowMs
+    const still = (): boolean => {
+      if (this.#etcd.revision !== revision) {
+        revision = this.#etcd.revision
+        sinceMs = this.world.nowMs
+      }
+      return this.world.nowMs - sinceMs >= 3_000
+    }
+    if (!(await this.world.run(settleWithinMs, still))) {
+      this.violations.push(`liveness: the cloud has not settled ${settleWithinMs} ms after all is healed`)
+    }
+  }
+
+  /** What is thrown here is a bug of the simulation, or an answer that nobody may get. */
+  async #try(work: Promise<void>): Promise<void> {
+    try {
+      await work
+    } catch (error) {
+      this.violations.push(`an unexpected failure: ${error instanceof Error ? (error.stack ?? error.message) : error}`)
+    }
+  }
+}
+
+const changed = ({ outcome }: { readonly outcome: string }): boolean => outcome !== 'unchanged'
