@@ -293,7 +293,7 @@ export class LeaderQueue {
       role: actor.role,
       ...(actor.from === undefined ? {} : { from: actor.from }),
       op: current.name,
-      subjects: written.flatMap(step => step.subjects),
+      subjects: [...new Set(written.flatMap(step => step.subjects))],
       at: this.#at(),
     }
   }

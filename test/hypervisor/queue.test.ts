@@ -235,6 +235,9 @@ describe('the leader queue', () => {
     await expect(late).rejects.toBeInstanceOf(CloudError)
     expect(store.map.count('instances')).toBe(0)
     expect(store.map.get('components', 'news/1.0.0')).toBeUndefined()
+    const [first, ...rest] = store.batches.map(each => each.audit[0]!.subjects)
+    expect(first!.filter(each => each === 'news/1.0.0')).toHaveLength(1)
+    expect(rest.at(-1)!.filter(each => each === 'news/1.0.0')).toHaveLength(1)
     expect(store.map.get('undeployed', 'news/1.0.0')!.value.digest).toBe(aComponent('news').digest)
   })
 

@@ -79,7 +79,7 @@ export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Conte
   const retire = put('components', key, { ...before, active: false })
   const steps = instances.map((id, index) => ({
     changes: [...(index === 0 ? [retire] : []), ...stopOf(map, id)],
-    subjects: [id],
+    subjects: index === 0 ? [key, id] : [id],
   }))
   const last: Step = {
     changes: [remove('components', key), put('undeployed', key, { schema: 1, digest: before.digest, at: context.at })],
