@@ -45,13 +45,14 @@ export class SimClient {
       client: this.name,
       envelope,
       keyed,
+      sent: 0,
       begunAt: etcd.revision,
       endedAt: Number.POSITIVE_INFINITY,
       outcome: { kind: 'unknown' },
       repeated: [],
     }
     history.calls.push(call)
-    const outcome = keyed ? await this.#insist(call) : await this.#once(envelope)
+    const outcome = keyed ? await this.#insist(call) : await this.#once(call)
     call.outcome = outcome
     if (outcome.kind !== 'unknown') call.endedAt = etcd.revision
     this.#note(call)
@@ -60,7 +61,7 @@ export class SimClient {
 
   /** What was done before is asked for again, under its id: it has to be the same answer. */
   async repeat(call: Call): Promise<void> {
-    const outcome = await this.#once(call.envelope)
+    const outcome = await this.#once(call)
     if (outcome.kind === 'ok') call.repeated.push(outcome.answer)
     if (outcome.kind === 'ok' && outcome.answer.replayed) this.#count('branch: answer replayed')
   }
@@ -94,7 +95,7 @@ export class SimClient {
         await this.#pause(this.#dice.between(20, 300))
       }
       const twice = this.#dice.percent(10)
-      outcome = twice ? await this.#twice(call) : await this.#once(call.envelope)
+      outcome = twice ? await this.#twice(call) : await this.#once(call)
       if (outcome.kind === 'ok' || outcome.kind === 'refused') return outcome
       unsure ||= outcome.kind === 'unknown' || twice
     }
@@ -104,22 +105,26 @@ export class SimClient {
   /** The same request at two replicas at once. The answer of the one is as good as the other's. */
   async #twice(call: Call): Promise<Outcome> {
     this.#count('fault: request sent twice')
-    const [one, two] = await Promise.all([this.#once(call.envelope), this.#once(call.envelope)])
+    const [one, two] = await Promise.all([this.#once(call), this.#once(call)])
     if (one.kind !== 'ok') return two.kind === 'ok' || one.kind === 'unknown' ? two : one
     if (two.kind === 'ok') call.repeated.push(two.answer)
     return one
   }
 
-  async #once(envelope: Envelope): Promise<Outcome> {
+  async #once(call: Call): Promise<Outcome> {
+    const { envelope } = call
+    call.sent++
     const to = this.#anyReplica()
     const withinMs = this.#dice.percent(20) ? this.#dice.between(50, 1_000) : answerMs
     try {
-      const answer = await this.#call(to, withinMs, async () => {
+      const deadlineMs = this.#dice.between(500, 3_500)
+      const said = await this.#call(to, withinMs, async () => {
         const replica = to.replica!
         await this.#bring(envelope.command, to)
-        return replica.submit(envelope, this.#dice.between(500, 3_500))
+        const answer = await replica.submit(envelope, deadlineMs)
+        return { answer, seenAt: replica.maps.map.order.revision }
       })
-      return { kind: 'ok', answer }
+      return { kind: 'ok', ...said }
     } catch (error) {
       return this.#outcomeOf(error)
     }

@@ -102,7 +102,7 @@ export class Faults {
         for (const each of replicas) this.#crash(each, this.#dice.percent(50))
         return
       case 'orderly stop':
-        void replica.stop()
+        replica.stop()
         return this.#for(this.#dice.between(300, 2_000), () => replica.start())
       case 'pause': {
         const { process } = replica

@@ -13,7 +13,8 @@ export interface Span {
 }
 
 export type Outcome =
-  | { readonly kind: 'ok'; readonly answer: Answer }
+  /** `seenAt`: the revision of the replica's memory when it answered. */
+  | { readonly kind: 'ok'; readonly answer: Answer; readonly seenAt: number }
   /** The leader's refusal: nothing was changed. */
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
   /** It was said that nothing was changed, as there was no leader or no etcd. */
@@ -25,6 +26,8 @@ export interface Call extends Span {
   readonly envelope: Envelope
   /** Whether the caller sent it again itself, under the same id. */
   readonly keyed: boolean
+  /** How often it was sent, by whomever. */
+  sent: number
   outcome: Outcome
   /** What later repetitions under the same id were answered. */
   readonly repeated: Answer[]

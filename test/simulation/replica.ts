@@ -53,8 +53,8 @@ export class SimReplica {
   #life: Life | undefined
   /** Numbers of the sessions of nodes, as the gateway would keep them. */
   readonly sessions = new Map<string, number>()
-  /** Stays down until it is started again. */
-  #held = false
+  /** Whether it is to be up. */
+  #wanted = false
 
   constructor(
     readonly id: string,
@@ -65,7 +65,7 @@ export class SimReplica {
 
   /** The replica while it serves. */
   get replica(): Replica | undefined {
-    return this.#life?.peers ? this.#life.replica : undefined
+    return this.up && this.#life?.peers ? this.#life.replica : undefined
   }
 
   get store(): Store | undefined {
@@ -90,7 +90,7 @@ export class SimReplica {
   }
 
   start(): void {
-    this.#held = false
+    this.#wanted = true
     if (this.up) return
     const { world, etcd, channels } = this.parts
     const dice = world.dice.for(`life ${++this.#lives} of ${this.id}`)
@@ -113,16 +113,24 @@ export class SimReplica {
     this.#life.process.crash()
   }
 
-  /** Orderly, as at an upgrade. */
-  async stop(): Promise<void> {
+  /** Orderly, as at an upgrade. One that is started meanwhile comes up again when it has ended. */
+  stop(): void {
     const life = this.#life
+    this.#wanted = false
     if (!life?.peers) return this.crash()
-    this.#held = true
-    await life.replica?.stop()
-    await life.peers.close()
-    await life.store?.close()
-    this.parts.world.note(`${this.id} has stopped`)
-    this.crash()
+    const over = (): void => {
+      if (life !== this.#life) return
+      this.parts.world.note(`${this.id} has stopped`)
+      this.crash()
+      if (this.#wanted) this.start()
+    }
+    this.#close(life).then(over, over)
+  }
+
+  async #close({ replica, peers, store }: Life): Promise<void> {
+    await replica?.stop()
+    await peers?.close()
+    await store?.close()
   }
 
   async #run(life: Life, network: ReturnType<Channels['of']>, dice: World['dice']): Promise<void> {
@@ -178,7 +186,7 @@ export class SimReplica {
 
   #again(): void {
     this.parts.world.after(restartMs, `start ${this.id}`, () => {
-      if (!this.#held) this.start()
+      if (this.#wanted) this.start()
     })
   }
 

@@ -1,6 +1,12 @@
+/** Everything that is checked of a finished run. Empty: it was as it has to be. */
 import type { Revision } from '../etcd.js'
 import type { History } from '../history.js'
 import type { SimReplica } from '../replica.js'
+import { answerViolations } from './answers.js'
+import { Ledger } from './ledger.js'
+import { memoryViolations, readViolations } from './reads.js'
+import { recordViolations } from './records.js'
+import { termViolations } from './terms.js'
 
 export interface Finished {
   readonly revisions: readonly Revision[]
@@ -8,6 +14,13 @@ export interface Finished {
   readonly replicas: readonly SimReplica[]
 }
 
-export function check(_finished: Finished): string[] {
-  return []
+export function check({ revisions, history, replicas }: Finished): string[] {
+  const ledger = new Ledger(revisions)
+  return [
+    ...termViolations(ledger),
+    ...recordViolations(ledger),
+    ...answerViolations(ledger, history),
+    ...readViolations(ledger, history),
+    ...memoryViolations(ledger, replicas),
+  ]
 }
