@@ -64,6 +64,9 @@ class Index {
     if (set) set.add(id)
     else this.#sets.set(key, new Set([id]))
   }
+  clear(): void {
+    this.#sets.clear()
+  }
   delete(key: string, id: string): void {
     const set = this.#sets.get(key)
     if (set?.delete(id) && set.size === 0) this.#sets.delete(key)
@@ -117,6 +120,16 @@ export class MemoryMap implements CloudMap {
   apply(changes: Iterable<Applied>, revision: number): void {
     for (const change of changes) this.#applyOne(change)
     this.#revision = Math.max(this.#revision, revision)
+  }
+
+  /** One record of a snapshot that is not complete yet: the revision stays as it is. */
+  put(change: Applied): void {
+    this.#applyOne(change)
+  }
+
+  clear(): void {
+    this.#revision = 0
+    for (const part of [this.#kinds, this.#byComponent, this.#byMothership, this.#versions, this.#held]) part.clear()
   }
 
   /** Kinds of which there is at least one. */

@@ -8,13 +8,14 @@ import { type Applied, type CloudMap, MemoryMap } from '../cloud/map.js'
 import { compareOrder, type Order } from '../cloud/order.js'
 import type { Kind } from '../cloud/records.js'
 import type { Chance, Clock, Log, Maps } from '../hypervisor/ports.js'
-import { type Etcd, EtcdFailure, type KeyValue, type RangeResult, type WatchEvent, type Watching } from './etcd.js'
+import type { Etcd, RangeResult, WatchEvent, Watching } from './etcd.js'
 import type { StoreEvents } from './events.js'
-import { callMs, cloudErrorOf, pageMs, pause, retryRead } from './failures.js'
+import { callMs, pageMs, pause, retryRead } from './failures.js'
 import type { Keys } from './keys.js'
-import { readValue } from './values.js'
+import { Apart, readChange } from './reading.js'
+import { readSnapshot } from './snapshot.js'
+import { Comparing, Filling } from './staging.js'
 
-const pageItems = 5_000
 const askEveryMs = 500
 /** Without a sign of life for this long, the memory is called stale. */
 const staleAfterMs = 1_300
@@ -41,10 +42,7 @@ export class ReplicaMap implements Maps {
   readonly #map = new MemoryMap()
   readonly #listeners = new Set<Listener>()
   readonly #waiters = new Set<Waiter>()
-  /** Keys with values that could not be read, at the revision at which they were so. */
-  readonly #unreadable = new Map<string, number>()
-  /** Keys of kinds that this release does not know: a newer replica wrote them, and etcd counts them. */
-  readonly #unknown = new Set<string>()
+  #apart = new Apart()
   #watching: Watching | undefined
   /** Raised with each watch, so that a late word of an old one is ignored. */
   #generation = 0
@@ -65,7 +63,7 @@ export class ReplicaMap implements Maps {
   }
 
   get unreadable(): number {
-    return this.#unreadable.size
+    return this.#apart.unreadable.size
   }
 
   /** Resolves when the first snapshot is in; keeps the memory up from then on. */
@@ -106,33 +104,23 @@ export class ReplicaMap implements Maps {
     })
   }
 
+  /**
+   * etcd's revision counts writes outside `map/` too, of which no event comes here. Every change that a client was
+   * told of is a transaction of a leader, and raises the turn: so what is waited for is the turn as it is now. (One key
+   * is read: a count of the whole map takes etcd half a second for each million.)
+   */
   async catchUp(deadlineMs: number): Promise<Order> {
     const untilMs = this.ports.clock.nowMs() + deadlineMs
     const { keys } = this.ports
-    const revision = await retryRead(this.ports.clock, deadlineMs, async callMs => {
-      const request = { key: keys.map, end: keys.mapEnd, limit: 1, countOnly: true }
-      return (await this.ports.etcd.range(request, callMs)).revision
+    const turn = await retryRead(this.ports.clock, deadlineMs, async callMs => {
+      const { revision, items } = await this.ports.etcd.range({ key: keys.record('turn', '') }, callMs)
+      return { revision, modified: items[0]?.modified ?? 0 }
     })
-    const order = { era: this.#map.order.era, revision: await this.#reachable(revision) }
+    const { era, revision } = this.#map.order
+    if (revision < turn.revision) this.#watching?.requestProgress()
+    const order = { era, revision: revision < turn.revision ? turn.modified : turn.revision }
     await this.waitFor(order, Math.max(1, untilMs - this.ports.clock.nowMs()))
     return this.#map.order
-  }
-
-  /**
-   * etcd's revision counts writes outside `map/` too, of which no event comes here. Every change that a client was
-   * told of is a transaction of a leader, and raises the turn: so what is waited for is the turn as it was then.
-   */
-  async #reachable(revision: number): Promise<number> {
-    if (this.#map.order.revision >= revision) return revision
-    this.#watching?.requestProgress()
-    return Math.min(revision, await this.#newestTurn(revision))
-  }
-
-  async #newestTurn(revision: number): Promise<number> {
-    const { keys, etcd, clock } = this.ports
-    const request = { key: keys.record('turn', ''), revision }
-    const answer = await retryRead(clock, pageMs, callMs => etcd.range(request, callMs))
-    return answer.items[0]?.modified ?? 0
   }
 
   onChange(listener: Listener): () => void {
@@ -228,78 +216,26 @@ export class ReplicaMap implements Maps {
 
   async #snapshot(reason: string): Promise<void> {
     const generation = this.#generation
-    const { revision, items, cluster } = await this.#readAll()
+    const first = this.#cluster === ''
+    const staging = first
+      ? new Filling(this.#map, this.ports)
+      : new Comparing(this.#map, this.#apart, (...etcd) => this.#isRestored(...etcd), this.ports)
+    const { revision, cluster, keys } = await readSnapshot(this.ports, staging)
     // A later one has begun: beside it, this one would look like etcd put back to an earlier state.
     if (this.#closed || generation !== this.#generation) return
-    const before = this.#map.order.revision
-    const restored = revision < before || (this.#cluster !== '' && cluster !== this.#cluster)
+    const changes = staging.differences()
+    if (this.#isRestored(revision, cluster)) this.#map.resetRevision(0)
     this.#cluster = cluster
-    const changes = this.#differences(items, restored)
-    if (restored) this.#map.resetRevision(0)
+    this.#apart = staging.apart
     this.#resumeAt = revision + 1
     this.#reconcileAtMs = this.ports.clock.nowMs() + reconcileEveryMs
     this.#heard()
-    this.#apply(changes, revision)
-    this.ports.log.info({ reason, revision, changed: changes.length, keys: items.length }, 'read the map')
+    this.#apply(changes, revision, first ? () => everything(this.#map) : () => changes)
+    this.ports.log.info({ reason, revision, changed: first ? keys : changes.length, keys }, 'read the map')
   }
 
-  /** All pages at one revision; compaction in between starts over. */
-  async #readAll(): Promise<{ revision: number; cluster: string; items: KeyValue[] }> {
-    const { etcd, keys, clock } = this.ports
-    for (let attempt = 0; ; attempt++) {
-      const items: KeyValue[] = []
-      let revision: number | undefined
-      let cluster = ''
-      try {
-        for (let key = keys.map; ; key = `${items.at(-1)!.key}\0`) {
-          const request = { key, end: keys.mapEnd, limit: pageItems, ...(revision === undefined ? {} : { revision }) }
-          const page = await etcd.range(request, pageMs)
-          revision ??= page.revision
-          cluster = page.cluster
-          items.push(...page.items)
-          if (!page.more) return { revision, cluster, items }
-        }
-      } catch (error) {
-        const again = error instanceof EtcdFailure && (error.kind === 'compacted' || error.kind === 'unavailable')
-        if (!again || attempt >= 5) throw cloudErrorOf(error)
-        await pause(clock, 50 * 2 ** attempt)
-      }
-    }
-  }
-
-  #differences(items: readonly KeyValue[], restored: boolean): Applied[] {
-    const changes: Applied[] = []
-    const seen = new Set<string>()
-    this.#forgetApart(new Set(items.map(item => item.key)))
-    for (const item of items) {
-      const place = this.ports.keys.parse(item.key)
-      if (!place) {
-        this.#unknown.add(item.key)
-        continue
-      }
-      seen.add(`${place.kind}/${place.id}`)
-      const known = this.#map.get(place.kind, place.id)
-      const modified = known?.modified ?? this.#unreadable.get(item.key)
-      if (!restored && modified === item.modified) continue
-      changes.push(...this.#read(item.key, item.value, item.created, item.modified))
-    }
-    for (const kind of this.#kindsHeld()) {
-      for (const [id] of this.#map.all(kind)) {
-        if (!seen.has(`${kind}/${id}`)) changes.push({ kind, id, value: null, created: 0, modified: 0 } as Applied)
-      }
-    }
-    return changes
-  }
-
-  /** What is kept apart from the map, and not in etcd any more. */
-  #forgetApart(except: ReadonlySet<string>): void {
-    for (const apart of [this.#unreadable, this.#unknown]) {
-      for (const key of apart.keys()) if (!except.has(key)) apart.delete(key)
-    }
-  }
-
-  #kindsHeld(): Kind[] {
-    return this.#map.kinds()
+  #isRestored(revision: number, cluster: string): boolean {
+    return revision < this.#map.order.revision || (this.#cluster !== '' && cluster !== this.#cluster)
   }
 
   #onEvents(events: readonly WatchEvent[]): void {
@@ -313,49 +249,32 @@ export class ReplicaMap implements Maps {
       const revision = events[from]!.modified
       let to = from
       while (to < events.length && events[to]!.modified === revision) to++
-      const changes = events.slice(from, to).flatMap(each => this.#read(each.key, each.value, each.created, revision))
+      const changes = events.slice(from, to).flatMap(each => readChange(each, this.#apart, this.ports) ?? [])
       this.#apply(changes, revision)
       from = to
     }
     this.#resumeAt = last + 1
   }
 
-  #read(key: string, value: Uint8Array | null, created: number, modified: number): Applied[] {
-    const place = this.ports.keys.parse(key)
-    if (!place) {
-      if (value === null) this.#unknown.delete(key)
-      else this.#unknown.add(key)
-      return []
-    }
-    if (value === null) {
-      this.#unreadable.delete(key)
-      return [{ ...place, value: null, created, modified } as Applied]
-    }
-    const read = readValue(place.kind, value)
-    if (read.kind === 'good') {
-      this.#unreadable.delete(key)
-      return [{ ...place, value: read.value, created, modified } as Applied]
-    }
-    this.#unreadable.set(key, modified)
-    this.ports.events.onUnreadable?.(key, read.reason)
-    this.ports.log.error({ key, reason: read.reason }, 'a value in etcd cannot be read and is left out')
-    return [{ ...place, value: null, created, modified } as Applied]
-  }
-
-  #apply(changes: readonly Applied[], revision: number): void {
+  /** `told`: what listeners are told, made only when there are any. */
+  #apply(changes: readonly Applied[], revision: number, told = () => changes): void {
     this.#map.apply(changes, revision)
     const { order } = this.#map
+    if (this.#listeners.size > 0) this.#tell(told(), order)
+    for (const waiter of this.#waiters) {
+      if (compareOrder(order, waiter.order) < 0) continue
+      this.#waiters.delete(waiter)
+      waiter.resolve()
+    }
+  }
+
+  #tell(changes: readonly Applied[], order: Order): void {
     for (const listener of this.#listeners) {
       try {
         listener(changes, order)
       } catch (error) {
         this.ports.log.error({ err: error }, 'a listener of the map failed')
       }
-    }
-    for (const waiter of this.#waiters) {
-      if (compareOrder(order, waiter.order) < 0) continue
-      this.#waiters.delete(waiter)
-      waiter.resolve()
     }
   }
 
@@ -364,8 +283,7 @@ export class ReplicaMap implements Maps {
     this.#reconcileAtMs = this.ports.clock.nowMs() + reconcileEveryMs
     const { etcd, keys } = this.ports
     const { revision } = this.#map.order
-    const apart = this.#unreadable.size + this.#unknown.size
-    const held = this.#kindsHeld().reduce((sum, kind) => sum + this.#map.count(kind), apart)
+    const held = this.#map.kinds().reduce((sum, kind) => sum + this.#map.count(kind), this.#apart.count)
     try {
       const request = { key: keys.map, end: keys.mapEnd, revision, countOnly: true }
       const { count } = await etcd.range(request, pageMs)
@@ -376,4 +294,8 @@ export class ReplicaMap implements Maps {
       this.ports.log.warn({ err: error }, 'the map could not be compared with etcd')
     }
   }
+}
+
+function everything(map: CloudMap & { kinds(): Kind[] }): Applied[] {
+  return map.kinds().flatMap(kind => [...map.all(kind)].map(([id, entry]) => ({ kind, id, ...entry }) as Applied))
 }

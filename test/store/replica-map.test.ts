@@ -3,15 +3,16 @@ import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type Applied, MemoryMap } from '../../src/cloud/map.js'
 import { put } from '../../src/cloud/records.js'
-import type { Etcd, Op } from '../../src/store/etcd.js'
+import { type Etcd, EtcdFailure, type Op } from '../../src/store/etcd.js'
 import type { StoreEvents } from '../../src/store/events.js'
 import { Keys } from '../../src/store/keys.js'
 import { ReplicaMap } from '../../src/store/replica-map.js'
+import { pageItems } from '../../src/store/snapshot.js'
 import { EtcdTwin, type TwinOptions } from '../../src/store/twin.js'
 import type { TwinClient } from '../../src/store/twin-client.js'
 import { writeValue } from '../../src/store/values.js'
 import { ManualClock, settled } from '../support/manual-clock.js'
-import { aMothership } from '../support/records.js'
+import { aComponent, aMothership, anInstance, running } from '../support/records.js'
 import { aBatch, aTerm, memoryOf, quiet, rangeOf } from '../support/stores.js'
 
 const keys = new Keys('test')
@@ -70,20 +71,113 @@ describe("a replica's memory", () => {
     await expectCurrent(map)
   })
 
-  it('starts over when its first page is compacted before the second one', async () => {
-    const ids = Array.from({ length: 5_100 }, (_, i) => `m${i}`)
+  it('starts over when history is compacted between its pages', async () => {
+    const ids = Array.from({ length: pageItems + 100 }, (_, i) => `m${i}`)
     while (ids.length > 0) await write(...ids.splice(0, 100))
-    let pages = 0
+    await txn({ put: key('bad'), value: Buffer.from('not JSON') })
+    let starts = 0
     const compacting = over(etcd, {
       range: async (request, deadlineMs) => {
         const page = await etcd.range(request, deadlineMs)
-        if (++pages === 1) twin.compact(await txn({ delete: key('m7') }))
+        if (request.revision === undefined) starts++
+        else if (starts === 1 && page.more) twin.compact(await txn({ delete: key('m7') }))
         return page
       },
     })
     const map = await openOn(compacting)
-    expect(pages).toBe(3)
-    expect(map.map.count('motherships')).toBe(5_099)
+    expect(starts).toBe(2)
+    expect(map.map.count('motherships')).toBe(pageItems + 99)
+    expect(map.unreadable).toBe(1)
+    expect(memoryOf(map.map)).toEqual(await rangeOf(writer, map.map.order.revision, 'test', [key('bad')]))
+  })
+
+  it('tells real differences alone, and all of them, when a later reading has to start over', async () => {
+    const ids = Array.from({ length: pageItems + 100 }, (_, i) => `m${i}`)
+    while (ids.length > 0) await write(...ids.splice(0, 100))
+    let compacts = 0
+    const map = await openOn(
+      over(etcd, {
+        range: async (request, deadlineMs) => {
+          const page = await etcd.range(request, deadlineMs)
+          if (compacts > 0 && request.revision !== undefined && page.more && !request.countOnly) {
+            compacts--
+            twin.compact(await write('between'))
+          }
+          return page
+        },
+      }),
+    )
+    etcd.cut()
+    await txn({ put: key('m3'), value: Buffer.from('not JSON') }, { delete: key('m4') })
+    twin.compact(await write('m5'))
+    compacts = 2
+    etcd.heal()
+    await clock.advanceUntil('it is read anew', () => map.map.get('motherships', 'between') !== undefined)
+    expect(compacts).toBe(0)
+    expect(seen.map(each => `${each.id}${each.value === null ? ' gone' : ''}`).sort()).toEqual([
+      'between',
+      'm3 gone',
+      'm4 gone',
+      'm5',
+    ])
+    expect(map.unreadable).toBe(1)
+    expect(memoryOf(map.map)).toEqual(await rangeOf(writer, map.map.order.revision, 'test', [key('m3')]))
+  })
+
+  it('reads everything once in its ranges, at one revision, whatever is written meanwhile and wherever keys lie', async () => {
+    const component = (id: string): Op => ({
+      put: keys.record('components', `${id}/1.0.0`),
+      value: writeValue('components', aComponent(id)),
+    })
+    const instance = (id: string): Op => ({
+      put: keys.record('instances', id),
+      value: writeValue('instances', anInstance(id, ['a'])),
+    })
+    const observed = (id: string): Op => {
+      const { value } = running('a', id)
+      return { put: keys.record('observed', id), value: writeValue('observed', value as never) }
+    }
+    const id = fc.constantFrom('a', 'b', 'shop', 'shop-2', 'z')
+    const instanceId = fc.tuple(fc.constantFrom('a', 'gone', 'shop', 'zz'), fc.constantFrom('0', '0a', 'f', 'x', '9-1'))
+    await fc.assert(
+      fc.asyncProperty(fc.uniqueArray(id), fc.array(instanceId), fc.boolean(), async (ids, instances, writes) => {
+        start()
+        const ops = [
+          ...ids.map(component),
+          ...instances.flatMap(each => [instance(each.join('.')), observed(`${each[0]}/x.1`)]),
+        ]
+        for (const op of [...new Map(ops.map(op => [(op as { put: string }).put, op])).values()]) await txn(op)
+        await write('a', 'shop')
+        const map = await openOn(
+          over(etcd, {
+            range: async (request, deadlineMs) => {
+              const page = await etcd.range({ ...request, limit: Math.min(request.limit ?? 2, 2) }, deadlineMs)
+              if (writes) await txn(instance('shop.late'), { delete: key('a') })
+              return page
+            },
+          }),
+        )
+        await expectCurrent(map)
+        map.close()
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('asks for less at a time when a page is more than an answer may hold', async () => {
+    await write(...Array.from({ length: 100 }, (_, i) => `m${i}`))
+    const limits: number[] = []
+    const map = await openOn(
+      over(etcd, {
+        range: async (request, deadlineMs) => {
+          const page = await etcd.range(request, deadlineMs)
+          if (page.items.length > 30) throw new EtcdFailure('too-large', false, 'larger than max')
+          limits.push(request.limit!)
+          return page
+        },
+      }),
+    )
+    expect(Math.min(...limits)).toBeLessThanOrEqual(30)
     await expectCurrent(map)
   })
 

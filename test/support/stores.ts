@@ -149,10 +149,16 @@ export function memoryOf(map: CloudMap, cluster = 'test'): Memory {
 }
 
 /** What a memory at this revision has to be. */
-export async function rangeOf(etcd: Etcd, revision: number, cluster = 'test'): Promise<Memory> {
+export async function rangeOf(
+  etcd: Etcd,
+  revision: number,
+  cluster = 'test',
+  unreadable: readonly string[] = [],
+): Promise<Memory> {
   const keys = new Keys(cluster)
   const { items } = await etcd.range({ key: keys.map, end: keys.mapEnd, revision }, 5_000)
-  return Object.fromEntries(items.map(item => [item.key, entryOf(keys, item)]))
+  const readable = items.filter(item => !unreadable.includes(item.key))
+  return Object.fromEntries(readable.map(item => [item.key, entryOf(keys, item)]))
 }
 
 function entryOf(keys: Keys, { key, value, created, modified }: KeyValue): Memory[string] {
