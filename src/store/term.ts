@@ -194,20 +194,36 @@ export class FencedTerm implements Term {
       return 'again'
     }
     this.ports.log.warn({ err: error }, 'the outcome of a transaction is not known')
-    const { etcd, keys } = this.ports
     this.#unsure = true
     for (;;) {
-      if (this.#over !== undefined) return this.#dropped()
+      const over = this.#over !== undefined
       await this.#afterFailure(error)
-      try {
-        const answer = await etcd.range({ key: keys.audit(next.number) }, callMs)
-        const landed = this.#landedBefore(answer.items[0], next)
-        if (landed) return landed
-        this.ports.events.onAmbiguous?.('sent-again')
-        return 'again'
-      } catch (failure) {
-        this.ports.log.warn({ err: failure }, 'the audit cannot be read')
+      const result = await this.#lookFor(next)
+      if (result) return result
+      if (over) return this.#dropped()
+    }
+  }
+
+  /** Undefined when that cannot be learned now. Once the leader key is another one, what has not landed never will. */
+  async #lookFor(next: Omit<Turn, 'modified'>): Promise<CommitResult | 'again' | undefined> {
+    const { etcd, keys, log, events } = this.ports
+    try {
+      const gets = [{ get: keys.record('leader', '') }, { get: keys.audit(next.number) }]
+      const { found } = await etcd.txn({ compare: [], success: gets }, callMs)
+      const [leader, audit] = found
+      const landed = this.#landedBefore(audit, next)
+      if (landed) return landed
+      if (leader?.created !== this.token) {
+        this.end('the leader key is gone')
+        events.onAmbiguous?.('superseded')
+        return { kind: 'superseded' }
       }
+      if (this.#over !== undefined) return undefined
+      events.onAmbiguous?.('sent-again')
+      return 'again'
+    } catch (error) {
+      log.warn({ err: error }, 'the audit cannot be read')
+      return undefined
     }
   }
 

@@ -148,7 +148,7 @@ describe('the store behind a proxy', () => {
       return items.length === 0
     })
     expect(term.valid()).toBe(false)
-    expect(await term.ended).toBe('the lease may have run out')
+    expect(await term.ended).toBe('etcd does not answer')
     proxy.release()
     await waitUntil('h1 leads again', () => (store.term()?.token ?? 0) > term.token)
     await store.close()
