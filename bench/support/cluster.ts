@@ -162,7 +162,8 @@ async function addMotherships({ motherships, replicas, etcd }: Layout, headers: 
       const body = JSON.stringify({ id, address, capacity })
       const answer = await fetch(`${replica!.url}/mothership/`, { method: 'POST', headers, body })
       if (answer.status !== 201) throw new Error(`${id} is not registered: ${answer.status} ${await answer.text()}`)
-      const session = { schema: 1, kind: 'mothership', id, replica: replica!.id, address } as const
+      // Held by no replica, so that none takes it along when it ends.
+      const session = { schema: 1, kind: 'mothership', id, replica: 'nobody', address } as const
       const value = Buffer.from(writeValue('sessions', session))
       await client.put(keys.record('sessions', `mothership/${id}`)).value(value)
     }

@@ -209,6 +209,8 @@ export interface Peers {
   linked(): readonly string[]
   /** Whether the link leads to that very process. */
   hears(leader: Pick<LeaderRecord, 'replica' | 'incarnation'>): boolean
+  /** How long this replica has had no link to that one, when it had one and a majority has none now. */
+  lostForMs(replica: string): number | undefined
   /** Called when a link was made or closed. Returns the unsubscribe function. */
   onLinks(listener: () => void): () => void
   /** Whether that replica, too, has lost sight of the leader of this term. False also when it does not answer. */

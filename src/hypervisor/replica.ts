@@ -87,7 +87,11 @@ export class Replica implements Hypervisor {
     this.applied = ports.applied
     this.presence = ports.presence
     this.observations = ports.observations
-    this.#liveness = new Liveness(ports.maps, () => ports.clock.nowMs())
+    this.#liveness = new Liveness(
+      ports.maps,
+      () => ports.clock.nowMs(),
+      replica => this.#peers?.lostForMs(replica),
+    )
     this.#placer = createPlacer(ports)
     let fail!: (error: unknown) => void
     this.broken = new Promise<never>((_, reject) => (fail = reject))

@@ -61,9 +61,10 @@ export function rainServerView(id: string, ports: ViewPorts): RainServerView | u
 
 /** `known`: it had a session once. */
 function stateOf(node: NodeRef, draining: boolean, known: boolean, { map, goneForMs }: ViewPorts): NodeState {
-  if (map.get('sessions', nodeName(node))) return draining ? 'draining' : 'ready'
+  const goneMs = goneForMs(node)
+  if (map.get('sessions', nodeName(node)) && goneMs === undefined) return draining ? 'draining' : 'ready'
   if (!known) return 'registered'
-  return (goneForMs(node) ?? 0) >= settingsOf(map).lostAfterMs ? 'lost' : 'gone'
+  return (goneMs ?? 0) >= settingsOf(map).lostAfterMs ? 'lost' : 'gone'
 }
 
 function loadView(sample: LoadSample, clock: Clock): LoadView {

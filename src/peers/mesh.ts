@@ -36,6 +36,8 @@ interface Member {
   incarnation: string | undefined
   /** When it last said that its map is not stale. */
   freshAtMs: number
+  /** With whom it is linked, as it last said. */
+  linked: readonly string[]
 }
 
 /** Longer than a few signs of life take. */
@@ -47,6 +49,8 @@ export class Mesh {
   readonly #dialling = new Set<string>()
   /** Why the last attempt failed, by replica: told once. */
   readonly #failures = new Map<string, string>()
+  /** When the link to a replica closed that has none now. */
+  readonly #lostAtMs = new Map<string, number>()
   readonly #unsubscribe: () => void
   readonly #cancelTimers = new Set<() => void>()
   #closed = false
@@ -85,6 +89,15 @@ export class Mesh {
   get someFresh(): boolean {
     const sinceMs = this.ports.clock.nowMs() - freshWithinMs
     return [...this.#members.values()].some(each => each.freshAtMs >= sinceMs)
+  }
+
+  lostForMs(replica: string): number | undefined {
+    const { maps, self, clock } = this.ports
+    const atMs = this.#lostAtMs.get(replica)
+    if (atMs === undefined) return undefined
+    const voters = new Set([self.id, replica, ...[...maps.map.all('replicas')].map(([id]) => id)])
+    const blind = [...this.#members].filter(([id, each]) => voters.has(id) && !each.linked.includes(replica))
+    return 1 + blind.length > voters.size / 2 ? clock.nowMs() - atMs : undefined
   }
 
   /** Until the mesh closes. */
@@ -174,9 +187,10 @@ export class Mesh {
     const link: Link = new Link(channel, clock, {
       onMessage: message => this.#onMessage(id, link, message),
       onClosed: reason => this.#onClosed(id, link, reason),
-      alive: () => ({ t: 'alive', staleForMs: maps.staleForMs() }),
+      alive: () => ({ t: 'alive', staleForMs: maps.staleForMs(), linked: [...this.ids] }),
     })
-    this.#members.set(id, { link, incarnation, freshAtMs: Number.NEGATIVE_INFINITY })
+    this.#members.set(id, { link, incarnation, freshAtMs: Number.NEGATIVE_INFINITY, linked: [id] })
+    this.#lostAtMs.delete(id)
     before?.link.close('a newer link')
     link.send({ t: 'peer', id: self.id, url: self.url, incarnation: self.incarnation })
     log.info({ replica: id }, 'linked')
@@ -188,6 +202,7 @@ export class Mesh {
     if (member?.link !== link) return
     if (message.t === 'alive') {
       if (message.staleForMs === 0) member.freshAtMs = this.ports.clock.nowMs()
+      member.linked = message.linked ?? []
       return
     }
     if (message.t !== 'peer') return this.events.onMessage(id, link, message)
@@ -199,6 +214,7 @@ export class Mesh {
   #onClosed(id: string, link: Link, reason: string): void {
     if (this.#members.get(id)?.link !== link) return
     this.#members.delete(id)
+    this.#lostAtMs.set(id, this.ports.clock.nowMs())
     this.ports.log.info({ replica: id, reason }, 'link closed')
     this.events.onClosed(id, reason)
     if (!this.#closed) this.#dialLater(id)

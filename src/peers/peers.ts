@@ -88,6 +88,10 @@ class PeerLinks implements RunningPeers {
     return this.#mesh.incarnationOf(replica) === incarnation
   }
 
+  lostForMs(replica: string): number | undefined {
+    return this.#mesh.lostForMs(replica)
+  }
+
   someFresh(): boolean {
     return this.#mesh.someFresh
   }

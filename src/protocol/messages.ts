@@ -210,8 +210,8 @@ export const messages = {
     /** Which wanted state each node applied last. */
     applied: Type.Optional(Type.Array(Type.Object({ kind, id: text, session: count, o: order }))),
   }),
-  /** How old the map is there; 0: not stale. */
-  alive: Type.Object({ staleForMs: Type.Optional(amount) }),
+  /** How old the map is there (0: not stale), and with whom it is linked. */
+  alive: Type.Object({ staleForMs: Type.Optional(amount), linked: Type.Optional(Type.Array(text)) }),
   /** Has that process, the leader of that term, gone from the other's sight too? Answered by `agree` or `deny`. */
   suspect: Type.Object({ r: count, replica: text, incarnation: text, term: count }),
   agree: Type.Object({ r: count }),

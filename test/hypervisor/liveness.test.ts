@@ -13,11 +13,18 @@ function over(...changes: Parameters<PlainStore['apply']>[0]): {
   store: PlainStore
   clock: FakeClock
   liveness: Liveness
+  dies(replica: string): void
 } {
   const store = new PlainStore()
   store.apply(changes)
   const clock = new FakeClock()
-  return { store, clock, liveness: new Liveness(store, () => clock.nowMs()) }
+  const dead = new Map<string, number>()
+  const deadForMs = (replica: string): number | undefined => {
+    const atMs = dead.get(replica)
+    return atMs === undefined ? undefined : clock.nowMs() - atMs
+  }
+  const liveness = new Liveness(store, () => clock.nowMs(), deadForMs)
+  return { store, clock, liveness, dies: (replica: string) => void dead.set(replica, clock.nowMs()) }
 }
 
 const registered = put('motherships', 'm1', aMothership('m1'))
@@ -103,6 +110,38 @@ describe('liveness', () => {
     const { store, liveness } = over(registered, connected)
     liveness.close()
     store.apply([left])
+    expect(liveness.goneForMs(m1)).toBeUndefined()
+  })
+})
+
+describe('a node whose replica went', () => {
+  const replica = (incarnation: string) =>
+    put('replicas', 'h1', { schema: 1, id: 'h1', url: 'http://h1.example:1', incarnation })
+
+  it.each<[string, (cloud: ReturnType<typeof over>) => void]>([
+    ['stopped, or lost its lease', ({ store }) => store.apply([remove('replicas', 'h1')])],
+    ['was started anew', ({ store }) => store.apply([replica('2')])],
+    ['is dead to a majority', ({ dies }) => dies('h1')],
+  ])('is gone 2.5 s after that one %s, if it is not back by then', (_how, goes) => {
+    const cloud = over(replica('1'), registered)
+    cloud.store.apply([connected])
+    goes(cloud)
+    cloud.clock.advance(2_400)
+    expect(cloud.liveness.goneForMs(m1)).toBeUndefined()
+    cloud.clock.advance(200)
+    expect(cloud.liveness.goneForMs(m1)).toBe(100)
+  })
+
+  it('is there when it is back at that replica, or at another', () => {
+    const { store, clock, liveness } = over(replica('1'), registered)
+    store.apply([connected])
+    store.apply([replica('2')])
+    store.apply([connected])
+    clock.advance(10_000)
+    expect(liveness.goneForMs(m1)).toBeUndefined()
+    store.apply([remove('replicas', 'h1')])
+    store.apply([session('mothership', 'm1', 'h2')])
+    clock.advance(10_000)
     expect(liveness.goneForMs(m1)).toBeUndefined()
   })
 })

@@ -49,6 +49,7 @@ class FakePeers implements Peers {
   readonly asked: Forwarded[] = []
   readonly linked = (): readonly string[] => []
   readonly hears = (): boolean => true
+  readonly lostForMs = (): undefined => undefined
   readonly onLinks = () => () => undefined
   readonly agrees = (): Promise<boolean> => Promise.resolve(false)
   readonly yield = (): void => undefined

@@ -17,6 +17,7 @@ const leads = (id: string, incarnation = '1') =>
 class TestPeers implements Peers {
   readonly forward = noPeers.forward
   readonly yield = noPeers.yield
+  readonly lostForMs = noPeers.lostForMs
   readonly up = new Map<string, string>()
   readonly votes = new Map<string, boolean | Promise<boolean>>()
   readonly asked: { peer: string; leader: string; term: number }[] = []

@@ -437,6 +437,40 @@ describe('a fresh map elsewhere', () => {
   })
 })
 
+describe('a dead replica', () => {
+  it('is one that a majority has lost, for as long as this one has', async () => {
+    const store = new PlainStore()
+    const h1 = await aReplica('h1', store)
+    const h2 = await aReplica('h2', store)
+    const h3 = await aReplica('h3', store)
+    await linked(h1, h2, h3)
+    expect(h1.peers.lostForMs('h3')).toBeUndefined()
+    await h3.close()
+    await waitUntil('it is dead to h1', () => h1.peers.lostForMs('h3') !== undefined)
+    await waitUntil('it is dead to h2', () => h2.peers.lostForMs('h3') !== undefined)
+    const again = await aReplica('h3', store)
+    await linked(h1, h2, again)
+    expect(h1.peers.lostForMs('h3')).toBeUndefined()
+  })
+
+  it('is not one to which another still has a link', async () => {
+    const store = new PlainStore()
+    const h1 = await aReplica('h1', store)
+    await aReplica('h2', store)
+    const raw = await aRawPeer(h1, 'h0')
+    await waitUntil('both are linked', () => h1.peers.linked().length === 2)
+    store.apply([put('replicas', 'h0', { schema: 1, id: 'h0', url: 'http://h0.example:1', incarnation: 'h0-1' })])
+    const other = await aRawPeer(h1, 'h2')
+    other.say({ t: 'alive', linked: ['h0', 'h1'] })
+    await waitUntil('the other speaks', () => h1.ended.length === 0 && h1.peers.linked().length === 2)
+    raw.socket.terminate()
+    await waitUntil('its link is gone', () => !h1.peers.linked().includes('h0'))
+    expect(h1.peers.lostForMs('h0')).toBeUndefined()
+    other.say({ t: 'alive', linked: ['h1'] })
+    await waitUntil('it is dead', () => h1.peers.lostForMs('h0') !== undefined)
+  })
+})
+
 describe('a leader', () => {
   const leader = { schema: 1, replica: 'h3', incarnation: 'h3-1', url: 'http://h3.example:1' } as const
 

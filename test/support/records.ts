@@ -64,8 +64,8 @@ export const anInstance = (id: string, on: readonly string[], more: Partial<Inst
   ...more,
 })
 
-export const session = (kind: 'mothership' | 'rainserver' | 'balancer', id: string): Change =>
-  put('sessions', `${kind}/${id}`, { schema: 1, kind, id, replica: 'h1', address: `ws://${id}.example:1` })
+export const session = (kind: 'mothership' | 'rainserver' | 'balancer', id: string, replica = 'h1'): Change =>
+  put('sessions', `${kind}/${id}`, { schema: 1, kind, id, replica, address: `ws://${id}.example:1` })
 
 export const running = (mothership: string, instance: string): Change =>
   put('observed', `${mothership}/${instance}`, {
