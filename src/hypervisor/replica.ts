@@ -32,7 +32,7 @@ import { Takeover } from './takeover.js'
 /** Writes are refused when etcd has been silent for longer than this: they could only wait. */
 const staleMaxMs = 1_500
 /** Between two attempts at a leader that does not answer, unless the map shows a new one sooner. */
-const againMs = 50
+const againMs = 20
 /** How long a term may take to begin once its key is seen. */
 const beginWithinMs = 500
 /** How long one attempt may take before the request is looked for at whoever leads then. */
@@ -159,7 +159,9 @@ export class Replica implements Hypervisor {
 
   async accept(envelope: Envelope): Promise<Answer> {
     checkCommand(envelope.command)
-    if (!this.#leading && this.#hasWon()) await this.#untilLeading(beginWithinMs)
+    // Who asks may have seen this replica win before it has seen that itself.
+    const leader = this.#ports.election.leader()
+    if (!this.#leading && !this.#stopped && (!leader || this.#hasWon())) await this.#untilLeading(beginWithinMs)
     if (!this.#leading) throw new CloudError('no-leader', `replica ${this.id} does not lead`)
     return this.#leading.queue.accept(envelope)
   }
@@ -203,14 +205,18 @@ export class Replica implements Hypervisor {
     return leader?.replica === this.id && leader.incarnation === this.#ports.presence.replica.incarnation
   }
 
-  /** At most so long. */
+  /** At most so long, and not once the map shows that another one leads. */
   #untilLeading(maxMs: number): Promise<void> {
     return new Promise(resolve => {
       const finish = (): void => {
         this.#awaiting.delete(finish)
+        unsubscribe()
         cancel()
         resolve()
       }
+      const unsubscribe = this.maps.onChange(changes => {
+        if (changes.some(each => each.kind === 'leader' && each.value && each.value.replica !== this.id)) finish()
+      })
       const cancel = this.#ports.clock.after(maxMs, finish)
       this.#awaiting.add(finish)
     })

@@ -5,6 +5,7 @@
  *
  * A majority is asked for so that one cut link ends no term.
  */
+import { byId } from '../cloud/ids.js'
 import type { LeaderRecord } from '../cloud/records.js'
 import type { Suspected } from './hypervisor.js'
 import type { Clock, Election, Log, Maps, Peers } from './ports.js'
@@ -12,6 +13,7 @@ import type { Clock, Election, Log, Maps, Peers } from './ports.js'
 /** A leader that was never in sight may still be on its way to us. */
 const graceMs = 1_000
 const askAgainMs = 100
+const rankMs = 30
 
 export interface TakeoverPorts {
   readonly self: string
@@ -97,6 +99,13 @@ export class Takeover {
     return { term, leader, suspectFromMs: clock.nowMs() + (this.#seen === term ? 0 : graceMs) }
   }
 
+  /** By rank of id, so that not all write the same at once: who comes first then stands first, too. */
+  #waitForRank(others: readonly string[]): Promise<void> {
+    const rank = others.filter(id => byId(id, this.ports.self) < 0).length
+    if (rank === 0) return Promise.resolve()
+    return new Promise(resolve => this.ports.clock.after(rank * rankMs, resolve))
+  }
+
   #lookIn(ms: number): void {
     this.#cancelTimer?.()
     this.#cancelTimer = this.ports.clock.after(ms, () => this.#look())
@@ -111,7 +120,9 @@ export class Takeover {
       const others = peers.linked().filter(id => voters.has(id) && id !== leader.replica)
       const votes = others.map(id => peers.agrees(id, leader, term))
       const agreed = await reaches(votes, majorityOf(voters.size) - 1)
-      if (!agreed || this.#gone?.term !== term) return
+      if (!agreed) return
+      await this.#waitForRank(others)
+      if (this.#gone?.term !== term) return
       log.info({ leader: leader.replica, term }, 'a majority has lost sight of the leader: ending its term')
       await election.endTermOf(term)
     } finally {

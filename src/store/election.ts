@@ -7,7 +7,7 @@
  * second, it gives the term up and has its peers end it, rather than let everybody wait for the lease.
  */
 import { byId } from '../cloud/ids.js'
-import { type Applied, sortedIds } from '../cloud/map.js'
+import { type Applied, type Entry, sortedIds } from '../cloud/map.js'
 import type { LeaderRecord, ReplicaRecord } from '../cloud/records.js'
 import type { Chance, Clock, Election, Log, Standing } from '../hypervisor/ports.js'
 import type { Etcd } from './etcd.js'
@@ -64,6 +64,8 @@ export class EtcdElection implements Election {
   /** Who led last: it is not counted among those who stand now. */
   #last: string | undefined
   #spare: Granted | undefined
+  /** The term whose key this replica has deleted: its memory may still show it. */
+  #freed = 0
   #closed = false
   #wake: (() => void) | undefined
   #unsubscribe: (() => void) | undefined
@@ -102,12 +104,17 @@ export class EtcdElection implements Election {
 
   async endTermOf(token: number): Promise<boolean> {
     const key = this.ports.keys.record('leader', '')
-    if (token !== this.#term?.token) this.#prepare()
+    const others = token !== this.#term?.token
+    if (others && this.#rank() === 0) this.#prepare()
     try {
       const result = await this.ports.etcd.txn(
         { compare: [{ key, created: token }], success: [{ delete: key }] },
         callMs,
       )
+      if (result.succeeded && others) {
+        this.#freed = token
+        this.#stir()
+      }
       return result.succeeded
     } catch (error) {
       this.ports.log.warn({ err: error }, 'the leader key could not be deleted')
@@ -146,7 +153,8 @@ export class EtcdElection implements Election {
     const { maps, self, log, clock } = this.ports
     while (!this.#closed) {
       try {
-        const leader = maps.map.get('leader')
+        const leader = this.#holder()
+        this.ports.leases.keepReady()
         if (leader) this.#vacantSinceMs = undefined
         else this.#vacantSinceMs ??= clock.nowMs()
         if (leader?.value.replica === self.id && leader.value.incarnation !== self.incarnation) {
@@ -161,6 +169,12 @@ export class EtcdElection implements Election {
         await pause(this.ports.clock, 100 + this.ports.chance.next() * 200)
       }
     }
+  }
+
+  /** Undefined when there is no leader, be it that the watch has not told that yet. */
+  #holder(): Entry<'leader'> | undefined {
+    const leader = this.ports.maps.map.get('leader')
+    return leader?.created === this.#freed ? undefined : leader
   }
 
   /** By rank of id among those who may stand, so that candidates do not all come at once. */
@@ -188,13 +202,13 @@ export class EtcdElection implements Election {
   }
 
   async #tryToLead(): Promise<void> {
-    const { etcd, keys, clock, maps, self, leaderTtlMs } = this.ports
+    const { etcd, keys, clock, self, leaderTtlMs } = this.ports
     const waitMs = this.#mayStandFromMs() - clock.nowMs()
     if (waitMs > 0) return this.#nap(Math.min(waitMs, lookEveryMs))
     const { sentMs, lease: granted } = this.#prepare()
     this.#spare = undefined
     const { lease, ttlMs } = await granted
-    if (this.#closed || maps.map.get('leader')) return
+    if (this.#closed || this.#holder()) return
     const key = keys.record('leader', '')
     const record: LeaderRecord = { schema: 1, replica: self.id, incarnation: self.incarnation, url: self.url }
     try {
@@ -224,9 +238,9 @@ export class EtcdElection implements Election {
     this.healthy()
     let won = false
     try {
-      term.prepare()
       await maps.waitFor({ era: maps.map.order.era, revision: token }, ttlMs)
       if (!term.valid()) return
+      term.begin(maps.map.get('turn'))
       won = true
       log.info({ term: token }, 'won the election')
       events.onTerm?.('won', '')

@@ -11,6 +11,7 @@ const bucketMs = 60_000
 
 export class RequestLeases {
   #lease: { id: string; untilMs: number } | undefined
+  #asking = false
 
   constructor(
     private readonly etcd: Etcd,
@@ -22,6 +23,16 @@ export class RequestLeases {
     const { lease } = await this.etcd.grant(keptS, callMs)
     this.#lease = { id: lease, untilMs: this.clock.nowMs() + bucketMs }
     return lease
+  }
+
+  /** For who may soon lead: so that its first answer need not wait for a lease. */
+  keepReady(): void {
+    if (this.#lease && this.clock.nowMs() < this.#lease.untilMs) return
+    if (this.#asking) return
+    this.#asking = true
+    void this.current()
+      .catch(() => undefined)
+      .finally(() => (this.#asking = false))
   }
 
   /** The lease is of no use any more. */

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { CloudError } from '../cloud/errors.js'
+import type { Entry } from '../cloud/map.js'
 import type { TurnRecord } from '../cloud/records.js'
 import { type Batch, batchOpsMax, type Clock, type CommitResult, type Log, type Term } from '../hypervisor/ports.js'
 import { type Compare, type Etcd, EtcdFailure, type KeyValue, type Op, type TxnResult } from './etcd.js'
@@ -76,10 +77,12 @@ export class FencedTerm implements Term {
     this.#end(reason)
   }
 
-  /** Fetches what the first transaction of a term needs, while nothing is to be written yet. */
-  prepare(): void {
-    const leases = this.ports.leases.current().catch(() => undefined)
-    this.#tail = Promise.all([this.#readTurn(), leases]).catch(() => undefined)
+  /**
+   * With the turn as a memory shows it that has reached the win: nobody else can have raised it since. Without this it
+   * is read at the first transaction.
+   */
+  begin(turn: Entry<'turn'> | undefined): void {
+    this.#turn = turn ? { modified: turn.modified, ...headOf(turn.value) } : noTurn
   }
 
   commit(batch: Batch): Promise<CommitResult> {
@@ -277,5 +280,7 @@ function turnOf(item: KeyValue | undefined): Turn {
   if (!item) return noTurn
   const read = readValue('turn', item.value)
   if (read.kind === 'unreadable') throw new CloudError('unreadable-value', `map/turn: ${read.reason}`)
-  return { modified: item.modified, number: read.value.number, auditHead: read.value.auditHead }
+  return { modified: item.modified, ...headOf(read.value) }
 }
+
+const headOf = ({ number, auditHead }: TurnRecord): Omit<Turn, 'modified'> => ({ number, auditHead })
