@@ -4,7 +4,7 @@
  * keep their order, and a transaction whose outcome is unknown can never land after a later one: its audit value tells
  * whether it landed, and until it is known nothing else is sent.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { CloudError } from '../cloud/errors.js'
 import type { Entry } from '../cloud/map.js'
 import type { TurnRecord } from '../cloud/records.js'
@@ -13,8 +13,8 @@ import { type Compare, type Etcd, EtcdFailure, type KeyValue, type Op, type TxnR
 import type { StoreEvents } from './events.js'
 import { callMs, pause } from './failures.js'
 import type { Keys } from './keys.js'
-import type { RequestLeases } from './requests.js'
-import { json, parseJson, readValue, writeValue } from './values.js'
+import { type RequestLeases, requestValue } from './requests.js'
+import { parseJson, readValue, writeValue } from './values.js'
 
 const batchBytesMax = 1_400_000
 /** etcd holds a transaction that was forwarded to a dead leader for seconds: a member that is slow is left sooner. */
@@ -242,11 +242,13 @@ export class FencedTerm implements Term {
     const { keys } = this.ports
     const number = turn.number + 1
     const entry = { schema: 1, number, token: this.token, previous: turn.auditHead, entries: batch.audit }
-    const hash = createHash('sha256').update(JSON.stringify(entry)).digest('hex')
-    const record: TurnRecord = { schema: 1, token: this.token, number, auditHead: hash }
+    const text = JSON.stringify(entry)
+    const head = hash('sha256', text)
+    const record: TurnRecord = { schema: 1, token: this.token, number, auditHead: head }
     const ops: Op[] = [{ put: keys.record('turn', ''), value: writeValue('turn', record) }]
-    ops.push({ put: keys.audit(number), value: json({ ...entry, hash }) })
-    return { turn: { number, auditHead: hash }, ops }
+    // The hash comes last, so that what it is made of need not be written twice.
+    ops.push({ put: keys.audit(number), value: Buffer.from(`${text.slice(0, -1)},"hash":"${head}"}`) })
+    return { turn: { number, auditHead: head }, ops }
   }
 
   #opsOf(batch: Batch, lease: string): Op[] {
@@ -257,7 +259,9 @@ export class FencedTerm implements Term {
           ? { delete: keys.record(kind, id) }
           : { put: keys.record(kind, id), value: writeValue(kind, value as never) },
     )
-    const requests = batch.requests.map((each): Op => ({ put: keys.request(each.id), value: json(each), lease }))
+    const requests = batch.requests.map(
+      (each): Op => ({ put: keys.request(each.id), value: requestValue(each), lease }),
+    )
     const drops = (batch.dropsBlobs ?? []).flatMap(({ digest, chunks }) =>
       Array.from({ length: chunks }, (_, index): Op => ({ delete: keys.chunk(digest, index) })),
     )

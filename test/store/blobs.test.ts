@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { chunkBytes, EtcdBlobs } from '../../src/store/blobs.js'
 import { Keys } from '../../src/store/keys.js'
-import { EtcdRequests } from '../../src/store/requests.js'
+import { EtcdRequests, requestValue } from '../../src/store/requests.js'
 import { EtcdTwin } from '../../src/store/twin.js'
 import type { TwinClient } from '../../src/store/twin-client.js'
 import { ManualClock } from '../support/manual-clock.js'
@@ -83,5 +83,21 @@ describe('an answer kept for a request', () => {
     expect(await requests.read('a/../b')).toEqual(record)
     expect(await requests.read('none')).toBeUndefined()
     for (const id of ['c', 'd']) await expect(requests.read(id)).rejects.toMatchObject({ code: 'unreadable-value' })
+  })
+
+  it('keeps of numbered instances the first and their count, and tells all of them', async () => {
+    const clock = new ManualClock()
+    const etcd = new EtcdTwin(clock).client()
+    const requests = new EtcdRequests(etcd, keys, clock)
+    const many = ['news.7f', ...Array.from({ length: 999 }, (_, i) => `news.7f-${i + 1}`)]
+    for (const ids of [many, [], ['news.7f'], ['a.1', 'b.1'], ['a.1', 'a.1-2'], ['a.1', 'a.1-1', 'a.1']]) {
+      const answer = { outcome: 'created', kind: 'instances', ids } as const
+      const record = { schema: 1, id: 'one', fingerprint: 'f', done: false, answer, progress: ids.length } as const
+      const value = requestValue(record)
+      await etcd.txn({ compare: [], success: [{ put: keys.request('one'), value }] }, 1_000)
+
+      expect(await requests.read('one')).toEqual(record)
+      expect(value.byteLength).toBeLessThan(200)
+    }
   })
 })
