@@ -4,7 +4,7 @@
  * that is decided at its turn in the queue, on the map as it is then.
  */
 import { createPrivateKey, createPublicKey } from 'node:crypto'
-import { departures, isStray, repair, settled, sweep } from '../cloud/decide/upkeep.js'
+import { departures, isStray, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
 import type { Step } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
 import { byId } from '../cloud/ids.js'
@@ -87,12 +87,18 @@ export class Leading {
 
   #note(changes: readonly Applied[]): void {
     for (const change of changes) {
-      if (change.kind === 'instances') this.#unsettled.add(change.id)
+      if (change.kind === 'instances') this.#noteInstance(change)
       else if (change.kind === 'observed') this.#noteObserved(change)
       else if (change.kind === 'motherships') this.#unsettle(change.id)
       if (wiringKinds.has(change.kind)) this.#rewire = true
     }
     if (this.#rewire || this.#unsettled.size > 0 || this.#strays.size > 0) this.#soon()
+  }
+
+  /** Most are new and as they should be. */
+  #noteInstance({ id, value }: Applied): void {
+    const { map } = this.ports.maps
+    if (value !== null && !(settled(map, id) && stays(map, id))) this.#unsettled.add(id)
   }
 
   #noteObserved({ id, value }: Applied): void {

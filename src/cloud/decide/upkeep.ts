@@ -108,3 +108,13 @@ export function settled(map: CloudMap, id: string): boolean {
   const instance = map.get('instances', id)?.value
   return !instance || (instance.learners.length === 0 && instance.inSync.length >= (instance.placement.copies ?? 1))
 }
+
+/** Whether all its copies are on motherships that are to keep them: none that is unknown, drains or has no session. */
+export function stays(map: CloudMap, id: string): boolean {
+  const instance = map.get('instances', id)?.value
+  if (!instance) return true
+  return copiesOf(instance).every(mothership => {
+    const record = map.get('motherships', mothership)?.value
+    return record !== undefined && !record.draining && map.get('sessions', `mothership/${mothership}`) !== undefined
+  })
+}
