@@ -35,11 +35,18 @@ export function useSchemas(app: FastifyInstance): void {
 
 /** Whole numbers are written in digits: what else could be taken for one (nothing, `true`, `0x10`) is a mistake. */
 function converted(type: TSchema, query: unknown): unknown {
+  if (isEmpty(query)) return {}
   const { properties } = type as { properties?: Readonly<Record<string, { type?: unknown }>> }
   const odd = Object.entries(query ?? {}).filter(
     ([name, text]) => properties?.[name]?.type === 'integer' && !/^-?\d{1,15}$/.test(String(text)),
   )
   return { ...(Value.Convert(type, query) as object), ...Object.fromEntries(odd) }
+}
+
+/** Most queries are: then nothing of them has to be looked at. */
+function isEmpty(query: unknown): boolean {
+  for (const _ in query as object) return false
+  return true
 }
 
 type SchemaErrors = readonly { readonly instancePath: string; readonly message: string; readonly params?: unknown }[]

@@ -4,9 +4,10 @@
  */
 import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict.js'
 import type { CloudMap } from '../cloud/map.js'
-import { Engine } from '../cloud/placement/engine.js'
+import { Engine, type Moment } from '../cloud/placement/engine.js'
 import type { MeasuredLoad } from '../cloud/placement/host.js'
 import type { Clock, Loads, Maps } from './ports.js'
+import { stamper } from './stamps.js'
 
 export interface Placer {
   readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
@@ -20,9 +21,7 @@ export function createPlacer({ maps, loads, clock }: { maps: Maps; loads: Loads;
   }
   const engine = new Engine(maps.map, loadOf)
   const close = maps.onChange(changes => engine.apply(changes, clock.nowMs()))
-  const moment = (): { nowMs: number; at: string } => ({
-    nowMs: clock.nowMs(),
-    at: new Date(clock.wallMs()).toISOString(),
-  })
+  const stamp = stamper(clock)
+  const moment = (): Moment => ({ nowMs: clock.nowMs(), at: stamp() })
   return { place: (map, question) => engine.place(map, question, moment()), close }
 }

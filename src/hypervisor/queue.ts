@@ -16,6 +16,7 @@ import type { CloudMap } from '../cloud/map.js'
 import { AnsweredBook } from './answered.js'
 import { type Gathered, type Job, Packing } from './packing.js'
 import type { AuditEntry, Clock, Maps, RequestRecord, Requests, Term } from './ports.js'
+import { stamper } from './stamps.js'
 
 export const queueMax = 10_000
 const recentMax = 10_000
@@ -56,6 +57,7 @@ export class LeaderQueue {
   readonly #proposals = new Map<string, Proposal>()
   readonly #jobs = new Map<string, Job>()
   readonly #recent = new AnsweredBook(recentMax)
+  readonly #stamp: () => string
   #current: Current | undefined
   #wake: (() => void) | undefined
   #closed: CloudError | undefined
@@ -64,7 +66,9 @@ export class LeaderQueue {
   constructor(
     private readonly term: Term,
     private readonly ports: QueuePorts,
-  ) {}
+  ) {
+    this.#stamp = stamper(ports.clock)
+  }
 
   get length(): number {
     return this.#jobs.size
@@ -230,7 +234,7 @@ export class LeaderQueue {
     const verdict = decide(draft, job.envelope.command, {
       actor: job.envelope.actor,
       requestId: job.requestId,
-      at: this.#at(),
+      at: this.#stamp(),
       place: this.ports.place,
       ...(resume
         ? {
@@ -294,12 +298,8 @@ export class LeaderQueue {
       ...(actor.from === undefined ? {} : { from: actor.from }),
       op: current.name,
       subjects: [...new Set(written.flatMap(step => step.subjects))],
-      at: this.#at(),
+      at: this.#stamp(),
     }
-  }
-
-  #at(): string {
-    return new Date(this.ports.clock.wallMs()).toISOString()
   }
 
   #answered(job: Job, answer: Answer): void {
@@ -333,7 +333,7 @@ function recordOf(
     done: whole,
     answer: { ...answer, ids, ...(refused ? { refused } : {}) },
     progress: (job.resume?.progress ?? 0) + current.next,
-    ...(last === undefined ? {} : { last }),
+    ...(last === undefined || whole ? {} : { last }),
     ...(current.version === undefined ? {} : { version: current.version }),
     ...(answer.refused ? { refusedCount: answer.refused.length } : {}),
   }
