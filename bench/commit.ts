@@ -22,6 +22,7 @@ const option = (name: string): string | undefined =>
 
 const roundsCount = Number(option('rounds') ?? 5)
 const roundMs = Number(option('ms') ?? 2_000)
+const warmUpMs = 6_000
 const bulk = 1_000
 const bulkConnections = 4
 const connections = 64
@@ -194,6 +195,7 @@ async function measure(cluster: Cluster): Promise<void> {
     there: starts(other, headers, 1, roundMs / 2),
   }
   const wanted = Object.entries(things).filter(([name]) => only?.includes(name) ?? true)
+  await warmUp(wanted.filter(([name]) => name === 'starts' || name === 'bulk'))
   const noted = Object.fromEntries(wanted.map(([name, run]) => [name, spent(cluster, auditor, name, run)]))
   const found = await rounds(roundsCount, noted)
   floor.stop()
@@ -203,6 +205,12 @@ async function measure(cluster: Cluster): Promise<void> {
   printSpent(leader, cluster)
   if (only) printTable([...found].map(([name, runs]) => ({ name, runs })))
   else report(found)
+}
+
+/** Until the code of the replicas is compiled: a first round alone is too short for that. */
+async function warmUp(things: readonly (readonly [name: string, run: () => Promise<Measured>])[]): Promise<void> {
+  say('warming up …')
+  for (const [, run] of things) for (let ms = 0; ms < warmUpMs; ms += roundMs) await run()
 }
 
 function verify(before: Holdings, after: Holdings): void {
