@@ -7,7 +7,6 @@ import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { departures, isStray, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
 import type { Step } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
-import { byId } from '../cloud/ids.js'
 import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
 import { defaultSettings, put, remove, type TokenRecord } from '../cloud/records.js'
 import { wireAll } from '../cloud/wiring/wiring.js'
@@ -35,14 +34,16 @@ export interface LeadingPorts extends QueuePorts {
 export class Leading {
   readonly queue: LeaderQueue
   /** Instances that a pass has to look at: changed, observed, or not yet as they should be. */
+  /** Looked at in the order in which they came in; who still waits afterwards goes to the end. */
   readonly #unsettled = new Set<string>()
+  /** Instances that this term has not looked at yet, while there are any. */
+  #unseen: Iterator<[string, unknown]> | undefined
   /** What was observed of copies that are none any more. */
   readonly #strays = new Set<string>()
   #cancelTimer: (() => void) | undefined
   #cancelSoon: (() => void) | undefined
   #rewire = true
   #passTookMs = 0
-  #lookedAt = ''
   #stopped = false
 
   constructor(
@@ -55,7 +56,7 @@ export class Leading {
   /** Resolves when the term is over. */
   async run(): Promise<void> {
     const { maps, log } = this.ports
-    for (const [id] of maps.map.all('instances')) this.#unsettled.add(id)
+    this.#unseen = maps.map.all('instances')[Symbol.iterator]()
     for (const [id] of maps.map.all('observed')) if (isStray(maps.map, id)) this.#strays.add(id)
     const unsubscribe = maps.onChange(changes => this.#note(changes))
     this.queue.propose({ name: 'bootstrap', steps: draft => firstThings(draft, this.ports, this.#at()) })
@@ -125,7 +126,7 @@ export class Leading {
       this.queue.propose({ name, steps: draft => this.#timed(() => steps(draft)) })
     if (this.#rewire) propose('wiring', draft => this.#wiringSteps(draft))
     if (this.#strays.size > 0) propose('sweep', draft => this.#sweepSteps(draft))
-    if (this.#unsettled.size > 0) propose('upkeep', draft => this.#upkeepSteps(draft))
+    if (this.#unsettled.size > 0 || this.#unseen) propose('upkeep', draft => this.#upkeepSteps(draft))
     else if (departures(this.ports.maps.map).length > 0) propose('departures', departures)
   }
 
@@ -176,17 +177,26 @@ export class Leading {
         draft.add(step.changes)
         steps.push(step)
       }
-      if (!step && settled(draft, id)) this.#unsettled.delete(id)
+      if (step || !settled(draft, id)) this.#unsettled.add(id)
     }
+    if (this.#unseen) this.#soon()
     return steps
   }
 
   /** A bounded share, so that instances that cannot be helped do not hold up those that can. */
-  #nextUnsettled(): string[] {
-    const ids = [...this.#unsettled].sort(byId)
-    const later = ids.filter(id => id > this.#lookedAt)
-    const share = [...later, ...ids.slice(0, ids.length - later.length)].slice(0, repairsPerPass)
-    this.#lookedAt = share.at(-1) ?? ''
+  #nextUnsettled(): Set<string> {
+    const share = new Set<string>()
+    const most = this.#unseen ? repairsPerPass / 2 : repairsPerPass
+    for (const id of this.#unsettled) {
+      if (share.size >= most) break
+      share.add(id)
+    }
+    for (const id of share) this.#unsettled.delete(id)
+    while (this.#unseen && share.size < repairsPerPass) {
+      const next = this.#unseen.next()
+      if (next.done) this.#unseen = undefined
+      else share.add(next.value[0])
+    }
     return share
   }
 

@@ -50,10 +50,13 @@ export function readChange(item: Item, apart: Apart, { keys, log, events }: Read
   const read = readValue(kind, value)
   if (read.kind === 'good') {
     apart.unreadable.delete(key)
-    return { kind, id, value: read.value, created, modified } as Applied
+    return { kind, id: sameText(id, read.value), value: read.value, created, modified } as Applied
   }
   apart.unreadable.set(key, modified)
   events.onUnreadable?.(key, read.reason)
   log.error({ key, reason: read.reason }, 'a value in etcd cannot be read and is left out')
   return gone
 }
+
+/** One text for both rather than two: the id cut from the key would keep the whole key in memory besides. */
+const sameText = (id: string, value: object): string => ('id' in value && value.id === id ? (value.id as string) : id)

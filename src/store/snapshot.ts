@@ -9,13 +9,13 @@ import { type Etcd, EtcdFailure, type KeyValue, prefixEnd, type RangeResult } fr
 import { cloudErrorOf, pause } from './failures.js'
 import type { Keys } from './keys.js'
 
-export const pageItems = 4_000
+export const pageItems = 2_000
 const pageMs = 10_000
 /** Ranges that are read side by side: etcd reads for one while the page of another is applied here. */
 const lanes = 2
 const attempts = 5
 /** With so few components, the ids within one are cut too. */
-const fewComponents = 16
+const fewComponents = 32
 const cutsMax = 16 * fewComponents
 
 export interface SnapshotPorts {
