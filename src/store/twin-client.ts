@@ -81,7 +81,10 @@ export class TwinClient implements Etcd {
   cut(how: 'refused' | 'silent' = 'refused'): void {
     this.#link = how
     if (how === 'silent') return
-    void this.wire.down().then(() => this.#failPending('the connection was lost'))
+    const pending = [...this.#pending]
+    void this.wire.down().then(() => {
+      for (const fail of pending) fail(unknown('the connection was lost'))
+    })
     for (const watch of [...this.#watches]) watch.end({ reason: 'the connection was lost' })
   }
 
@@ -173,12 +176,8 @@ export class TwinClient implements Etcd {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#failPending('the client was closed')
+    for (const fail of [...this.#pending]) fail(unknown('the client was closed'))
     for (const watch of [...this.#watches]) watch.cancel()
-  }
-
-  #failPending(why: string): void {
-    for (const fail of [...this.#pending]) fail(unknown(why))
   }
 
   #passes(): boolean {
@@ -189,11 +188,7 @@ export class TwinClient implements Etcd {
     for (const watch of this.#watches) watch.wake()
   }
 
-  async #call<T>(fate: Fate, deadlineMs: number, serve: () => T): Promise<T> {
-    if (fate === 'refused' || this.#link === 'refused' || this.#closed) {
-      await this.wire.down()
-      throw refused()
-    }
+  #call<T>(fate: Fate, deadlineMs: number, serve: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const settle = (): void => {
         cancel()
@@ -214,6 +209,10 @@ export class TwinClient implements Etcd {
 
   /** To the twin and back. What is lost on a silent link never ends: the caller's deadline does. */
   async #travel<T>(fate: Fate, serve: () => T): Promise<T> {
+    if (fate === 'refused' || this.#link === 'refused' || this.#closed) {
+      await this.wire.down()
+      throw refused()
+    }
     if (fate instanceof Promise) await fate
     await this.wire.up()
     if (fate === 'request-lost') throw unknown('the request was lost')

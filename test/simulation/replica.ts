@@ -165,9 +165,23 @@ export class SimReplica {
       this.crash()
       this.#again()
     })
+    this.#countRefusals(replica)
     const peers = createPeers({ network, hypervisor: replica, self, loads: life.loads, applied, ...shared })
     replica.start(peers)
     life.peers = peers
+  }
+
+  /** What was forwarded and came when the term was over, to be sent to the next leader. */
+  #countRefusals(replica: Replica): void {
+    const { counts } = this.parts.world
+    const accept = replica.accept.bind(replica)
+    replica.accept = envelope =>
+      accept(envelope).catch((error: unknown) => {
+        const message = messageOf(error)
+        if (/^the term ended|leads now$/.test(message)) counts.add('branch: refused by the queue of a term that ended')
+        else if (/does not lead$/.test(message)) counts.add('branch: refused by who does not lead')
+        throw error
+      })
   }
 
   #noteRecord(record: RequestRecord | undefined): RequestRecord | undefined {
@@ -209,7 +223,8 @@ export class SimReplica {
     const { world, errors } = this.parts
     const say = (level: string) => (fields: object, message: string) => {
       if (world.trace) world.trace(`${' '.repeat(12)}${this.id} ${level}: ${message} ${detailsOf(fields)}`)
-      if (message.startsWith('a majority has lost sight')) world.counts.add('branch: takeover')
+      const branch = spoken[message]
+      if (branch !== undefined) world.counts.add(`branch: ${branch}`)
     }
     const error = (fields: object, message: string): void => {
       errors.push(`${this.id}: ${message} ${detailsOf(fields)}`)
@@ -217,6 +232,15 @@ export class SimReplica {
     }
     return { info: say('info'), warn: say('warn'), error }
   }
+}
+
+/** Branches that only the log tells of. */
+const spoken: Readonly<Record<string, string>> = {
+  'a majority has lost sight of the leader: ending its term': 'takeover',
+  'ending the term of an earlier life of this replica': 'term of an earlier life ended',
+  'could not stand for election': 'candidature failed',
+  'the presence of this replica could not be renewed': 'presence not renewed',
+  'the leader key could not be deleted': 'leader key not deleted',
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

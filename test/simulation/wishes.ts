@@ -42,7 +42,7 @@ export const firstWishes = (): Command[] => [
 const weights = {
   instantiate: 30,
   named: 6,
-  bulk: 1.5,
+  bulk: 3,
   huge: 3,
   clone: 10,
   refresh: 8,

@@ -65,7 +65,10 @@ function* onceViolations({ envelope }: Call, effects: readonly Effect[], ledger:
     }
     return
   }
-  const subjects = effects.flatMap(each => each.subjects)
+  // An undeploy names its version when it retires it, and again when it removes it.
+  const body = envelope.command.body as { component?: unknown; version?: unknown }
+  const version = op === 'undeploy' ? `${body.component}/${body.version}` : ''
+  const subjects = effects.flatMap(each => each.subjects).filter(each => each !== version)
   const twice = subjects.find((each, index) => subjects.indexOf(each) !== index)
   if (twice !== undefined)
     yield `S8: it changed ${twice || op} more than once, at ${effects.map(each => each.revision)}`
@@ -82,7 +85,7 @@ function* okViolations(
   if (seenAt < revision) yield `S6: the replica answered with revision ${revision} when its memory was at ${seenAt}`
   if (revision > call.endedAt) yield `V6: it was answered with a revision that was still to come: ${revision}`
   const last = effects.at(-1)
-  if (!last || (actedAnew(call, effects) && !answer.replayed)) {
+  if (!last) {
     if (!mayBeUnchanged(call, answer, ledger)) yield `V1: it was answered ${answer.outcome}, and nothing was written`
     return
   }
@@ -97,7 +100,7 @@ function* okViolations(
 }
 
 /**
- * An answer that changed nothing leaves no record: where the request was sent more than once, another copy of it may act
+ * A refusal leaves no record: where the request was sent more than once, another copy of it may act
  * on what came in between. It does so once.
  */
 const actedAnew = ({ sent, endedAt }: Call, effects: readonly Effect[]): boolean =>

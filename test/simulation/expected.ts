@@ -1,0 +1,46 @@
+/**
+ * What a thousand runs have to meet: every kind of fault, and every rare branch of the product that one of them leads
+ * to. One that is never met is not tried, whatever the checkers say.
+ */
+import { faultNames } from './faults.js'
+
+const branches = [
+  'ambiguous write landed',
+  'ambiguous write sent-again',
+  'ambiguous write superseded',
+  'ambiguous write unknown',
+  'answer replayed',
+  'bulk call resumed',
+  'candidature failed',
+  'client sends again',
+  'leader key not deleted',
+  'node leaves',
+  'node moves',
+  'presence not renewed',
+  'refused by the queue of a term that ended',
+  'refused by who does not lead',
+  'request record found',
+  'resync by compaction',
+  'session put again',
+  'takeover',
+  'term ended: another replica leads',
+  'term ended: etcd does not answer',
+  'term ended: resigned',
+  'term ended: the leader key is gone',
+  'term ended: the lease is gone',
+  'term ended: the lease may have run out',
+  'term of an earlier life ended',
+  'term won',
+  'watch reopened',
+]
+const fates = ['late', 'refused', 'reply-lost', 'request-lost', 'twice'].map(each => `transaction ${each}`)
+const answers = ['conflict', 'no-leader', 'no-room', 'store-unavailable', 'timeout', 'unknown-thing']
+
+export const expected: readonly string[] = [
+  ...[...faultNames, ...fates, 'message late', 'message lost', 'request sent twice'].map(each => `fault: ${each}`),
+  ...branches.map(each => `branch: ${each}`),
+  ...answers.map(each => `answer: ${each}`),
+]
+
+/** From so many runs on, what is not met is a failure. */
+export const enoughRuns = 1_000
