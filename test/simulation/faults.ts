@@ -16,7 +16,7 @@ export interface FaultPorts {
 }
 
 /** How often each is drawn, beside the others. */
-const weights = {
+const usual = {
   crash: 10,
   'crash without a word': 4,
   'crash of all': 1,
@@ -44,15 +44,19 @@ const weights = {
   'cut from users': 3,
 } as const
 
-export type Fault = keyof typeof weights
-export const faultNames = Object.keys(weights) as Fault[]
+export type Fault = keyof typeof usual
+export type FaultWeights = Readonly<Partial<Record<Fault, number>>>
+export const faultNames = Object.keys(usual) as Fault[]
 
 export class Faults {
   readonly #dice: Dice
   readonly #ends = new Set<() => void>()
   #over = false
 
-  constructor(private readonly ports: FaultPorts) {
+  constructor(
+    private readonly ports: FaultPorts,
+    private readonly weights: FaultWeights = usual,
+  ) {
     this.#dice = ports.network.world.dice.for('faults')
   }
 
@@ -60,7 +64,7 @@ export class Faults {
   async run(): Promise<void> {
     while (!this.#over) {
       await new Promise<void>(resolve => this.#world.after(this.#dice.between(100, 1_400), 'next fault', resolve))
-      if (!this.#over) this.begin(this.#dice.weighted(weights))
+      if (!this.#over) this.begin(this.#dice.weighted(this.weights as Record<Fault, number>))
     }
   }
 

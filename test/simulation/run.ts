@@ -6,7 +6,7 @@ import { Channels } from './channels.js'
 import { check } from './checkers/all.js'
 import { type Cloud, SimClient } from './clients.js'
 import { SimEtcd } from './etcd.js'
-import { Faults } from './faults.js'
+import { Faults, type FaultWeights } from './faults.js'
 import { History } from './history.js'
 import { Network } from './network.js'
 import { SimNode } from './nodes.js'
@@ -17,6 +17,8 @@ import { World } from './world.js'
 export interface RunOptions {
   /** A rule of the product that is broken, to see that the checkers notice. */
   readonly broken?: Broken
+  /** Which faults there are, and how often each; absent: all of them. */
+  readonly weights?: FaultWeights
   readonly trace?: (line: string) => void
 }
 
@@ -35,9 +37,9 @@ const beginWithinMs = 20_000
 const answerWithinMs = 10_000
 const settleWithinMs = 40_000
 
-export async function run(seed: number, { broken = {}, trace }: RunOptions = {}): Promise<RunResult> {
+export async function run(seed: number, { broken = {}, weights, trace }: RunOptions = {}): Promise<RunResult> {
   const world = new World(seed, trace)
-  const sim = new Simulation(world, broken)
+  const sim = new Simulation(world, broken, weights)
   await sim.run()
   return {
     seed,
@@ -63,6 +65,7 @@ class Simulation {
   constructor(
     private readonly world: World,
     broken: Broken,
+    weights: FaultWeights | undefined,
   ) {
     this.#network = new Network(world)
     this.#channels = new Channels(this.#network)
@@ -77,7 +80,7 @@ class Simulation {
       new SimNode({ kind: 'rainserver', id: 'r1' }, this.#cloud),
     ]
     const { network, channels, etcd, replicas } = { ...this.#cloud, channels: this.#channels }
-    this.#faults = new Faults({ network, channels, etcd, replicas })
+    this.#faults = new Faults({ network, channels, etcd, replicas }, weights)
   }
 
   async run(): Promise<void> {
