@@ -27,13 +27,13 @@ export class Draft implements CloudMap {
     return this.base.order
   }
 
-  /** A pending record has the revisions of the one beneath it, and 0 where there is none. */
+  /** A pending record has no revision yet: 0, which no caller can have read, so that `If-Match` does not match it. */
   add(changes: Iterable<Change>): void {
     for (const change of changes) {
       const { kind, id, value } = change
       this.#log.push(change)
       const before = this.get(kind, id)
-      const entry = value === null ? null : { value, created: before?.created ?? 0, modified: before?.modified ?? 0 }
+      const entry = value === null ? null : { value, created: before?.created ?? 0, modified: 0 }
       const pending = this.#pending.get(kind)
       if (pending) pending.set(id, entry)
       else this.#pending.set(kind, new Map([[id, entry]]))

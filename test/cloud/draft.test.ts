@@ -72,14 +72,14 @@ describe('a draft', () => {
     expect(draft.log).toEqual(changes)
   })
 
-  it('shows the revisions of what it changes, and none for what is new', () => {
+  it('shows no revision of what it changes, because it has none yet', () => {
     const draft = new Draft(mapOf(put('motherships', 'm1', aMothership('m1'))))
     draft.add([
       put('motherships', 'm1', aMothership('m1', { cordoned: true })),
       put('motherships', 'm2', aMothership('m2')),
     ])
 
-    expect(draft.get('motherships', 'm1')).toMatchObject({ created: 1, modified: 1, value: { cordoned: true } })
+    expect(draft.get('motherships', 'm1')).toMatchObject({ created: 1, modified: 0, value: { cordoned: true } })
     expect(draft.get('motherships', 'm2')).toMatchObject({ created: 0, modified: 0 })
   })
 })

@@ -86,6 +86,25 @@ describe('the leader queue', () => {
     expect(store.map.get('motherships', 'm1')!.value.address).toBe('ws://a:1')
   })
 
+  it('refuses a change of what was read before, when another one of the same batch has changed it', async () => {
+    const store = new PlainStore()
+    const queue = queueOver(store)
+    await queue.accept(ask(registerM('m1')))
+    const ifRevision = store.map.get('motherships', 'm1')!.modified
+    const relabel = (value: string, more: object): Command => ({
+      op: 'update-mothership',
+      body: { id: 'm1', change: { labels: { value } }, ...more },
+    })
+    const results = await Promise.allSettled([
+      queue.accept(ask(relabel('one', {}))),
+      queue.accept(ask(relabel('two', { ifRevision }))),
+    ])
+
+    expect(store.batches).toHaveLength(2)
+    expect(results[1]).toMatchObject({ status: 'rejected', reason: { code: 'conflict' } })
+    expect(store.map.get('motherships', 'm1')!.value.labels).toEqual({ value: 'one' })
+  })
+
   it('answers the same request once, whether it waits, was answered, or was answered by an earlier leader', async () => {
     const store = new PlainStore()
     const queue = queueOver(store)

@@ -101,5 +101,6 @@ export function change(answer: AnswerBody, ...changes: readonly Change[]): Verdi
 /** `If-Match`: undefined when the object is as the caller saw it. */
 export function staleRevision(modified: number, ifRevision: number | undefined): Verdict | undefined {
   if (ifRevision === undefined || ifRevision === modified) return undefined
-  return refuse('conflict', `the object is at revision ${modified} now, not at ${ifRevision}: read it again`)
+  const now = modified === 0 ? 'is just being changed' : `is at revision ${modified} now`
+  return refuse('conflict', `the object ${now}, not at ${ifRevision}: read it again`)
 }
