@@ -73,6 +73,13 @@ interface Bad {
   readonly byWitnessOnly?: boolean
 }
 
+const shared: readonly Operation[] = [
+  write([0, 1], 'a', 5),
+  write([2, 9], 'b', 6),
+  write([2, 9], 'c', 6),
+  read([10, 11], 'c', 6),
+]
+
 const x = (revision: number, value: string | null): Version => ({ key: 'x', revision, value })
 
 const bad: Readonly<Record<string, Bad>> = {
@@ -146,6 +153,16 @@ const bad: Readonly<Record<string, Bad>> = {
     rules: ['one value at a revision'],
     byWitnessOnly: true,
   },
+  'a cas that overtook a write in its own transaction': {
+    history: [
+      write([0, 1], 'a', 5),
+      write([2, 9], 'b', 6),
+      at([2, 9], { kind: 'cas', expected: 'a', value: 'c', revision: 6 }),
+    ],
+    log: [x(5, 'a'), x(6, 'c')],
+    rules: ['a cas finds what it expects'],
+    byWitnessOnly: true,
+  },
   'order broken between two keys': {
     history: [
       write([0, 1], 'a', 5, { key: 'x' }),
@@ -164,6 +181,13 @@ describe('known-good histories', () => {
       expect(keysOutOfOrder(history)).toEqual([])
     })
   }
+
+  it('may hold writes that shared a transaction, of which the log has the last one', () => {
+    expect(rulesOf(shared, [x(5, 'a'), x(6, 'c')])).toEqual([])
+    expect(rulesOf(shared, [x(5, 'a')])).toContain('acknowledged writes are in the log')
+    const cas = at([2, 9], { kind: 'cas', expected: 'a', value: 'b', revision: 6 })
+    expect(rulesOf([shared[0]!, cas, ...shared.slice(2)], [x(5, 'a'), x(6, 'c')])).toEqual([])
+  })
 
   it('may hold aged reads, which owe the state at their revision only', () => {
     const history = [write([0, 1], 'a', 5), write([2, 3], 'b', 6), read([4, 5], 'a', 5, { aged: true })]

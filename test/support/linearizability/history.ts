@@ -19,6 +19,8 @@ export interface Operation {
   readonly calledMs: number
   /** Absent where the outcome is unknown: it stays open to the end. */
   readonly returnedMs?: number
+  /** Under which the store keeps the answer to a write, and so the revision at which it happened. */
+  readonly request?: string
   /** The witness: of a write the revision that it committed at, of a read the revision of the state that it shows. */
   readonly revision?: number
   /** Of a read: the revision at which what it found was written. */

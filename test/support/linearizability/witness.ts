@@ -31,7 +31,7 @@ export interface Witnessed {
 export function judgeByWitness(history: readonly Operation[], log?: readonly Version[]): Witnessed {
   const violations: Violation[] = []
   const states = new States(log ?? [...versionsOf(history)], violations)
-  if (log) for (const version of versionsOf(history)) states.expect(version)
+  if (log) for (const each of history) states.expect(each)
   judgeEffects(history, states, log !== undefined, violations)
   const judged = history.filter(each => each.outcome === 'done' && each.revision !== undefined)
   for (const each of judged) if (each.kind === 'read') states.judgeRead(each)
@@ -76,10 +76,12 @@ class States {
     if (value !== null) listAt(this.#made, `${key}=${value}`).push(version)
   }
 
-  /** What the history says must be what the log has. */
-  expect({ key, revision, value }: Version): void {
+  /** What the history says must be what the log has; a write may have been overwritten in its own transaction. */
+  expect({ key, kind, value, outcome, ...rest }: Operation): void {
+    const revision = kind === 'read' ? rest.modified : rest.revision
+    if (outcome !== 'done' || revision === undefined || (kind === 'read' && value === null)) return
     const found = this.at(key, revision)
-    if (found?.revision === revision && found.value === value) return
+    if (found?.revision === revision && (kind !== 'read' || found.value === value)) return
     const detail = `${key} = ${value} at ${revision}: the log has ${found ? `${found.value} from ${found.revision}` : 'nothing'}`
     this.violations.push({ rule: 'acknowledged writes are in the log', detail })
   }
@@ -139,20 +141,38 @@ function judgeEffects(history: readonly Operation[], states: States, complete: b
     }
     if (made.length > 1) tell('one effect for a write', `: at ${made.map(each => each.revision).join(', ')}`)
     if (write.outcome === 'refused' && made.length > 0) tell('refused writes are not in the log')
-    if (write.outcome === 'done' && complete && write.value !== null && made.length === 0) {
+    if (write.outcome === 'done' && complete && write.value !== null && made.length === 0 && !write.revision) {
       tell('acknowledged writes are in the log')
     }
-    const revision = made[0]?.revision ?? (write.outcome === 'done' ? write.revision : undefined)
-    if (write.kind !== 'cas' || revision === undefined) continue
-    const { key, expected = null } = write
-    const before = states.at(key, revision - 1)?.value ?? null
-    // Without the log, what was expected may be the work of a write that nobody was told of.
-    const known = complete || states.madeBy({ key, value: expected }).length > 0
-    if (known && before !== expected) tell('a cas finds what it expects', `: ${before} was there`)
+    if (write.kind === 'cas') judgeCas(write, history, states, complete, tell)
   }
   for (const [first] of states.values) {
     if (!first || writers.has(`${first.key}=${first.value}`)) continue
     violations.push({ rule: 'only what was written is there', detail: `${first.key} = ${first.value}` })
+  }
+}
+
+/** Writes that share a transaction share a revision: then a cas may have found what another of them wrote. */
+function judgeCas(
+  cas: Operation,
+  history: readonly Operation[],
+  states: States,
+  complete: boolean,
+  tell: (rule: Violation['rule'], more: string) => void,
+): void {
+  const revision = revisionOf(cas, states)
+  if (revision === undefined) return
+  const { key, value, expected = null } = cas
+  const before = states.at(key, revision - 1)?.value ?? null
+  // Without the log, what was expected may be the work of a write that nobody was told of.
+  if (!complete && states.madeBy({ key, value: expected }).length === 0) return
+  const beside = history.filter(
+    each => each !== cas && each.kind !== 'read' && each.key === key && each.revision === revision,
+  )
+  const last = states.at(key, revision)?.value === value
+  const found = last && beside.length > 0 ? [] : [before]
+  if (![...found, ...beside.map(each => each.value)].includes(expected)) {
+    tell('a cas finds what it expects', `: ${before} was there`)
   }
 }
 
@@ -184,9 +204,9 @@ function judgeTime(history: readonly Operation[], states: States, violations: Vi
   }
 }
 
-/** Of a write that was not acknowledged: where it was seen. */
+/** Of a write whose revision nobody told: where it was seen. */
 function revisionOf(operation: Operation, states: States): number | undefined {
-  if (operation.outcome === 'refused') return undefined
-  if (operation.outcome === 'done' && operation.revision !== undefined) return operation.revision
+  if (operation.outcome === 'refused' || (operation.kind === 'read' && operation.outcome !== 'done')) return undefined
+  if (operation.revision !== undefined) return operation.revision
   return operation.kind === 'read' || operation.value === null ? undefined : states.madeBy(operation)[0]?.revision
 }
