@@ -188,6 +188,7 @@ export const Readiness = Type.Object({
   ready: Type.Boolean(),
   revision: text,
   staleForMs: Type.Number(),
+  storeFull: Type.Boolean(),
   leader: nullable(text),
   reason: Type.Optional(text),
 })

@@ -56,4 +56,6 @@ export interface Status {
   /** True once the first snapshot is in. */
   readonly ready: boolean
   readonly queued: number
+  /** etcd takes no writes until an operator makes room. */
+  readonly storeFull: boolean
 }

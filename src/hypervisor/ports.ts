@@ -131,6 +131,12 @@ export interface Election {
   resign(): Promise<void>
 }
 
+/** Room in etcd. */
+export interface Room {
+  /** It takes no writes until an operator makes room; a second or so behind. */
+  readonly full: boolean
+}
+
 export interface Requests {
   /** Linearizable. */
   read(requestId: string): Promise<RequestRecord | undefined>

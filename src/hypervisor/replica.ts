@@ -25,6 +25,7 @@ import type {
   Peers,
   Presence,
   Requests,
+  Room,
   Term,
 } from './ports.js'
 import { Takeover } from './takeover.js'
@@ -42,6 +43,7 @@ export interface ReplicaPorts {
   readonly maps: Maps
   readonly election: Election
   readonly requests: Requests
+  readonly room?: Room
   readonly blobs: Blobs
   readonly presence: Presence
   readonly observations: Observations
@@ -138,6 +140,7 @@ export class Replica implements Hypervisor {
       leading: this.#leading !== undefined,
       ready: this.maps.map.order.revision > 0,
       queued: this.#leading?.queue.length ?? 0,
+      storeFull: this.#ports.room?.full ?? false,
     }
   }
 
@@ -233,11 +236,11 @@ export class Replica implements Hypervisor {
 
   #refuseWhileStoreIsAway(uncertain: boolean): void {
     const staleMs = this.maps.staleForMs()
-    if (staleMs <= staleMaxMs) return
+    const full = this.#ports.room?.full === true
+    if (staleMs <= staleMaxMs && !full) return
     const note = uncertain ? '; whether the change was made is not known: repeat it with the same Idempotency-Key' : ''
-    throw new CloudError('store-unavailable', `etcd has not answered for ${Math.round(staleMs)} ms${note}`, {
-      retryAfterS: 2,
-    })
+    const what = full ? 'etcd is full (NOSPACE)' : `etcd has not answered for ${Math.round(staleMs)} ms`
+    throw new CloudError('store-unavailable', what + note, { retryAfterS: full ? 5 : 2 })
   }
 
   #untilLeaderChanges(maxMs: number): Promise<void> {

@@ -108,6 +108,7 @@ function readingsOf(hypervisor: Pick<Hypervisor, 'id' | 'maps' | 'status'>): rea
     gauge('leader_known', '1 while the map names a leader', () => Number(hypervisor.status().leader !== null)),
     gauge('leader_term', 'Token of the leadership that the map names', () => hypervisor.status().term ?? 0),
     gauge('queue_length', 'Commands that wait for the leader here', () => hypervisor.status().queued),
+    gauge('store_full', '1 while etcd takes no writes (NOSPACE)', () => Number(hypervisor.status().storeFull)),
     gauge('map_ready', '1 once the first snapshot is in memory', () => Number(hypervisor.status().ready)),
     gauge('map_era', 'How often this cloud was restored', () => maps.map.order.era),
     gauge('map_applied_revision', 'Revision that the map in memory has reached', () => maps.map.order.revision),

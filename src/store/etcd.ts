@@ -90,6 +90,8 @@ export interface Etcd {
   /** The time granted anew; 0 when the lease is gone. */
   keepAlive(lease: string, deadlineMs: number): Promise<number>
   revoke(lease: string, deadlineMs: number): Promise<void>
+  /** Whether it has raised its NOSPACE alarm, as the member that answers knows. Absent: it never does. */
+  isFull?(deadlineMs: number): Promise<boolean>
   close(): Promise<void>
 }
 

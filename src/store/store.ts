@@ -10,6 +10,7 @@ import { EtcdObservations } from './observations.js'
 import { EtcdPresence } from './presence.js'
 import { ReplicaMap } from './replica-map.js'
 import { EtcdRequests, RequestLeases } from './requests.js'
+import { EtcdRoom } from './room.js'
 
 export interface StoreOptions {
   readonly etcd: Etcd
@@ -30,6 +31,7 @@ export interface Store {
   readonly blobs: EtcdBlobs
   readonly presence: EtcdPresence
   readonly observations: EtcdObservations
+  readonly room: EtcdRoom
   /** Leaves the election first if that was not done, then closes everything but etcd itself. */
   close(): Promise<void>
 }
@@ -45,17 +47,21 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const leases = new RequestLeases(etcd, clock)
   const self = options.replica
   const election = new EtcdElection({ etcd, keys, clock, chance, log, events, maps, leases, self, leaderTtlMs })
+  const room = new EtcdRoom({ etcd, clock, log })
+  room.open()
   const observations = new EtcdObservations({ etcd, keys, clock, log, map: maps.map })
   return {
     maps,
     election,
     presence,
     observations,
+    room,
     requests: new EtcdRequests(etcd, keys, clock),
     blobs: new EtcdBlobs(etcd, keys, clock),
     close: async () => {
       await election.resign()
       observations.close()
+      room.close()
       await presence.close()
       maps.close()
     },

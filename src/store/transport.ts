@@ -187,6 +187,11 @@ export class EtcdTransport implements Etcd {
     )
   }
 
+  async isFull(deadlineMs: number): Promise<boolean> {
+    const { errors } = await this.#call('status', deadlineMs, ({ calls }, options) => calls.maintenance.status(options))
+    return errors.some(each => each.includes('NOSPACE'))
+  }
+
   watch(request: { key: string; end: string; start: number }, handlers: WatchHandlers): Watching {
     const member = this.#members[this.#current]!
     const watch = new WatchStream(handlers, reason => this.#moveFrom(member, reason))

@@ -6,7 +6,7 @@ import { createReplicaMetrics, type ReplicaMetrics } from '../../src/metrics/rep
 import { PlainStore } from '../support/plain-store.js'
 import { motherships } from '../support/records.js'
 
-const status: Status = { leader: 'h1', leading: true, term: 42, ready: true, queued: 3 }
+const status: Status = { leader: 'h1', leading: true, term: 42, ready: true, queued: 3, storeFull: false }
 
 function metricsOf(store = new PlainStore()): ReplicaMetrics {
   const metrics = createReplicaMetrics({ id: 'h1', software: '0.1.0' })

@@ -102,7 +102,7 @@ export class FakeHypervisor implements Hypervisor {
   }
 
   status(): Status {
-    return { leader: this.leader, leading: this.leader === this.id, term: 1, ready: true, queued: 0 }
+    return { leader: this.leader, leading: this.leader === this.id, term: 1, ready: true, queued: 0, storeFull: false }
   }
 
   session(node: NodeRef): number | undefined {

@@ -54,8 +54,9 @@ export function platformRoutes(app: FastifyInstance, ports: ApiPorts): void {
         ready: status.ready,
         revision: formatOrder(maps.map.order),
         staleForMs: Math.round(maps.staleForMs()),
+        storeFull: status.storeFull,
         leader: status.leader,
-        ...(status.ready ? {} : { reason: 'no map yet' }),
+        ...reasonOf(status),
       }
     },
   })
@@ -225,4 +226,10 @@ function targetsOf(map: CloudMap): { targets: string[]; labels: Record<string, s
     if (metrics !== undefined) add(metrics, roleNames[kind], id)
   }
   return found
+}
+
+/** Why it is not as it should be. */
+function reasonOf({ ready, storeFull }: { readonly ready: boolean; readonly storeFull: boolean }): { reason?: string } {
+  if (!ready) return { reason: 'no map yet' }
+  return storeFull ? { reason: 'etcd is full (NOSPACE): reads only, until an operator makes room' } : {}
 }
