@@ -51,6 +51,18 @@ export class TestProxy {
     this.#refusing = false
   }
 
+  get connections(): number {
+    return this.#pairs.size
+  }
+
+  /** From now on nothing passes on the connections that are open, which stay so; new ones are served. */
+  stallOpen(): void {
+    for (const { client, server } of this.#pairs) {
+      client.pause()
+      server.pause()
+    }
+  }
+
   /** Keeps what comes from one side, or from both, until it is released or the connection is cut. */
   hold(...sides: readonly Side[]): void {
     for (const side of sides) this.#held[side] = true

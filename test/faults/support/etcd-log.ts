@@ -9,6 +9,7 @@ import { waitUntil } from '../../support/etcd.js'
 
 const root = '/rain/main/v1/'
 const readWithinMs = 20_000
+const watchMs = 5_000
 
 export class EtcdLog {
   readonly #etcd: EtcdTransport
@@ -30,6 +31,15 @@ export class EtcdLog {
     return this.#events
   }
 
+  /** Up to where a compaction takes nothing away that this log has not read. */
+  async catchUp(): Promise<number> {
+    const revision = await this.revision()
+    // What is older is told in a moment; the last event of ours may be older than the revision.
+    await this.#watchTo(revision, 2_000)
+    this.#next = Math.max(this.#next, revision + 1)
+    return revision
+  }
+
   async revision(): Promise<number> {
     let revision = 0
     await waitUntil('etcd answers', async () => {
@@ -45,13 +55,17 @@ export class EtcdLog {
     if (this.#next > revision) return true
     // The last event of ours may be older than the revision: this one ends the watch.
     const { revision: last } = await this.#mark()
+    return this.#watchTo(last)
+  }
+
+  #watchTo(last: number, withinMs = watchMs): Promise<boolean> {
     return new Promise(resolve => {
       const finish = (whole: boolean): void => {
         watching.cancel()
         clearTimeout(timer)
         resolve(whole)
       }
-      const timer = setTimeout(() => finish(false), 5_000)
+      const timer = setTimeout(() => finish(false), withinMs)
       const watching = this.#etcd.watch(
         { key: root, end: prefixEnd(root), start: this.#next },
         {
