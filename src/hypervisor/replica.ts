@@ -180,7 +180,7 @@ export class Replica implements Hypervisor {
       if (leftMs <= 0) throw outOfTime(uncertain)
       try {
         const answer = await this.#attempt(attempt, Math.min(leftMs, attemptMs))
-        await this.maps.waitFor(answer.order, Math.max(1, untilMs - this.#ports.clock.nowMs()))
+        await this.maps.waitFor(answer.order, clamp(untilMs - this.#ports.clock.nowMs()))
         return answer
       } catch (error) {
         if (!(error instanceof CloudError) || !mayPass.has(error.code)) throw error
@@ -278,6 +278,9 @@ export class Replica implements Hypervisor {
     }
   }
 }
+
+/** Not to the end of the caller's time: etcd may have gone, and then it is told so. */
+const clamp = (leftMs: number): number => Math.max(1, Math.min(leftMs, attemptMs))
 
 /** What passes by itself when sent again to whoever leads then. */
 const mayPass: ReadonlySet<string> = new Set(['no-leader', 'timeout', 'superseded'])

@@ -20,6 +20,8 @@ const askEveryMs = 500
 /** Without a sign of life for this long, the memory is called stale. */
 const staleAfterMs = 1_300
 const silentMaxMs = 2_500
+/** When etcd comes back, so late at most is it noticed. */
+const reopenMaxMs = 1_000
 const reconcileEveryMs = 180_000
 
 interface Waiter {
@@ -172,7 +174,7 @@ export class ReplicaMap implements Maps {
     this.#watching?.cancel()
     this.#watching = undefined
     this.ports.events.onReopen?.(reason)
-    const most = Math.min(5_000, 80 * 2 ** Math.min(this.#failures++, 6))
+    const most = Math.min(reopenMaxMs, 80 * 2 ** Math.min(this.#failures++, 6))
     const waitMs = 30 + this.ports.chance.next() * (most - 30)
     this.ports.clock.after(waitMs, () => {
       if (generation === this.#generation && !this.#closed) void this.#rejoin(generation)

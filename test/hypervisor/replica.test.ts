@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Answer, Envelope } from '../../src/cloud/commands.js'
 import { CloudError, type Code } from '../../src/cloud/errors.js'
+import type { Order } from '../../src/cloud/order.js'
 import type { LeaderRecord } from '../../src/cloud/records.js'
 import { put, remove } from '../../src/cloud/records.js'
 import type { Election, Peers, Standing, Term } from '../../src/hypervisor/ports.js'
@@ -69,6 +70,16 @@ class AgeingStore extends PlainStore {
   staleMs = 0
   override staleForMs(): number {
     return this.staleMs
+  }
+}
+
+/** It falls silent while an answer waits for it. */
+class StillStore extends AgeingStore {
+  waitedMs = 0
+  override waitFor(_order: Order, deadlineMs = 0): Promise<void> {
+    this.waitedMs = deadlineMs
+    this.staleMs = deadlineMs + 1
+    return fails('timeout')
   }
 }
 
@@ -246,6 +257,18 @@ describe('a replica that does not lead', () => {
     store.staleMs = 1_500
     peers.reply = () => Promise.resolve(answer)
     expect(await replica.submit(envelope, 5_000)).toEqual(answer)
+  })
+
+  it('does not wait for its own memory to the end when etcd falls silent', async () => {
+    const still = new StillStore()
+    const { replica, clock, peers } = aReplica(still)
+    still.apply([leaderIs('h2')])
+    peers.reply = () => Promise.resolve(answer)
+    await expect(settles(clock, replica.submit(envelope, 5_000))).rejects.toMatchObject({
+      code: 'store-unavailable',
+      message: expect.stringContaining('Idempotency-Key'),
+    })
+    expect(still.waitedMs).toBe(1_500)
   })
 
   it('says that the outcome is unknown when etcd falls silent after an attempt', async () => {
