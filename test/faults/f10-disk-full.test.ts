@@ -1,6 +1,6 @@
 /** F10: the disk of one member of etcd is full: that member dies, the cluster serves. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, openSync, rmdirSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmdirSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -24,6 +24,7 @@ function fillDisk(directory: string): void {
       // Full, to this size.
     }
   }
+  closeSync(file)
 }
 
 /** Members keep room ahead of what they write: it takes some megabytes until one needs more. */
@@ -67,7 +68,7 @@ describe(titled('F10, the disk of one member of etcd full', reason), () => {
         expect.soft(result.gapMs).toBeLessThanOrEqual(barMs)
       })
     } finally {
-      spawnSync('umount', [disk])
+      spawnSync('umount', ['-l', disk])
       rmdirSync(disk)
     }
   })
