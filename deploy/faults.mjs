@@ -34,17 +34,17 @@ const sorted = [...rows.values()].sort((a, b) => number(a) - number(b) || a.faul
 const [cpu] = cpus()
 const machine = `${cpus().length} x ${cpu?.model ?? arch()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`
 const table = [
-  '| # | fault | figure | bar | ok | n |',
-  '|---|---|---|---|---|---|',
+  '| # | fault | figure | bar | ok | n | load |',
+  '|---|---|---|---|---|---|---|',
   ...sorted.map(
-    ({ id, fault, figure, bar, ok, n }) =>
-      `| ${id} | ${fault} | ${figure} | ${bar} | ${ok ? 'yes' : '**missed**'} | ${n} |`,
+    ({ id, fault, figure, bar, ok, n, load = '' }) =>
+      `| ${id} | ${fault} | ${figure} | ${bar} | ${ok ? 'yes' : '**missed**'} | ${n} | ${load} |`,
   ),
 ].join('\n')
 const words = `# Faults of real processes
 
 \`npm run test:faults\` on ${machine}. Every process of the cloud, the clients and whatever else the machine does share
-these cores. In every row that is listed, V1-V3, V6 and V7 held: what was acknowledged is there, one placement for each
+these cores; \`load\` is the load average of the machine at the end of the row. In every row that is listed, V1-V3, V6 and V7 held: what was acknowledged is there, one placement for each
 epoch, no transaction of a term after a later one took over, REST linearizable (by the revisions of etcd's own log, and
 by search), replicas' memories equal to etcd.
 

@@ -29,7 +29,7 @@ const tookMs = ({ fromMs, next }: Gone): number => next.answeredMs - fromMs
 describe('F1, the leader killed', () => {
   it('has a successor that places at once', async () => {
     await withCloud({}, async cloud => {
-      const prober = new Prober(cloud, { everyMs: 10 }).start()
+      const prober = new Prober(cloud, { everyMs: 20 }).start()
       const { result } = await underClients(cloud, async () => {
         const found: number[] = []
         for (let i = 0; i < kills; i++) {
@@ -52,7 +52,7 @@ describe('F1, the leader killed', () => {
 describe('F2, the leader stopped cleanly', () => {
   it('hands over at once', async () => {
     await withCloud({}, async cloud => {
-      const prober = new Prober(cloud, { everyMs: 10 }).start()
+      const prober = new Prober(cloud, { everyMs: 20 }).start()
       const { result } = await underClients(cloud, async () => {
         const found: number[] = []
         for (let i = 0; i < stops; i++) {

@@ -87,8 +87,9 @@ export class FaultCloud {
       await cloud.#start()
       return cloud
     } catch (error) {
+      const words = cloud.replicas.map(each => `${each.id}: ${each.process.words().slice(-600)}`).join('\n')
       await cloud.close()
-      throw error
+      throw new Error(`the cloud did not start: ${(error as Error).message}\n${words}`, { cause: error })
     }
   }
 

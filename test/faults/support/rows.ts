@@ -1,5 +1,6 @@
 /** The table of faults: what was measured in each row, kept for `bench/results/faults.md`. */
 import { appendFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
 
 export interface Row {
   /** Like `F7`; one fault may have several rows. */
@@ -15,7 +16,7 @@ export interface Row {
 /** Told to who started the run; a row of a run of its own is printed only. */
 export function report(row: Row): void {
   const { RAIN_FAULT_ROWS: file } = process.env
-  if (file !== undefined) appendFileSync(file, `${JSON.stringify(row)}\n`)
+  if (file !== undefined) appendFileSync(file, `${JSON.stringify({ ...row, load: Math.round(loadavg()[0]!) })}\n`)
   process.stdout.write(
     `${row.ok ? 'ok    ' : 'MISSED'} ${row.id} ${row.fault}: ${row.figure} (bar: ${row.bar}, n = ${row.n})\n`,
   )
