@@ -47,6 +47,14 @@ export const options: readonly Option[] = [
   { flag: 'log-level', type: 'level', roles: all, default: 'info', help: 'trace, debug, info, warn, error or silent' },
   { flag: 'cluster', type: 'id', roles: ['hypervisor'], default: 'main', help: 'name of the cloud: its keys in etcd' },
   { flag: 'etcd', type: 'urls', roles: ['hypervisor'], help: 'urls of the etcd members, separated by commas' },
+  { flag: 'etcd-user', type: 'text', roles: ['hypervisor'], default: '', help: 'user of an etcd that asks for one' },
+  {
+    flag: 'etcd-password-file',
+    type: 'file',
+    roles: ['hypervisor'],
+    default: '',
+    help: 'file with the password of that user',
+  },
   {
     flag: 'url',
     type: 'origin',
@@ -152,6 +160,7 @@ export interface HypervisorConfig {
   readonly logLevel: string
   readonly cluster: string
   readonly etcd: readonly string[]
+  readonly etcdAuth?: { readonly user: string; readonly password: string }
   readonly url: string
   readonly peerSecret: string
   /** Content of the bootstrap file, unparsed; empty when there is none. */
@@ -224,7 +233,7 @@ export function readConfig<R extends RoleName>(role: R, flags: Flags, environmen
     if ('problem' in parsed) problems.push(`--${option.flag} ${JSON.stringify(text)}: ${parsed.problem}`)
     else values.set(option.flag, parsed.value)
   }
-  problems.push(...samePorts(values))
+  problems.push(...samePorts(values), ...halfAuth(values))
   if (problems.length > 0) throw new CloudError('misconfigured', problems.join('; '))
   return Object.freeze(compose(role, values)) as Readonly<Configs[R]>
 }
@@ -238,6 +247,12 @@ function samePorts(values: ReadonlyMap<string, unknown>): string[] {
     const other = ports.slice(0, i).find(each => port !== undefined && port !== 0 && values.get(each) === port)
     return other === undefined ? [] : [`--${flag} ${port} is that of --${other}`]
   })
+}
+
+function halfAuth(values: ReadonlyMap<string, unknown>): string[] {
+  const [user, password] = [values.get('etcd-user'), values.get('etcd-password-file')]
+  if (Boolean(user) === Boolean(password) || user === undefined || password === undefined) return []
+  return [user ? '--etcd-user needs --etcd-password-file' : '--etcd-password-file needs --etcd-user']
 }
 
 function textOf(option: Option, flags: Flags, environment: Environment): string | undefined {
@@ -260,6 +275,9 @@ function compose(role: RoleName, values: ReadonlyMap<string, unknown>): Configs[
       ...common,
       cluster: get<string>('cluster'),
       etcd: get<string[]>('etcd'),
+      ...(get<string>('etcd-user')
+        ? { etcdAuth: { user: get<string>('etcd-user'), password: get<string>('etcd-password-file') } }
+        : {}),
       url: get<string>('url') || `http://${origin}`,
       peerSecret: get<string>('peer-secret-file'),
       bootstrap: get<string>('bootstrap-file'),

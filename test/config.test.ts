@@ -147,6 +147,14 @@ describe('the configuration', () => {
     ])
   })
 
+  it('is refused with a user of etcd but no password, or the other way round', () => {
+    const given = [{ 'etcd-user': 'rain' }, { 'etcd-password-file': secretFile }]
+    expect(given.map(each => complaint('hypervisor', each))).toEqual([
+      '--etcd-user needs --etcd-password-file',
+      '--etcd-password-file needs --etcd-user',
+    ])
+  })
+
   it.each<[RoleName, string, string, string]>([
     ['hypervisor', 'id', 'a b', 'letters, digits'],
     ['hypervisor', 'id', '../h1', 'letters, digits'],

@@ -27,7 +27,8 @@ export async function startHypervisor(config: HypervisorConfig, software: Softwa
   const log = createLog('hypervisor', config.id, config.logLevel)
   const bootstrap = readBootstrap(config.bootstrap)
   const metrics = createReplicaMetrics({ id: config.id, software: software.name })
-  const etcd = await connectEtcd(config.etcd, { clock, chance, log, events: metrics.store })
+  const auth = config.etcdAuth === undefined ? {} : { auth: config.etcdAuth }
+  const etcd = await connectEtcd(config.etcd, { clock, chance, log, events: metrics.store, ...auth })
   const self = { schema: 1, id: config.id, url: config.url, incarnation: config.incarnation, software: software.name }
   const { cluster, leaderTtlMs, presenceTtlMs } = config
   const events = metrics.store

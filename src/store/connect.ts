@@ -4,7 +4,7 @@ import type { Chance, Clock, Log } from '../hypervisor/ports.js'
 import { type Etcd, EtcdFailure } from './etcd.js'
 import type { StoreEvents } from './events.js'
 import { pause } from './failures.js'
-import { EtcdTransport } from './transport.js'
+import { type EtcdAuth, EtcdTransport } from './transport.js'
 
 const oldest = [3, 4] as const
 
@@ -13,14 +13,15 @@ export interface ConnectOptions {
   readonly chance: Chance
   readonly log: Log
   readonly events?: StoreEvents
+  readonly auth?: EtcdAuth
   /** How long to try; default 15 s. */
   readonly withinMs?: number
 }
 
 /** Throws `store-unavailable` when no member answers in time, `misconfigured` when it is no etcd that will do. */
 export async function connectEtcd(urls: readonly string[], options: ConnectOptions): Promise<Etcd> {
-  const { clock, chance, log, events = {}, withinMs = 15_000 } = options
-  const transport = new EtcdTransport(urls, Math.floor(chance.next() * urls.length), events)
+  const { clock, chance, log, events = {}, auth, withinMs = 15_000 } = options
+  const transport = new EtcdTransport(urls, Math.floor(chance.next() * urls.length), events, auth)
   const untilMs = clock.nowMs() + withinMs
   for (;;) {
     try {
@@ -35,6 +36,9 @@ export async function connectEtcd(urls: readonly string[], options: ConnectOptio
       const final = error instanceof EtcdFailure && error.kind !== 'unavailable'
       if (final || clock.nowMs() >= untilMs) {
         await transport.close()
+        if (error instanceof EtcdFailure && error.kind === 'not-allowed') {
+          throw new CloudError('misconfigured', `etcd does not let us in: ${error.message}`, {}, { cause: error })
+        }
         const where = urls.join(', ')
         throw new CloudError(
           'store-unavailable',

@@ -69,9 +69,23 @@ const channelOptions = {
   'grpc.use_local_subchannel_pool': 1,
 }
 
-const clientOf = (url: string): Etcd3 =>
+export interface EtcdAuth {
+  readonly user: string
+  readonly password: string
+}
+
+const authMs = 1_000
+
+const clientOf = (url: string, auth: EtcdAuth | undefined): Etcd3 =>
   new Etcd3({
     hosts: url,
+    ...(auth && {
+      auth: {
+        username: auth.user,
+        password: auth.password,
+        callOptions: () => ({ deadline: Date.now() + authMs, interceptors: [withLeader] }),
+      },
+    }),
     grpcOptions: channelOptions,
     faultHandling: { host: () => once, global: once },
     defaultCallOptions: { interceptors: [withLeader] },
@@ -98,8 +112,9 @@ export class EtcdTransport implements Etcd {
     urls: readonly string[],
     first: number,
     private readonly events: TransportEvents = {},
+    private readonly auth?: EtcdAuth,
   ) {
-    this.#members = urls.map(url => ({ url, calls: clientOf(url), watches: clientOf(url) }))
+    this.#members = urls.map(url => ({ url, calls: clientOf(url, auth), watches: clientOf(url, auth) }))
     this.#current = first % this.#members.length
   }
 
@@ -195,7 +210,7 @@ export class EtcdTransport implements Etcd {
   watch(request: { key: string; end: string; start: number }, handlers: WatchHandlers): Watching {
     const member = this.#members[this.#current]!
     const watch = new WatchStream(handlers, reason => this.#moveFrom(member, reason))
-    void watch.open(member.watches, request)
+    void watch.open(member.watches, request, this.auth !== undefined)
     return watch
   }
 
@@ -276,8 +291,13 @@ class WatchStream implements Watching {
     private readonly leave: (reason: string) => void,
   ) {}
 
-  async open(client: Etcd3, request: { key: string; end: string; start: number }): Promise<void> {
+  /**
+   * `renew`: the client gets itself a new token when a call is refused for its old one (they run out, and die with the
+   * member that gave them), but never for a stream. So a call comes first.
+   */
+  async open(client: Etcd3, request: { key: string; end: string; start: number }, renew: boolean): Promise<void> {
     try {
+      if (renew) await client.kv.range({ key: Buffer.from(request.key), limit: 1 }, { deadline: Date.now() + authMs })
       const stream = await client.watchClient.watch()
       if (this.#over) {
         stream.on('error', () => undefined)

@@ -51,7 +51,7 @@ process.once('exit', () => {
   for (const child of children) child.kill('SIGKILL')
 })
 
-export async function startEtcd(members: 1 | 3 = 1): Promise<TestEtcd> {
+export async function startEtcd(members: 1 | 3 = 1, more: readonly string[] = []): Promise<TestEtcd> {
   const dir = mkdtempSync(join(tmpdir(), 'rain-etcd-'))
   const ports = await freePorts(members * 2)
   const names = Array.from({ length: members }, (_, i) => `e${i}`)
@@ -69,6 +69,7 @@ export async function startEtcd(members: 1 | 3 = 1): Promise<TestEtcd> {
         ...['--listen-peer-urls', peer(i), '--initial-advertise-peer-urls', peer(i)],
         ...['--initial-cluster', cluster, '--initial-cluster-state', 'new'],
         ...['--pre-vote=true', '--log-level', 'error', '--logger', 'zap'],
+        ...more,
       ],
       { stdio: 'ignore' },
     )
