@@ -155,6 +155,28 @@ describe('the store over three members', { timeout: 60_000 }, () => {
     }
   })
 
+  it('hears from a member that has lost its quorum that its watch is over', async () => {
+    const left = attached()
+    const alone = new EtcdTransport([members.urls[left]!], 0)
+    const ended: string[] = []
+    const handlers = {
+      onEvents: () => undefined,
+      onHeard: () => undefined,
+      onEnd: ({ reason }: { reason: string }) => void ended.push(reason),
+    }
+    const watching = alone.watch({ key: '/quorum/', end: '/quorum0', start: 0 }, handlers)
+    const victims = [0, 1, 2].filter(member => member !== left)
+    for (const victim of victims) await members.kill(victim)
+    await waitUntil('the watch is over', () => ended.length > 0, 8_000)
+    expect(ended[0]).toMatch(/no leader/)
+    await expect(alone.range({ key: '/quorum/' }, 1_000)).rejects.toMatchObject({ kind: 'unavailable' })
+    watching.cancel()
+    await alone.close()
+    await Promise.all(victims.map(victim => members.restart(victim)))
+    await writer.goesOn(20)
+    await checkNothingIsLost()
+  })
+
   it('keeps its memory, calls it stale and writes nothing while there is no quorum, and goes on after that', async () => {
     const victims = [0, 1]
     const known = store.maps.map.count('motherships')
