@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Keys } from '../src/store/keys.js'
-import { countOf, fill, putInstances, say, startEtcd } from './clouds/etcd.js'
+import { countOf, fill, instancesIn, putInstances, say, startEtcd } from './clouds/etcd.js'
 import { checkedAgainstProduct, instancesOf, platform } from './clouds/large.js'
 import { type BenchReplica, startReplica } from './clouds/replica.js'
 import type { RangeFloor } from './floors/etcd-range.js'
@@ -48,7 +48,13 @@ async function used(replica: BenchReplica): Promise<Use[]> {
     if (status !== 200) throw new Error(`GET ${path}: ${status}`)
     uses.push({ path: `GET ${path}`, ms })
   }
-  const made = await replica.post('/webcomponent/component-0001/1.0', {})
+  let made = await replica.post('/webcomponent/component-0001/1.0', {})
+  // A replica that stood still for long has not heard of etcd meanwhile, and says so.
+  for (let again = 0; made.status === 503 && again < 10; again++) {
+    say(`POST: 503 ${JSON.stringify(made.body)}`)
+    await new Promise(resolve => setTimeout(resolve, 500))
+    made = await replica.post('/webcomponent/component-0001/1.0', {})
+  }
   if (made.status !== 201) throw new Error(`POST: ${made.status} ${JSON.stringify(made.body)}`)
   uses.push({ path: 'POST /webcomponent/component-0001/1.0', ms: made.ms })
   return uses
@@ -73,19 +79,17 @@ try {
   const [readyMs, floorMs, heldBytes, rssBytes, startPauses, steadyPauses] = [[], [], [], [], [], []] as number[][]
   let uses: Use[] = []
   let bytes = 0
-  let extra = 0
   for (let round = 0; round < rounds; round++) {
     const bare = await floor(etcd.url, 'large')
     if (bare.keys < instances) throw new Error(`the floor read ${bare.keys} keys`)
     bytes = bare.bytes
     floorMs!.push(bare.ms)
-    const replica = await started(`h${round}`, 'large', instances + extra)
+    const replica = await started(`h${round}`, 'large', await instancesIn(etcd.etcd, 'large'))
     readyMs!.push(replica.readyMs)
     const first = await replica.gauge()
     startPauses!.push(first.pauseMsMax)
     await new Promise(resolve => setTimeout(resolve, 10_000))
     uses = await used(replica)
-    extra++
     const then = await replica.gauge()
     steadyPauses!.push(then.pauseMsMax)
     heldBytes!.push((then.heldBytes - held0.heldBytes) / instances)

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { type Change, put } from '../../src/cloud/records.js'
-import type { Etcd, Op } from '../../src/store/etcd.js'
+import { type Etcd, type Op, prefixEnd } from '../../src/store/etcd.js'
 import { Keys } from '../../src/store/keys.js'
 import { EtcdTransport } from '../../src/store/transport.js'
 import { writeValue } from '../../src/store/values.js'
@@ -90,6 +90,11 @@ function* inBatches(changes: Iterable<Change>, keys: Keys): Generator<Op[]> {
     batch = []
   }
   if (batch.length > 0) yield batch
+}
+
+export async function instancesIn(etcd: Etcd, cluster: string): Promise<number> {
+  const key = `${new Keys(cluster).map}instances/`
+  return (await etcd.range({ key, end: prefixEnd(key), countOnly: true }, 60_000)).count
 }
 
 export async function countOf(etcd: Etcd, cluster: string): Promise<number> {
