@@ -37,7 +37,9 @@ const fates = ['late', 'refused', 'reply-lost', 'request-lost', 'twice'].map(eac
 const answers = ['conflict', 'no-leader', 'no-room', 'store-unavailable', 'timeout', 'unknown-thing']
 
 export const expected: readonly string[] = [
-  ...[...faultNames, ...fates, 'message late', 'message lost', 'request sent twice'].map(each => `fault: ${each}`),
+  ...[...faultNames, ...fates, 'crash amid a bulk call', 'message late', 'message lost', 'request sent twice'].map(
+    each => `fault: ${each}`,
+  ),
   ...branches.map(each => `branch: ${each}`),
   ...answers.map(each => `answer: ${each}`),
 ]

@@ -74,6 +74,16 @@ export class Faults {
     this.#begin(fault)
   }
 
+  /** For a call that needs several transactions: who leads dies soon, maybe between two of them. */
+  crashLeaderSoon(): void {
+    this.#world.after(this.#dice.between(1, 12), 'crash amid a bulk call', () => {
+      const leader = this.ports.replicas.find(each => each.replica?.status().leading)
+      if (!leader || this.#over) return
+      this.#world.counts.add('fault: crash amid a bulk call')
+      this.#crash(leader, false)
+    })
+  }
+
   /** Everything works again: what is down is started. */
   heal(): void {
     this.#over = true

@@ -135,7 +135,9 @@ class Simulation {
       else if (dice.percent(6) && done.length > 0) await client.repeat(dice.pick(done))
       else {
         const map = dice.pick(this.#replicas).replica?.maps.map
-        if (map) await client.ask(wishFrom(dice, map))
+        const wish = map && wishFrom(dice, map)
+        if (wish?.op === 'instantiate' && wish.body.bulk && dice.percent(40)) this.#faults.crashLeaderSoon()
+        if (wish) await client.ask(wish)
       }
     }
   }
