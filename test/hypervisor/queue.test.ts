@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Command, Envelope } from '../../src/cloud/commands.js'
 import type { Context } from '../../src/cloud/decide/verdict.js'
 import { CloudError } from '../../src/cloud/errors.js'
-import { put } from '../../src/cloud/records.js'
+import { put, remove } from '../../src/cloud/records.js'
 import { LeaderQueue } from '../../src/hypervisor/queue.js'
 import { PlainStore, testClock } from '../support/plain-store.js'
 import { aComponent, anInstance, motherships, running } from '../support/records.js'
@@ -268,6 +268,28 @@ describe('the leader queue', () => {
 
     expect([...store.map.all('observed')]).toEqual([])
   })
+
+  for (const op of ['instantiate', 'refresh-version', 'undeploy'] as const) {
+    it(`says what was done of ${op} when the version is gone before the next leader takes it up`, async () => {
+      const store = withComponent()
+      const ids = Array.from({ length: 300 }, (_, i) => `news.${i}`)
+      if (op !== 'instantiate') store.apply(ids.map(id => put('instances', id, anInstance(id, ['m1']))))
+      store.verdict = () => (store.batches.length === 1 ? { kind: 'superseded' } : undefined)
+      const body = { component: 'news', version: '1.0' }
+      const envelope = ask(op === 'instantiate' ? instantiate(200) : { op, body })
+      await expect(queueOver(store).accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
+      const begun = store.batches[0]!.requests[0]!
+      store.apply([remove('components', 'news/1.0.0')])
+      store.verdict = () => undefined
+
+      const answer = await queueOver(store).accept({ ...envelope, fresh: false })
+      expect(begun.progress).toBeGreaterThan(0)
+      if (op === 'instantiate')
+        expect([answer.ids, answer.refused!.length]).toEqual([begun.answer.ids, 200 - begun.progress])
+      else expect(answer.touched).toBeGreaterThanOrEqual(begun.progress)
+      expect(store.batches.at(-1)!.requests[0]).toMatchObject({ done: true })
+    })
+  }
 
   it('goes on with a bulk call whose version was made inactive since: it began before', async () => {
     const store = withComponent()

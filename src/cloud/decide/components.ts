@@ -70,6 +70,10 @@ export function stopOf(map: CloudMap, instance: string): Change[] {
 export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Context): Verdict {
   const key = componentKey(body.component, body.version)
   const before = map.get('components', key)?.value
+  // Removed by another call between two parts of this one: it is as was asked.
+  if (!before && context.resume) {
+    return done({ outcome: 'removed', kind: 'components', ids: [key], touched: context.resume.progress })
+  }
   if (!before) return unknown('component', key)
   const used = settingsOf(map).errorComponent
   if (used === before.id && [...map.versionsOf(before.id)].length === 1) {

@@ -40,7 +40,10 @@ const needOf = (component: ComponentRecord, asked: Partial<Resources> | undefine
 
 export function instantiate(map: CloudMap, body: BodyOf<'instantiate'>, context: Context): Verdict {
   const component = versionFor(map, body.component, context.resume?.version ?? body.version)
-  if (!component) return unknown('component', `${body.component}/${body.version}`)
+  if (!component)
+    return context.resume
+      ? cutShort(body, context.resume.ids)
+      : unknown('component', `${body.component}/${body.version}`)
   const key = componentKey(component.id, component.version)
   // What was begun while it was active is ended.
   if (!component.active && !context.resume) return refuse('conflict', `${key} is not active: activate it first`)
@@ -73,6 +76,12 @@ function placeMany(map: CloudMap, component: ComponentRecord, body: BodyOf<'inst
     }
   }
   return answerOf(body, steps, refused)
+}
+
+/** The version went away between two parts of a bulk call: what was made before was made, and the rest never will be. */
+function cutShort(body: BodyOf<'instantiate'>, ids: readonly string[]): Verdict {
+  const refused = Array<Refused>(body.count - ids.length).fill({ reasons: [] })
+  return done({ outcome: 'created', kind: 'instances', ids, refused })
 }
 
 function placeOne(
@@ -150,7 +159,8 @@ export function refreshInstance(map: CloudMap, body: BodyOf<'refresh-instance'>)
 
 export function refreshVersion(map: CloudMap, body: BodyOf<'refresh-version'>, context: Context): Verdict {
   const key = componentKey(body.component, body.version)
-  if (!map.get('components', key)) return unknown('component', key)
+  // Removed between two parts of the call: what was refreshed before was refreshed.
+  if (!map.get('components', key) && !context.resume) return unknown('component', key)
   const after = context.resume?.last ?? ''
   const steps = [...map.instancesOf(key)].sort(byId).flatMap(id => {
     const before = map.get('instances', id)?.value
