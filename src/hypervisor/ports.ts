@@ -100,6 +100,11 @@ export interface Term {
   readonly token: number
   /** False from the moment at which the key could vanish, by the monotonic clock. Planning stops then. */
   valid(): boolean
+  /**
+   * Whether the leader key still is this term's, by a linearizable read. An answer that writes nothing is told only
+   * then: others may end a term whose lease still runs. False as well when etcd does not say before the term is over.
+   */
+  holds(): Promise<boolean>
   commit(batch: Batch): Promise<CommitResult>
   /** Resolves with a reason when the term is over, for whatever cause. */
   readonly ended: Promise<string>

@@ -167,6 +167,10 @@ export class LeaderQueue {
     }
     const { batch, settle, jobs } = this.#gather(this.ports.maps.map)
     if (batch.changes.length === 0 && batch.requests.length === 0) {
+      if (settle.length > 0 && !(await this.term.holds())) {
+        this.#close(new CloudError('no-leader', 'another replica leads now'))
+        return false
+      }
       for (const { tell } of settle) tell(this.ports.maps.map.order)
       return true
     }

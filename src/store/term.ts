@@ -61,6 +61,20 @@ export class FencedTerm implements Term {
     return this.#over === undefined && this.ports.clock.nowMs() < this.#validUntilMs
   }
 
+  async holds(): Promise<boolean> {
+    const { etcd, keys, clock } = this.ports
+    while (this.valid()) {
+      try {
+        const { items } = await etcd.range({ key: keys.record('leader', '') }, callMs)
+        if (items[0]?.created !== this.token) this.end('another replica leads')
+        return this.valid()
+      } catch {
+        await pause(clock, 30)
+      }
+    }
+    return false
+  }
+
   get validForMs(): number {
     return this.#over === undefined ? this.#validUntilMs - this.ports.clock.nowMs() : 0
   }

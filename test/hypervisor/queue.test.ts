@@ -230,6 +230,16 @@ describe('the leader queue', () => {
     expect(store.batches).toHaveLength(0)
   })
 
+  it('tells no refusal once others have ended its term, though its lease still runs', async () => {
+    const store = withComponent()
+    const queue = queueOver(store)
+    const stop = ask({ op: 'stop-instance', body: { instance: 'news.nothere' } })
+    await expect(queue.accept(stop)).rejects.toMatchObject({ code: 'unknown-thing' })
+    store.holds = () => Promise.resolve(false)
+    const again = ask({ op: 'stop-instance', body: { instance: 'news.nothere' } })
+    await expect(queue.accept(again)).rejects.toMatchObject({ code: 'no-leader' })
+  })
+
   it('refuses a deploy alone when its chunks are gone, and goes on', async () => {
     const store = new PlainStore()
     store.verdict = batch => (batch.needsBlobs ? { kind: 'missing-blobs', digests: [] } : undefined)

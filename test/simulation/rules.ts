@@ -53,7 +53,8 @@ const withMaps = (ports: ReplicaPorts, other: Partial<Maps>): ReplicaPorts => ({
 })
 
 /** A leader that trusts itself for ever: neither its clock, nor etcd's silence, nor anybody else ends its term. */
-const overconfident = (term: Term): Term => instead(term, { valid: () => true, ended: new Promise(() => undefined) })
+const overconfident = (term: Term): Term =>
+  instead(term, { valid: () => true, holds: () => Promise.resolve(true), ended: new Promise(() => undefined) })
 
 function withTerm(ports: ReplicaPorts, change: (term: Term) => Term): ReplicaPorts {
   const { election } = ports

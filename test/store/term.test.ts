@@ -54,6 +54,14 @@ describe('a term', () => {
     expect(await auditOf(other)).toMatchObject([{ number: 1, token: term.token, entries: batch.audit }])
   })
 
+  it('knows by etcd whether it still holds, also when others end it while its lease runs', async () => {
+    expect(await clock.during(term.holds())).toBe(true)
+    await other.txn({ compare: [], success: [{ delete: keys.record('leader', '') }] }, 1_000)
+    expect(term.valid()).toBe(true)
+    expect(await clock.during(term.holds())).toBe(false)
+    expect(term.valid()).toBe(false)
+  })
+
   it('knows what became of a transaction whose reply was lost', async () => {
     etcd.loseNextReply()
     expect(await commit('m1')).toEqual({ kind: 'committed', revision: (await mothership('m1'))!.modified })

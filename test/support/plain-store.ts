@@ -31,6 +31,10 @@ export class PlainStore implements Maps, Requests, Term {
     return this.#valid
   }
 
+  holds(): Promise<boolean> {
+    return Promise.resolve(this.#valid)
+  }
+
   staleForMs(): number {
     return 0
   }
