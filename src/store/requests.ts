@@ -59,7 +59,8 @@ export function requestValue(record: RequestRecord): Uint8Array {
   return json(written)
 }
 
-function recordOf({ numbered: count, ...record }: Written): RequestRecord {
+/** What was written, with all its ids. */
+export function recordOf({ numbered: count, ...record }: Written): RequestRecord {
   const first = record.answer?.ids?.[0]
   if (count === undefined || first === undefined) return record
   return { ...record, answer: { ...record.answer, ids: Array.from({ length: count }, (_, i) => numbered(first, i)) } }

@@ -5,6 +5,7 @@
 import type { Kind, TurnRecord } from '../../../src/cloud/records.js'
 import type { AuditEntry, RequestRecord } from '../../../src/hypervisor/ports.js'
 import { Keys } from '../../../src/store/keys.js'
+import { recordOf } from '../../../src/store/requests.js'
 import type { Revision } from '../etcd.js'
 import { clusterName } from '../replica.js'
 
@@ -110,7 +111,7 @@ export class Ledger {
     let turn: TurnRecord | undefined
     for (const { key, value, created } of events) {
       if (key.startsWith(requestPrefix)) {
-        if (value !== null) requests.push(parse(value) as RequestRecord)
+        if (value !== null) requests.push(recordOf(parse(value) as RequestRecord))
       } else if (key.startsWith(auditPrefix)) audit = parse(value) as AuditValue
       const place = key.startsWith(keys.map) ? keys.parse(key) : undefined
       const versions = this.#versions.get(key) ?? []

@@ -48,8 +48,10 @@ function* opViolations(change: RecordChange, { audit }: LeaderTxn): Iterable<str
   const allowed = may[kind]?.[doing]
   if (!allowed) return
   const ops = entriesOn(change, audit?.entries ?? []).map(each => each.op)
-  // What is made and changed in one transaction is seen as made.
   if (ops.some(op => allowed.includes(op))) return
+  // Removed and made anew in one transaction.
+  const did = (what: Doing): boolean => ops.some(op => may[kind]?.[what].includes(op))
+  if (doing === 'change' && did('remove') && did('make')) return
   yield `V1: revision ${after.revision} ${doing}s ${kind} ${id} by ${ops.join(', ') || 'nothing'}`
 }
 
