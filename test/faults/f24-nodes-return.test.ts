@@ -17,10 +17,9 @@ describe('F24, a thousand nodes', () => {
       const nodes = new Nodes()
       try {
         const { result } = await underClients(cloud, async () => {
-          await nodes.start(cloud, ids, 8)
+          const victim = ((await cloud.settledLeader()).index + 1) % 3
+          await nodes.start(cloud, victim, ids, 8)
           await waitUntil('all nodes are live', () => nodes.live.size === count, 90_000)
-          const { index } = await cloud.settledLeader()
-          const victim = (index + 1) % 3
           nodes.lost.clear()
           const killedMs = nowMs()
           await cloud.replicas[victim]!.process.end()

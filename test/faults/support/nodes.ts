@@ -13,12 +13,12 @@ export class Nodes {
   readonly lost = new Map<string, number>()
   readonly #sessions: NodeSession[] = []
 
-  /** A thousand do not arrive in one moment. */
-  async start(cloud: FaultCloud, ids: readonly string[], everyMs: number): Promise<void> {
+  /** All of them at one replica, one after the other; they learn of the others there. */
+  async start(cloud: FaultCloud, replica: number, ids: readonly string[], everyMs: number): Promise<void> {
     for (const id of ids) {
       const session = new NodeSession({
         node: { kind: 'rainserver', id },
-        hypervisors: cloud.replicas.map(each => each.url),
+        hypervisors: [cloud.replicas[replica]!.url],
         token: cloud.tokenOf(`rainserver/${id}`),
         hello: () => ({ address: 'http://127.0.0.1:9', urls: [`/${id}/*`] }),
         onWanted: async () => [],
