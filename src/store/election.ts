@@ -157,8 +157,9 @@ export class EtcdElection implements Election {
         this.ports.leases.keepReady()
         if (leader) this.#vacantSinceMs = undefined
         else this.#vacantSinceMs ??= clock.nowMs()
-        if (leader?.value.replica === self.id && leader.value.incarnation !== self.incarnation) {
-          log.info({ term: leader.created }, 'ending the term of an earlier life of this replica')
+        // No term is going on here: it is of an earlier life, or was over while etcd was away and kept its lease.
+        if (leader?.value.replica === self.id && maps.staleForMs() === 0) {
+          log.info({ term: leader.created }, 'ending a term of this replica that it does not lead any more')
           await this.endTermOf(leader.created)
           await this.#nap(lookEveryMs)
         } else if (leader) await this.#nap(this.ports.leaderTtlMs)

@@ -154,6 +154,14 @@ describe('an election', () => {
     expect(again.store.term()!.token).toBeGreaterThan(term.token)
   })
 
+  it('is over for a term that ended while etcd was away, as soon as that is back', async () => {
+    const own = { ...leader, replica: 'h1' }
+    await raw.txn({ compare: [], success: [{ put: key, value: writeValue('leader', own) }] }, 1_000)
+    const one = await join('h1')
+    await leads(one)
+    expect(await holder()).toBe('h1')
+  })
+
   it('is not won with a lease that ran out on the way', async () => {
     await takeKey()
     const one = await join('h1')
