@@ -76,11 +76,20 @@ function* counterViolations(change: RecordChange, { audit }: LeaderTxn): Iterabl
 }
 
 function* epochViolations(ledger: Ledger): Iterable<string> {
+  const made = new Set(
+    ledger.txns.flatMap(({ revision, audit }) =>
+      (audit?.entries ?? [])
+        .filter(each => each.op === 'instantiate')
+        .flatMap(each => each.subjects.map(id => `${revision} ${id}`)),
+    ),
+  )
   for (const [key, versions] of ledger.mapKeys) {
     if (!key.includes('/instances/')) continue
     const known = new Map<string, string>()
     for (const { value, created, revision } of versions) {
       if (value === null) continue
+      // Also where it was stopped and made anew in one transaction, which its key does not show.
+      if (made.has(`${revision} ${key.slice(key.lastIndexOf('/') + 1)}`)) known.clear()
       const { epoch, primary, inSync, learners } = value as InstanceRecord
       const life = `${created} in epoch ${epoch}`
       const configuration = JSON.stringify({ primary, inSync, learners })
