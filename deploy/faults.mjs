@@ -46,7 +46,8 @@ const words = `# Faults of real processes
 \`npm run test:faults\` on ${machine}. Every process of the cloud, the clients and whatever else the machine does share
 these cores; \`load\` is the load average of the machine at the end of the row. In every row that is listed, V1-V3, V6 and V7 held: what was acknowledged is there, one placement for each
 epoch, no transaction of a term after a later one took over, REST linearizable (by the revisions of etcd's own log, and
-by search), replicas' memories equal to etcd.
+by search), replicas' memories equal to etcd. The rows through HAProxy judge one thing only: that each key had one effect, and
+what was acknowledged is there.
 
 `
 mkdirSync(results, { recursive: true })

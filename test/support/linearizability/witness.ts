@@ -5,6 +5,7 @@
  *
  * What a history says of a revision comes from writes that were acknowledged, from reads (a value and the revision that
  * made it) and, where it is given, from the store's own log, which is complete: a write that it lacks was lost.
+ * Without the log, a cas is not judged that expects the work of a write whose revision nobody told.
  */
 import { describe, type Operation, type Version } from './history.js'
 
