@@ -31,6 +31,7 @@ const renewEveryMs = 250
 const renewWithinMs = 200
 const cutOffMs = 1_000
 const lookEveryMs = 100
+const silent = 'etcd does not answer'
 /** A lease that was asked for in advance is used only while most of it is left. */
 const spareMs = 300
 
@@ -251,8 +252,9 @@ export class EtcdElection implements Election {
     } finally {
       term.end('the term could not begin')
       this.#term = undefined
-      this.#standsFromMs = clock.nowMs() + amendsMs
       const reason = await term.ended
+      // Not where etcd went: nobody else could lead then.
+      if (reason !== silent) this.#standsFromMs = clock.nowMs() + amendsMs
       if (won) events.onTerm?.('ended', reason)
     }
   }
@@ -283,7 +285,7 @@ export class EtcdElection implements Election {
 
   #giveUp(term: FencedTerm): void {
     this.ports.log.warn({ term: term.token }, 'etcd does not answer: giving the term up')
-    term.end('etcd does not answer')
+    term.end(silent)
     this.#standing?.onCutOff(term.token)
   }
 }

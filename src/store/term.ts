@@ -18,7 +18,7 @@ import { parseJson, readValue, writeValue } from './values.js'
 
 const batchBytesMax = 1_400_000
 /** etcd holds a transaction that was forwarded to a dead leader for seconds: a member that is slow is left sooner. */
-const commitMs = 2_000
+const commitMs = 1_000
 
 export interface TermPorts {
   readonly etcd: Etcd

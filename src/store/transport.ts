@@ -105,6 +105,7 @@ export interface TransportEvents {
 
 export class EtcdTransport implements Etcd {
   readonly #members: readonly Member[]
+  readonly #watches = new Map<WatchStream, Member>()
   #current: number
 
   /** `first`: which member to begin with, so that replicas spread over members. */
@@ -209,7 +210,11 @@ export class EtcdTransport implements Etcd {
 
   watch(request: { key: string; end: string; start: number }, handlers: WatchHandlers): Watching {
     const member = this.#members[this.#current]!
-    const watch = new WatchStream(handlers, reason => this.#moveFrom(member, reason))
+    const watch = new WatchStream(handlers, {
+      leave: reason => this.#moveFrom(member, reason),
+      over: () => this.#watches.delete(watch),
+    })
+    this.#watches.set(watch, member)
     void watch.open(member.watches, request, this.auth !== undefined)
     return watch
   }
@@ -230,6 +235,8 @@ export class EtcdTransport implements Etcd {
     if (this.#members[this.#current] !== member || this.#members.length === 1) return
     this.#current = (this.#current + 1) % this.#members.length
     this.events.onMove?.(member.url, this.member, reason)
+    // A member that does not answer calls will hardly say that its watches are dead.
+    for (const [watch, of] of this.#watches) if (of === member) watch.doubt()
   }
 
   async #call<T>(
@@ -277,6 +284,8 @@ function failureOf(error: unknown, member: string): EtcdFailure {
   return fail('unavailable', !/ECONNREFUSED|No connection established|no leader/i.test(message))
 }
 
+const doubtMs = 500
+
 /**
  * One raw watch. Fragments of a response are held back until the last one, and the events of a revision are given on
  * together. The stream's end is told once.
@@ -285,11 +294,19 @@ class WatchStream implements Watching {
   #stream: Awaited<ReturnType<Etcd3['watchClient']['watch']>> | undefined
   #held: WatchEvent[] = []
   #over = false
+  #doubt: NodeJS.Timeout | undefined
 
   constructor(
     private readonly handlers: WatchHandlers,
-    private readonly leave: (reason: string) => void,
+    private readonly member: { leave(reason: string): void; over(): void },
   ) {}
+
+  /** Over, unless it soon gives a sign of life. */
+  doubt(): void {
+    if (this.#doubt || this.#over) return
+    this.requestProgress()
+    this.#doubt = setTimeout(() => this.#end('its member does not answer', { leave: true }), doubtMs)
+  }
 
   /**
    * `renew`: the client gets itself a new token when a call is refused for its old one (they run out, and die with the
@@ -328,17 +345,21 @@ class WatchStream implements Watching {
 
   cancel(): void {
     this.#over = true
+    clearTimeout(this.#doubt)
+    this.member.over()
     this.#stream?.cancel()
   }
 
   abandon(): void {
     if (this.#over) return
     this.cancel()
-    this.leave('the watch was silent')
+    this.member.leave('the watch was silent')
   }
 
   #onData(response: IWatchResponse): void {
     if (this.#over) return
+    clearTimeout(this.#doubt)
+    this.#doubt = undefined
     if (response.canceled) {
       const compacted = Number(response.compact_revision)
       const denied = /permission denied/i.test(response.cancel_reason)
@@ -367,10 +388,9 @@ class WatchStream implements Watching {
 
   #end(reason: string, end: { compacted?: number; fatal?: boolean; leave?: boolean }): void {
     if (this.#over) return
-    this.#over = true
-    this.#stream?.cancel()
+    this.cancel()
     const { leave, ...rest } = end
-    if (leave) this.leave(reason)
+    if (leave) this.member.leave(reason)
     this.handlers.onEnd({ reason, ...rest })
   }
 }
