@@ -8,6 +8,7 @@ import { CloudError } from '../cloud/errors.js'
 import type { NodeRef } from '../cloud/ids.js'
 import type { CloudMap } from '../cloud/map.js'
 import type { Applied } from './applied.js'
+import { Carrier } from './carrier.js'
 import { checkCommand } from './check.js'
 import type { Hypervisor, Status, Suspected } from './hypervisor.js'
 import { Leading, type LeadingPorts } from './leading.js'
@@ -30,15 +31,8 @@ import type {
 } from './ports.js'
 import { Takeover } from './takeover.js'
 
-/** Writes are refused when etcd has been silent for longer than this: they could only wait. */
-const staleMaxMs = 1_500
-/** Between two attempts at a leader that does not answer, unless the map shows a new one sooner. */
-const againMs = 20
 /** How long a term may take to begin once its key is seen. */
 const beginWithinMs = 500
-/** How long one attempt may take before the request is looked for at whoever leads then. */
-const attemptMs = 1_500
-
 export interface ReplicaPorts {
   readonly maps: Maps
   readonly election: Election
@@ -73,6 +67,7 @@ export class Replica implements Hypervisor {
   #takeover: Takeover | undefined
   /** Who waits for this replica to begin to lead. */
   readonly #awaiting = new Set<() => void>()
+  readonly #carrier: Carrier
   #stopped = false
   /** Rejects when this replica can no longer trust itself: the process should end, and start anew. */
   readonly broken: Promise<never>
@@ -83,6 +78,7 @@ export class Replica implements Hypervisor {
     this.id = ports.presence.replica.id
     this.url = ports.presence.replica.url
     this.maps = ports.maps
+    this.#carrier = new Carrier({ ...ports, attempt: (envelope, withinMs) => this.#attempt(envelope, withinMs) })
     this.blobs = ports.blobs
     this.requests = ports.requests
     this.loads = ports.loads
@@ -169,26 +165,8 @@ export class Replica implements Hypervisor {
     return this.#leading.queue.accept(envelope)
   }
 
-  async submit(envelope: Envelope, deadlineMs: number): Promise<Answer> {
-    checkCommand(envelope.command)
-    const untilMs = this.#ports.clock.nowMs() + deadlineMs
-    let attempt = envelope
-    let uncertain = false
-    for (;;) {
-      this.#refuseWhileStoreIsAway(uncertain)
-      const leftMs = untilMs - this.#ports.clock.nowMs()
-      if (leftMs <= 0) throw outOfTime(uncertain)
-      try {
-        const answer = await this.#attempt(attempt, Math.min(leftMs, attemptMs))
-        await this.maps.waitFor(answer.order, clamp(untilMs - this.#ports.clock.nowMs()))
-        return answer
-      } catch (error) {
-        if (!(error instanceof CloudError) || !mayPass.has(error.code)) throw error
-        uncertain ||= error.code !== 'no-leader'
-        attempt = { ...envelope, fresh: false }
-        await this.#untilLeaderChanges(Math.min(againMs, Math.max(1, untilMs - this.#ports.clock.nowMs())))
-      }
-    }
+  submit(envelope: Envelope, deadlineMs: number): Promise<Answer> {
+    return this.#carrier.submit(envelope, deadlineMs)
   }
 
   async #attempt(envelope: Envelope, deadlineMs: number): Promise<Answer> {
@@ -234,29 +212,6 @@ export class Replica implements Hypervisor {
     })
   }
 
-  #refuseWhileStoreIsAway(uncertain: boolean): void {
-    const staleMs = this.maps.staleForMs()
-    const full = this.#ports.room?.full === true
-    if (staleMs <= staleMaxMs && !full) return
-    const note = uncertain ? '; whether the change was made is not known: repeat it with the same Idempotency-Key' : ''
-    const what = full ? 'etcd is full (NOSPACE)' : `etcd has not answered for ${Math.round(staleMs)} ms`
-    throw new CloudError('store-unavailable', what + note, { retryAfterS: full ? 5 : 2 })
-  }
-
-  #untilLeaderChanges(maxMs: number): Promise<void> {
-    return new Promise(resolve => {
-      const finish = (): void => {
-        unsubscribe()
-        cancel()
-        resolve()
-      }
-      const unsubscribe = this.maps.onChange(changes => {
-        if (changes.some(change => change.kind === 'leader' && change.value !== null)) finish()
-      })
-      const cancel = this.#ports.clock.after(maxMs, finish)
-    })
-  }
-
   async #lead(term: Term): Promise<void> {
     if (this.#stopped) return
     const { place } = this.#placer
@@ -278,17 +233,3 @@ export class Replica implements Hypervisor {
     }
   }
 }
-
-/** Not to the end of the caller's time: etcd may have gone, and then it is told so. */
-const clamp = (leftMs: number): number => Math.max(1, Math.min(leftMs, attemptMs))
-
-/** What passes by itself when sent again to whoever leads then. */
-const mayPass: ReadonlySet<string> = new Set(['no-leader', 'timeout', 'superseded'])
-
-const outOfTime = (uncertain: boolean): CloudError =>
-  uncertain
-    ? new CloudError(
-        'timeout',
-        'not answered in time; repeat it with the same Idempotency-Key to learn what became of it',
-      )
-    : new CloudError('no-leader', 'no replica leads at the moment, nothing was changed', { retryAfterS: 1 })

@@ -63,7 +63,12 @@ class FakePeers implements Peers {
   }
 }
 
-const fails = (code: Code): Promise<never> => Promise.reject(new CloudError(code, `it is ${code}`))
+const fails = (code: Code, clock?: FakeClock, afterMs = 0): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    const fail = (): void => reject(new CloudError(code, `it is ${code}`))
+    if (clock) clock.after(afterMs, fail)
+    else fail()
+  })
 
 /** A store whose silence a test decides. */
 class AgeingStore extends PlainStore {
@@ -283,6 +288,38 @@ describe('a replica that does not lead', () => {
       message: /whether the change was made is not known: repeat it with the same Idempotency-Key/,
     })
     expect(peers.asked).toHaveLength(1)
+  })
+
+  it('says in time that etcd is gone, whatever its own watch still hears', async () => {
+    const { replica, store, clock, peers } = aReplica()
+    store.apply([leaderIs('h2')])
+    peers.reply = () => new Promise(() => undefined)
+    store.catchUp = () => Promise.reject(new CloudError('store-unavailable', 'no quorum'))
+    const fromMs = clock.nowMs()
+    const refused = await settles(clock, replica.submit(envelope, 5_000)).catch((error: unknown) => error)
+    expect(refused).toMatchObject({ code: 'store-unavailable', details: { retryAfterS: 2 } })
+    expect(String(refused)).toContain('repeat it with the same Idempotency-Key')
+    expect(clock.nowMs() - fromMs).toBeLessThan(1_500)
+  })
+
+  it('asks nobody any more once it has said so', async () => {
+    const { replica, store, clock, peers } = aReplica()
+    store.apply([leaderIs('h2')])
+    store.catchUp = () => Promise.reject(new CloudError('store-unavailable', 'no quorum'))
+    const refused = await settles(clock, replica.submit(envelope, 5_000)).catch((error: unknown) => error)
+    expect(refused).toMatchObject({ code: 'store-unavailable', message: 'etcd does not answer' })
+    const asked = peers.asked.length
+    clock.advance(1_000)
+    await new Promise(setImmediate)
+    expect(peers.asked).toHaveLength(asked)
+  })
+
+  it('waits on for a slow leader while etcd answers', async () => {
+    const { replica, store, clock, peers } = aReplica()
+    store.apply([leaderIs('h2')])
+    peers.reply = (_asked, nth) => (nth < 3 ? fails('timeout', clock, 1_400) : Promise.resolve(answer))
+    expect(await settles(clock, replica.submit(envelope, 5_000))).toMatchObject({ ids: ['m1'] })
+    expect(peers.asked).toHaveLength(3)
   })
 
   it('refuses a command that is none before anybody is asked', async () => {

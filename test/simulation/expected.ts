@@ -16,6 +16,7 @@ const branches = [
   'leader key not deleted',
   'node leaves',
   'node moves',
+  'old term of its own ended',
   'presence not renewed',
   'refused by the queue of a term that ended',
   'refused by who does not lead',
@@ -29,7 +30,7 @@ const branches = [
   'term ended: the leader key is gone',
   'term ended: the lease is gone',
   'term ended: the lease may have run out',
-  'term of an earlier life ended',
+
   'term won',
   'watch reopened',
 ]

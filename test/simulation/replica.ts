@@ -237,7 +237,7 @@ export class SimReplica {
 /** Branches that only the log tells of. */
 const spoken: Readonly<Record<string, string>> = {
   'a majority has lost sight of the leader: ending its term': 'takeover',
-  'ending the term of an earlier life of this replica': 'term of an earlier life ended',
+  'ending a term of this replica that it does not lead any more': 'old term of its own ended',
   'could not stand for election': 'candidature failed',
   'the presence of this replica could not be renewed': 'presence not renewed',
   'the leader key could not be deleted': 'leader key not deleted',
