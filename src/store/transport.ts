@@ -269,7 +269,8 @@ function failureOf(error: unknown, member: string): EtcdFailure {
   }
   if (/requested lease not found/i.test(message) || error instanceof EtcdLeaseInvalidError)
     return fail('lease-gone', false)
-  if (/database space exceeded|NOSPACE/i.test(message)) return fail('quota', false)
+  // The very transaction that crosses the quota is applied, and refused all the same.
+  if (/database space exceeded|NOSPACE/i.test(message)) return fail('quota', true)
   if (error instanceof GRPCResourceExhastedError || /request is too large/i.test(message))
     return fail('too-large', false)
   if (
