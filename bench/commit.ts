@@ -3,8 +3,10 @@
  * library, in one run on the same three members, in turns. Three real replicas; instances are started through one that
  * does not lead, one by one over 64 connections and in bulk (`?count=1000`), and one at a time for the latency.
  *
- * Checked before anything is believed: every answer is 201, etcd holds exactly as many instances and request records
- * more than before as were acknowledged, and the chain of audit values has no gap.
+ * Calls bring no `Idempotency-Key`, so the answers to those of one transaction are kept in one value.
+ *
+ * Checked before anything is believed: every answer is 201, etcd holds exactly as many instances and answers more than
+ * before as were acknowledged, and the chain of audit values has no gap.
  *
  * Not measured: motherships' reports (theirs never say anything), wanted states sent to nodes, several machines (all
  * processes and this client share the cores), a network between the members, disks that are slow to sync.
@@ -12,6 +14,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Etcd3 } from 'etcd3'
+import { prefixEnd } from '../src/store/etcd.js'
+import { readAnswers } from '../src/store/requests.js'
 import { type EtcdQuestion, putsEach } from './floors/questions.js'
 import { type Bar, finish, load, type Measured, printTable, rounds, spreadOf } from './harness.js'
 import { type Cluster, deploy, keys, startCluster } from './support/cluster.js'
@@ -80,11 +84,24 @@ class Auditor {
     const count = (prefix: string): Promise<number> => this.#client.getAll().prefix(prefix).count()
     const [instances, requests, audits, turn] = await Promise.all([
       count(keys.record('instances', 'x').slice(0, -1)),
-      count(`${root}request/`),
+      this.#answered(`${root}request/turn/`),
       count(`${root}log/audit/`),
       this.turn(),
     ])
     return { instances, requests, audits, turn }
+  }
+
+  /** Calls whose answer is kept. */
+  async #answered(prefix: string): Promise<number> {
+    let answered = 0
+    const end = prefixEnd(prefix)
+    for (let key = prefix, more = true; more; ) {
+      const page = await this.#client.kv.range({ key: Buffer.from(key), range_end: Buffer.from(end), limit: 200 })
+      for (const { value } of page.kvs) answered += readAnswers(value).filter(each => each.done).length
+      key = `${page.kvs.at(-1)?.key.toString() ?? prefix}\0`
+      more = page.more
+    }
+    return answered
   }
 
   async turn(): Promise<number> {

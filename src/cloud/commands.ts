@@ -144,6 +144,11 @@ export interface Envelope {
   readonly requestId: string
   /** True only at the first sending of an id that was made for this call: nobody can have answered it before. */
   readonly fresh: boolean
+  /**
+   * Of an id that was made for this call: the turn as the receiving replica knew it then. The answer is kept with those of
+   * its transaction, in no turn before. Without it the id is the caller's key, and its answer is kept under that.
+   */
+  readonly since?: number
   readonly actor: Actor
   readonly command: Command
 }

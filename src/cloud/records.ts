@@ -116,8 +116,11 @@ const RainServerRecord = Type.Object({
   announced: Type.Optional(announced),
 })
 
-/** Why an instance is where it is, as decided: the best candidates and how many each rule refused. */
-const Decision = Type.Object({
+/**
+ * Why an instance is where it is, as decided: the best candidates and how many each rule refused. Not a record of the
+ * map: hardly anybody asks, and it weighs twice what the instance does.
+ */
+export const Decision = Type.Object({
   decisionRevision: counter,
   at: time,
   candidates: Type.Array(
@@ -150,7 +153,8 @@ const InstanceRecord = Type.Object({
   /** How often it was asked to refresh. */
   generation: counter,
   createdAt: time,
-  decision: Type.Optional(Decision),
+  /** The turn (S2) of the transaction that placed it last, whose decisions are kept under that number. */
+  decidedIn: Type.Optional(counter),
 })
 
 const WiringRecord = Type.Object({

@@ -57,7 +57,8 @@ export class Carrier {
   async #carry(envelope: Envelope, call: Call): Promise<Answer> {
     checkCommand(envelope.command)
     const leftMs = (): number => call.untilMs - this.ports.clock.nowMs()
-    for (let attempt = envelope; ; attempt = { ...envelope, fresh: false }) {
+    const first = envelope.fresh ? { ...envelope, since: this.#turn() } : envelope
+    for (let attempt = first; ; attempt = { ...first, fresh: false }) {
       if (this.#storeIsAway()) throw this.#storeAway(call)
       if (leftMs() <= 0 || call.over) throw outOfTime(call.uncertain)
       try {
@@ -72,6 +73,10 @@ export class Carrier {
         await this.#untilLeaderChanges(Math.min(againMs, Math.max(1, leftMs())))
       }
     }
+  }
+
+  #turn(): number {
+    return this.ports.maps.map.get('turn')?.value.number ?? 0
   }
 
   /** A change that takes long may wait for an etcd that is gone: then its caller is told in time. */

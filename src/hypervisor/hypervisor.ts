@@ -7,7 +7,7 @@ import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict
 import type { NodeRef } from '../cloud/ids.js'
 import type { CloudMap } from '../cloud/map.js'
 import type { Applied } from './applied.js'
-import type { Blobs, Loads, Maps, Observations, Presence, Requests } from './ports.js'
+import type { Blobs, Decisions, Loads, Maps, Observations, Presence, Requests } from './ports.js'
 
 export interface Hypervisor {
   readonly id: string
@@ -15,6 +15,7 @@ export interface Hypervisor {
   readonly maps: Maps
   readonly blobs: Blobs
   readonly requests: Requests
+  readonly decisions: Decisions
   readonly loads: Loads
   readonly applied: Applied
   readonly presence: Presence

@@ -3,14 +3,15 @@
  * to tell what once it is written.
  */
 import type { Answer, Envelope } from '../cloud/commands.js'
-import type { Step } from '../cloud/decide/verdict.js'
+import type { Decided, Step } from '../cloud/decide/verdict.js'
 import type { CloudError } from '../cloud/errors.js'
-import type { Change } from '../cloud/records.js'
+import { type Change, put } from '../cloud/records.js'
 import { type AuditEntry, type Batch, batchOpsMax, type RequestRecord } from './ports.js'
 
 const batchBytesMax = 900_000
 /** What most records weigh at most; the few that may be larger are weighed. */
-const recordBytes = 3_000
+const recordBytes = 2_000
+const decisionBytes = 1_000
 
 export interface Job {
   readonly requestId: string
@@ -38,8 +39,10 @@ export class Packing {
   readonly #changes: Change[] = []
   readonly #audit: AuditEntry[] = []
   readonly #requests: RequestRecord[] = []
+  readonly #answers: RequestRecord[] = []
   readonly #jobs: Job[] = []
   readonly #settle: Telling[] = []
+  readonly #decisions: Decided[] = []
   readonly #keys = new Set<string>()
   #needsBlobs: { digest: string; chunks: number }[] = []
   readonly #dropsBlobs: { digest: string; chunks: number }[] = []
@@ -47,7 +50,7 @@ export class Packing {
   #bytes = 0
 
   get empty(): boolean {
-    return this.#changes.length === 0 && this.#requests.length === 0
+    return this.#changes.length === 0 && this.#jobs.length === 0
   }
 
   get open(): boolean {
@@ -62,6 +65,8 @@ export class Packing {
         changes: [...merged.values()],
         audit: this.#audit,
         requests: this.#requests,
+        ...(this.#answers.length > 0 ? { answers: this.#answers } : {}),
+        ...(this.#decisions.length > 0 ? { decisions: this.#decisions } : {}),
         ...(this.#needsBlobs.length > 0 ? { needsBlobs: this.#needsBlobs } : {}),
         ...(this.#dropsBlobs.length > 0 ? { dropsBlobs: this.#dropsBlobs } : {}),
       },
@@ -70,10 +75,11 @@ export class Packing {
     }
   }
 
-  fits(step: Step, withRequest: boolean): boolean {
+  /** `keyed`: with an answer that is an operation of its own. */
+  fits(step: Step, keyed: boolean): boolean {
     const fresh = step.changes.filter(change => !this.#keys.has(`${change.kind}/${change.id}`)).length
     const drops = this.#dropOps + (step.dropsBlobs?.chunks ?? 0)
-    const ops = this.#keys.size + fresh + this.#requests.length + (withRequest ? 1 : 0) + drops
+    const ops = this.#keys.size + fresh + this.#requests.length + (keyed ? 1 : 0) + drops
     return ops <= batchOpsMax && (this.empty || this.#bytes + weigh(step) <= batchBytesMax)
   }
 
@@ -84,6 +90,7 @@ export class Packing {
       this.#dropsBlobs.push(step.dropsBlobs)
       this.#dropOps += step.dropsBlobs.chunks
     }
+    this.#decisions.push(...(step.decisions ?? []))
     this.#bytes += weigh(step)
   }
 
@@ -93,7 +100,8 @@ export class Packing {
   }
 
   request(record: RequestRecord, job: Job): void {
-    this.#requests.push(record)
+    const kept = isKeyed(job) ? this.#requests : this.#answers
+    kept.push(record)
     this.#jobs.push(job)
     this.#bytes += record.answer.ids.length * 64 + 500
   }
@@ -107,8 +115,23 @@ export class Packing {
   }
 }
 
+/** Whether the request id is a key of the caller's own. */
+export const isKeyed = ({ envelope }: Job): boolean => envelope.since === undefined
+
+/** With the turn in which it was decided in the records of the instances that it places. */
+export function decidedIn(step: Step, turn: number): Step {
+  if (!step.decisions) return step
+  const placed = new Set(step.decisions.map(each => each.instance))
+  const changes = step.changes.map(change =>
+    change.kind === 'instances' && change.value && placed.has(change.id)
+      ? put('instances', change.id, { ...change.value, decidedIn: turn })
+      : change,
+  )
+  return { ...step, changes }
+}
+
 function weigh(step: Step): number {
-  let bytes = 0
+  let bytes = (step.decisions?.length ?? 0) * decisionBytes
   for (const { kind, value } of step.changes) {
     const large = kind === 'components' || kind === 'wiring' || kind === 'rainservers'
     bytes += value === null ? 200 : large ? JSON.stringify(value).length : recordBytes

@@ -3,10 +3,11 @@
  * retries. Edge rooms implement them, `main.ts` connects them, tests and the simulation put their own in.
  */
 import type { Answer, Envelope } from '../cloud/commands.js'
+import type { Decided } from '../cloud/decide/verdict.js'
 import type { NodeRef } from '../cloud/ids.js'
 import type { Applied, CloudMap } from '../cloud/map.js'
 import type { Order } from '../cloud/order.js'
-import type { Change, LeaderRecord, ObservedRecord, ReplicaRecord, SessionRecord } from '../cloud/records.js'
+import type { Change, Decision, LeaderRecord, ObservedRecord, ReplicaRecord, SessionRecord } from '../cloud/records.js'
 
 /** Monotonic time for durations, wall time for what people read, timers that the simulation can drive. */
 export interface Clock {
@@ -49,11 +50,11 @@ export interface AuditEntry {
   readonly at: string
 }
 
-/** `request/{id}`: the answer already given, or how far a bulk call has come (S8). */
+/** The answer already given, or how far a bulk call has come (S8). */
 export interface RequestRecord {
   readonly schema: 1
   readonly id: string
-  /** SHA-256 of operation and body: the same key with another request is a conflict. */
+  /** SHA-256 of operation and body: the same key with another request is a conflict. Empty without a key. */
   readonly fingerprint: string
   /** False while transactions of a bulk call are still to come. */
   readonly done: boolean
@@ -71,14 +72,20 @@ export interface RequestRecord {
 export interface Batch {
   readonly changes: readonly Change[]
   readonly audit: readonly AuditEntry[]
+  /** Of the instances that it places: kept in the log under the number of its turn. */
+  readonly decisions?: readonly Decided[]
+  /** Answers to calls with a key of their own. */
   readonly requests: readonly RequestRecord[]
+  /** Answers to the other ones: all in one value, under the number of the turn. */
+  readonly answers?: readonly RequestRecord[]
   /** Digests whose chunks must exist (deploy): missing ones fail the whole batch. */
   readonly needsBlobs?: readonly { readonly digest: string; readonly chunks: number }[]
   /** Packages whose chunks are deleted; each chunk is an operation. */
   readonly dropsBlobs?: readonly { readonly digest: string; readonly chunks: number }[]
 }
 
-export const batchOpsMax = 125
+/** etcd takes 128 operations by default; the turn, its audit, its decisions and its answers are four. */
+export const batchOpsMax = 124
 
 export type CommitResult =
   | { readonly kind: 'committed'; readonly revision: number }
@@ -143,8 +150,13 @@ export interface Room {
 }
 
 export interface Requests {
-  /** Linearizable. */
-  read(requestId: string): Promise<RequestRecord | undefined>
+  /** Linearizable. `since`: of an id that has no key, the turn after which its answer stands if there is one. */
+  read(requestId: string, since?: number): Promise<RequestRecord | undefined>
+}
+
+export interface Decisions {
+  /** Why the instance was placed as it was in that turn; undefined when that is not kept (any more). Linearizable. */
+  read(turn: number, instance: string): Promise<Decision | undefined>
 }
 
 export interface Blobs {

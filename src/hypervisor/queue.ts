@@ -14,8 +14,8 @@ import { Draft } from '../cloud/draft.js'
 import { CloudError } from '../cloud/errors.js'
 import type { CloudMap } from '../cloud/map.js'
 import { AnsweredBook } from './answered.js'
-import { type Gathered, type Job, Packing } from './packing.js'
-import type { AuditEntry, Clock, Maps, RequestRecord, Requests, Term } from './ports.js'
+import { decidedIn, type Gathered, isKeyed, type Job, Packing } from './packing.js'
+import type { AuditEntry, Batch, Clock, Maps, RequestRecord, Requests, Term } from './ports.js'
 import { stamper } from './stamps.js'
 
 export const queueMax = 10_000
@@ -50,7 +50,9 @@ export interface QueuePorts {
   readonly place: Place
 }
 
-const fingerprintOf = (envelope: Envelope): string => hash('sha256', JSON.stringify(envelope.command))
+/** An id that was made for one call is used for no other one. */
+const fingerprintOf = ({ since, command }: Envelope): string =>
+  since === undefined ? hash('sha256', JSON.stringify(command)) : ''
 
 export class LeaderQueue {
   readonly #waiting: Job[] = []
@@ -83,7 +85,7 @@ export class LeaderQueue {
     const fingerprint = fingerprintOf(envelope)
     const known = this.#known(envelope.requestId, fingerprint)
     if (known) return known
-    const record = envelope.fresh ? undefined : await this.ports.requests.read(envelope.requestId)
+    const record = envelope.fresh ? undefined : await this.ports.requests.read(envelope.requestId, envelope.since)
     if (record) {
       if (record.fingerprint !== fingerprint) throw otherRequest(envelope.requestId)
       if (record.done) return { ...expand(record), order: await this.ports.maps.catchUp(2_000), replayed: true }
@@ -166,7 +168,7 @@ export class LeaderQueue {
       return false
     }
     const { batch, settle, jobs } = this.#gather(this.ports.maps.map)
-    if (batch.changes.length === 0 && batch.requests.length === 0) {
+    if (isEmpty(batch)) {
       if (settle.length > 0 && !(await this.term.holds())) {
         this.#close(new CloudError('no-leader', 'another replica leads now'))
         return false
@@ -273,8 +275,8 @@ export class LeaderQueue {
   #pack(current: Current, draft: Draft, packing: Packing): boolean {
     const { job, steps, answer } = current
     const first = current.next
-    while (current.next < steps.length && packing.fits(steps[current.next]!, job !== undefined)) {
-      const step = steps[current.next++]!
+    while (current.next < steps.length && packing.fits(steps[current.next]!, job !== undefined && isKeyed(job))) {
+      const step = decidedIn(steps[current.next++]!, turnAfter(draft))
       draft.add(step.changes)
       packing.add(step)
     }
@@ -316,6 +318,12 @@ export class LeaderQueue {
     tell()
   }
 }
+
+const isEmpty = ({ changes, requests, answers }: Batch): boolean =>
+  changes.length === 0 && requests.length === 0 && answers === undefined
+
+/** The memory has reached the last transaction, so the next one has the next number. */
+const turnAfter = (map: CloudMap): number => (map.get('turn')?.value.number ?? 0) + 1
 
 /** Nodes say what they are, each time anew, and the hypervisor decides on what is: neither repeats a request. */
 const keepsAnswers = ({ role }: Actor): boolean => role !== 'node' && role !== 'system'

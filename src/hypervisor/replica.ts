@@ -18,6 +18,7 @@ import type {
   Blobs,
   Chance,
   Clock,
+  Decisions,
   Election,
   Loads,
   Log,
@@ -37,6 +38,7 @@ export interface ReplicaPorts {
   readonly maps: Maps
   readonly election: Election
   readonly requests: Requests
+  readonly decisions: Decisions
   readonly room?: Room
   readonly blobs: Blobs
   readonly presence: Presence
@@ -55,6 +57,7 @@ export class Replica implements Hypervisor {
   readonly maps: Maps
   readonly blobs: Blobs
   readonly requests: Requests
+  readonly decisions: Decisions
   readonly loads: Loads
   readonly applied: Applied
   readonly presence: Presence
@@ -81,6 +84,7 @@ export class Replica implements Hypervisor {
     this.#carrier = new Carrier({ ...ports, attempt: (envelope, withinMs) => this.#attempt(envelope, withinMs) })
     this.blobs = ports.blobs
     this.requests = ports.requests
+    this.decisions = ports.decisions
     this.loads = ports.loads
     this.applied = ports.applied
     this.presence = ports.presence

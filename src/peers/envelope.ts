@@ -10,6 +10,7 @@ const shape = Compile(
   Type.Object({
     requestId: Type.String({ minLength: 1, maxLength: 512 }),
     fresh: Type.Boolean(),
+    since: Type.Optional(Type.Integer({ minimum: 0 })),
     actor: Type.Object({
       role: Type.Enum([...roles, 'system']),
       subject: Type.String(),

@@ -1,27 +1,112 @@
 /**
- * Decisions are two thirds of what an instance weighs, and hardly ever read. So memory keeps the text of a decision and
- * parses it when somebody asks. That it can be parsed, and matches its schema, is certain before: only a text of exactly
- * the shape that this product writes is kept so (P1: whatever `isDecisionText` takes, `JSON.parse` makes a decision that
- * its schema takes); any other one is parsed and checked at once.
+ * `log/decisions/{turn}`: why the instances of one transaction are where they are. Hundreds of decisions go into one
+ * value and most of what they say is the same, so what is named is named once, and the rest are rows of numbers.
  */
-import { nodeIdPattern } from '../cloud/ids.js'
-import type { Decision } from '../cloud/records.js'
+import Type, { type Static } from 'typebox'
+import { Compile } from 'typebox/compile'
+import type { Decided } from '../cloud/decide/verdict.js'
+import { CloudError } from '../cloud/errors.js'
+import { Decision } from '../cloud/records.js'
+import type { Clock, Decisions } from '../hypervisor/ports.js'
+import type { Etcd } from './etcd.js'
+import { retryRead } from './failures.js'
+import type { Keys } from './keys.js'
+import { json, parseJson } from './values.js'
 
-const count = '(?:0|[1-9]\\d{0,14})'
-const share = `${count}(?:\\.\\d{1,20})?`
-const number = `-?${share}`
-const word = '"[\\w -]{0,64}"'
-const mothership = `"${nodeIdPattern.slice(1, -1)}"`
-const record = (value: string): string => `\\{(?:${word}:${value}(?:,${word}:${value})*)?\\}`
-const candidate =
-  `\\{"mothership":${mothership},"score":${number},"terms":${record(number)},` +
-  `"pressure":\\{"cpu":${share},"ram":${share},"bandwidth":${share}\\},"loadAgeMs":(?:null|${number})\\}`
-const decision = new RegExp(
-  `^\\{"decisionRevision":${count},"at":"\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z",` +
-    `"candidates":\\[(?:${candidate}(?:,${candidate})*)?\\],"refusedByRule":${record(count)}\\}$`,
-)
+const readMs = 2_000
+const index = Type.Integer({ minimum: 0 })
 
-export const isDecisionText = (text: string): boolean => decision.test(text)
+const Written = Type.Object({
+  schema: Type.Literal(1),
+  motherships: Type.Array(Type.String()),
+  /** Names of the score's terms, in the order of the rows. */
+  terms: Type.Array(Type.String()),
+  decisions: Type.Record(
+    Type.String(),
+    Type.Object({
+      revision: index,
+      at: Type.String(),
+      refused: Type.Optional(Type.Record(Type.String(), index)),
+      /** Of each candidate: mothership, score, cpu, ram, bandwidth, age of the load (null: none), then its terms. */
+      rows: Type.Array(Type.Array(Type.Union([Type.Number(), Type.Null()]))),
+    }),
+  ),
+})
+type Written = Static<typeof Written>
 
-/** Of a text that `isDecisionText` takes. */
-export const parseDecision = (text: string): Decision => JSON.parse(text) as Decision
+const written = Compile(Written)
+const decision = Compile(Decision)
+
+/** Numbers names in the order in which they come. */
+class Names {
+  readonly #numbers = new Map<string, number>()
+
+  of(name: string): number {
+    let number = this.#numbers.get(name)
+    if (number === undefined) this.#numbers.set(name, (number = this.#numbers.size))
+    return number
+  }
+
+  get all(): string[] {
+    return [...this.#numbers.keys()]
+  }
+}
+
+export function writeDecisions(decided: readonly Decided[]): Uint8Array {
+  const motherships = new Names()
+  const terms = new Names()
+  for (const each of decided)
+    for (const { terms: scored } of each.decision.candidates) Object.keys(scored).map(name => terms.of(name))
+  const row = ({ mothership, score, terms: scored, pressure, loadAgeMs }: Decision['candidates'][number]) => [
+    motherships.of(mothership),
+    score,
+    pressure.cpu,
+    pressure.ram,
+    pressure.bandwidth,
+    loadAgeMs,
+    ...terms.all.map(name => scored[name] ?? null),
+  ]
+  const decisions: Written['decisions'] = {}
+  for (const { instance, decision } of decided) {
+    const { decisionRevision: revision, at, candidates, refusedByRule } = decision
+    const refused = Object.keys(refusedByRule).length > 0 ? { refused: refusedByRule } : {}
+    decisions[instance] = { revision, at, ...refused, rows: candidates.map(row) }
+  }
+  return json({ schema: 1, motherships: motherships.all, terms: terms.all, decisions } satisfies Written)
+}
+
+/** Undefined when the value has no decision on this instance. Throws `unreadable-value`. */
+export function readDecision(bytes: Uint8Array, instance: string): Decision | undefined {
+  const value = parseJson(bytes)
+  if (!written.Check(value)) throw unreadable(instance)
+  const found = Object.hasOwn(value.decisions, instance) ? value.decisions[instance] : undefined
+  if (!found) return undefined
+  const candidates = found.rows.map(([mothership, score, cpu, ram, bandwidth, loadAgeMs, ...scored]) => ({
+    mothership: value.motherships[mothership ?? -1],
+    score,
+    terms: Object.fromEntries(value.terms.map((name, at) => [name, scored[at]]).filter(([, term]) => term != null)),
+    pressure: { cpu, ram, bandwidth },
+    loadAgeMs,
+  }))
+  const { revision: decisionRevision, at, refused: refusedByRule = {} } = found
+  const whole = { decisionRevision, at, candidates, refusedByRule }
+  if (!decision.Check(whole)) throw unreadable(instance)
+  return whole
+}
+
+const unreadable = (instance: string): CloudError =>
+  new CloudError('unreadable-value', `the decision kept for ${instance} cannot be read`)
+
+export class EtcdDecisions implements Decisions {
+  constructor(
+    private readonly etcd: Etcd,
+    private readonly keys: Keys,
+    private readonly clock: Clock,
+  ) {}
+
+  async read(turn: number, instance: string): Promise<Decision | undefined> {
+    const key = this.keys.decisions(turn)
+    const { items } = await retryRead(this.clock, readMs, deadlineMs => this.etcd.range({ key }, deadlineMs))
+    return items[0] && readDecision(items[0].value, instance)
+  }
+}

@@ -50,6 +50,24 @@ export class Keys {
     return `${this.#root}log/audit/${String(turn).padStart(width, '0')}`
   }
 
+  decisions(turn: number): string {
+    return `${this.#root}log/decisions/${String(turn).padStart(width, '0')}`
+  }
+
+  /** Answers of one transaction to calls that have no key of their own. */
+  answers(turn: number): string {
+    return `${this.#root}request/turn/${String(turn).padStart(width, '0')}`
+  }
+
+  /** Of a key of answers. */
+  turnOf(key: string): number {
+    return Number(key.slice(-width))
+  }
+
+  answersFrom(turn: number): { key: string; end: string } {
+    return { key: this.answers(turn), end: prefixEnd(`${this.#root}request/turn/`) }
+  }
+
   /** Request ids may hold anything a caller's `Idempotency-Key` holds, so they are written in hex. */
   request(id: string): string {
     return `${this.#root}request/${Buffer.from(id).toString('hex')}`

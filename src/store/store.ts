@@ -2,6 +2,7 @@
 import type { ReplicaRecord } from '../cloud/records.js'
 import type { Chance, Clock, Log } from '../hypervisor/ports.js'
 import { EtcdBlobs } from './blobs.js'
+import { EtcdDecisions } from './decisions.js'
 import { EtcdElection } from './election.js'
 import type { Etcd } from './etcd.js'
 import type { StoreEvents } from './events.js'
@@ -28,6 +29,7 @@ export interface Store {
   readonly maps: ReplicaMap
   readonly election: EtcdElection
   readonly requests: EtcdRequests
+  readonly decisions: EtcdDecisions
   readonly blobs: EtcdBlobs
   readonly presence: EtcdPresence
   readonly observations: EtcdObservations
@@ -57,6 +59,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     observations,
     room,
     requests: new EtcdRequests(etcd, keys, clock),
+    decisions: new EtcdDecisions(etcd, keys, clock),
     blobs: new EtcdBlobs(etcd, keys, clock),
     close: async () => {
       await election.resign()

@@ -9,11 +9,12 @@ import { CloudError } from '../cloud/errors.js'
 import type { Entry } from '../cloud/map.js'
 import type { TurnRecord } from '../cloud/records.js'
 import { type Batch, batchOpsMax, type Clock, type CommitResult, type Log, type Term } from '../hypervisor/ports.js'
+import { writeDecisions } from './decisions.js'
 import { type Compare, type Etcd, EtcdFailure, type KeyValue, type Op, type TxnResult } from './etcd.js'
 import type { StoreEvents } from './events.js'
 import { callMs, pause } from './failures.js'
 import type { Keys } from './keys.js'
-import { type RequestLeases, requestValue } from './requests.js'
+import { answersValue, type RequestLeases, requestValue } from './requests.js'
 import { parseJson, readValue, writeValue } from './values.js'
 
 const batchBytesMax = 1_400_000
@@ -118,7 +119,7 @@ export class FencedTerm implements Term {
       if (result === 'again') continue
       if (result.kind === 'committed') {
         const ms = this.ports.clock.nowMs() - startMs
-        this.ports.events.onCommit?.(batch.changes.length, batch.requests.length, ms)
+        this.ports.events.onCommit?.(batch.changes.length, batch.requests.length + (batch.answers?.length ?? 0), ms)
       }
       return result
     }
@@ -145,7 +146,7 @@ export class FencedTerm implements Term {
   }
 
   async #leaseFor(batch: Batch): Promise<string | undefined> {
-    if (batch.requests.length === 0) return ''
+    if (batch.requests.length === 0 && !batch.answers) return ''
     try {
       return await this.ports.leases.current()
     } catch (error) {
@@ -156,7 +157,7 @@ export class FencedTerm implements Term {
 
   async #send(batch: Batch, turn: Turn, lease: string): Promise<CommitResult | 'again'> {
     const { etcd, keys } = this.ports
-    const next = this.#nextTurn(batch, turn)
+    const next = this.#nextTurn(batch, turn, lease)
     const fence: Compare[] = [
       { key: keys.record('leader', ''), created: this.token },
       { key: keys.record('turn', ''), modified: turn.modified },
@@ -252,7 +253,7 @@ export class FencedTerm implements Term {
     return this.#landed(next, audit.modified)
   }
 
-  #nextTurn(batch: Batch, turn: Turn): { turn: Omit<Turn, 'modified'>; ops: Op[] } {
+  #nextTurn(batch: Batch, turn: Turn, lease: string): { turn: Omit<Turn, 'modified'>; ops: Op[] } {
     const { keys } = this.ports
     const number = turn.number + 1
     const entry = { schema: 1, number, token: this.token, previous: turn.auditHead, entries: batch.audit }
@@ -262,6 +263,8 @@ export class FencedTerm implements Term {
     const ops: Op[] = [{ put: keys.record('turn', ''), value: writeValue('turn', record) }]
     // The hash comes last, so that what it is made of need not be written twice.
     ops.push({ put: keys.audit(number), value: Buffer.from(`${text.slice(0, -1)},"hash":"${head}"}`) })
+    if (batch.decisions) ops.push({ put: keys.decisions(number), value: writeDecisions(batch.decisions) })
+    if (batch.answers) ops.push({ put: keys.answers(number), value: answersValue(batch.answers), lease })
     return { turn: { number, auditHead: head }, ops }
   }
 

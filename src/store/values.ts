@@ -2,12 +2,11 @@
  * Values as JSON, checked by their kind's schema when read as strictly as when written. A field that this release does
  * not know is kept: a newer replica wrote it. Instances are many, so they are read into a form that is small.
  */
-import Type, { type TSchema } from 'typebox'
+import type { TSchema } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { CloudError } from '../cloud/errors.js'
 import { type InstanceRecord, type Kind, kinds, type RecordOf } from '../cloud/records.js'
 import { compactInstance } from './compact.js'
-import { isDecisionText } from './decisions.js'
 
 const validators = new Map<Kind, Validator>()
 
@@ -22,24 +21,11 @@ export type Read<K extends Kind> =
   | { readonly kind: 'unreadable'; readonly reason: string }
 
 export function readValue<K extends Kind>(kind: K, bytes: Uint8Array): Read<K> {
-  const instance = kind === 'instances' ? readInstance(bufferOf(bytes)) : undefined
-  return instance ? { kind: 'good', value: instance as RecordOf<K> } : readWhole(kind, bytes)
+  const read = readWhole(kind, bytes)
+  if (kind === 'instances' && read.kind === 'good') compactInstance(read.value as InstanceRecord)
+  return read
 }
 
-const headOfInstance = Compile(Type.Omit(kinds.instances, ['decision']))
-const decisionComes = Buffer.from(',"decision":{')
-
-/** As the product writes it: the decision comes last. Undefined for anything else, which is then read as a whole. */
-function readInstance(bytes: Buffer): InstanceRecord | undefined {
-  const at = bytes.indexOf(decisionComes)
-  if (at < 0) return undefined
-  const decision = bytes.toString('latin1', at + decisionComes.length - 1, bytes.length - 1)
-  if (bytes[bytes.length - 1] !== closing || !isDecisionText(decision)) return undefined
-  const head = parseJson(`${bytes.toString('utf8', 0, at)}}`)
-  return headOfInstance.Check(head) ? compactInstance(head as InstanceRecord, decision) : undefined
-}
-
-const closing = '}'.charCodeAt(0)
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 function readWhole<K extends Kind>(kind: K, bytes: Uint8Array): Read<K> {

@@ -119,6 +119,30 @@ describe('the leader queue', () => {
     expect(store.batches).toHaveLength(1)
   })
 
+  it('keeps the answers to calls without a key in one value, which is no operation of a batch', async () => {
+    const store = withComponent()
+    const envelope = { ...ask(instantiate(300)), since: 0 }
+    const answer = await queueOver(store).accept(envelope)
+
+    expect(store.batches.map(batch => batch.changes.length)).toEqual([124, 124, 52])
+    expect(store.batches.map(({ requests, answers }) => [requests.length, answers!.map(each => each.done)])).toEqual([
+      [0, [false]],
+      [0, [false]],
+      [0, [true]],
+    ])
+    const again = await queueOver(store).accept({ ...envelope, fresh: false })
+    expect(again).toMatchObject({ ids: answer.ids, replayed: true })
+  })
+
+  it('writes in each record that it places the turn whose decisions tell why', async () => {
+    const store = withComponent()
+    store.apply([put('turn', '', { schema: 1, token: 1, number: 41, auditHead: '' })])
+    const { ids } = await queueOver(store).accept(ask(instantiate(2)))
+
+    expect(ids.map(id => store.map.get('instances', id)!.value.decidedIn)).toEqual([42, 42])
+    expect(store.batches[0]!.decisions!.map(each => each.instance)).toEqual(ids)
+  })
+
   it('refuses a request id that was used for another request', async () => {
     const store = new PlainStore()
     const queue = queueOver(store)
@@ -137,9 +161,9 @@ describe('the leader queue', () => {
 
     expect(answer.ids).toHaveLength(300)
     expect(store.map.count('instances')).toBe(300)
-    expect(store.batches.map(batch => batch.changes.length)).toEqual([124, 124, 52])
+    expect(store.batches.map(batch => batch.changes.length)).toEqual([123, 123, 54])
     expect(store.batches.map(batch => batch.requests[0]!.done)).toEqual([false, false, true])
-    expect(store.batches[1]!.requests[0]!.answer.ids).toHaveLength(248)
+    expect(store.batches[1]!.requests[0]!.answer.ids).toHaveLength(246)
   })
 
   it('goes on with a bulk call that an earlier leader left, and places nothing twice', async () => {
@@ -147,7 +171,7 @@ describe('the leader queue', () => {
     store.verdict = () => (store.batches.length === 1 ? { kind: 'superseded' } : undefined)
     const envelope = ask(instantiate(200))
     await expect(queueOver(store).accept(envelope)).rejects.toMatchObject({ code: 'no-leader' })
-    expect(store.map.count('instances')).toBe(124)
+    expect(store.map.count('instances')).toBe(123)
     store.apply([{ kind: 'instances', id: [...store.map.all('instances')][0]![0], value: null }])
 
     store.verdict = () => undefined
@@ -321,11 +345,11 @@ describe('the leader queue', () => {
     store.verdict = () => undefined
     const nowhere = queueOver(store, () => ({ kind: 'nowhere', reasons: [] }))
     const first = await nowhere.accept({ ...envelope, fresh: false })
-    expect([first.ids.length, first.refused?.length]).toEqual([124, 76])
+    expect([first.ids.length, first.refused?.length]).toEqual([123, 77])
 
     const second = await queueOver(store).accept({ ...envelope, fresh: false })
     expect(second).toMatchObject({ ids: first.ids, refused: first.refused, replayed: true })
-    expect(store.map.count('instances')).toBe(124)
+    expect(store.map.count('instances')).toBe(123)
   })
 
   for (const op of ['undeploy', 'refresh-version'] as const) {

@@ -99,6 +99,7 @@ function aReplica(store = new AgeingStore()) {
     maps: store,
     election,
     requests: store,
+    decisions: store,
     blobs,
     presence,
     observations,
@@ -163,7 +164,10 @@ describe('a replica that does not lead', () => {
 
     expect(await settles(clock, asked)).toEqual(answer)
     expect(peers.asked.map(each => each.to)).toEqual(['h2', 'h3'])
-    expect(peers.asked.map(each => each.envelope)).toEqual([envelope, { ...envelope, fresh: false }])
+    expect(peers.asked.map(each => each.envelope)).toEqual([
+      { ...envelope, since: 0 },
+      { ...envelope, since: 0, fresh: false },
+    ])
   })
 
   it('does not wait for the clock when the map shows a new leader', async () => {

@@ -21,6 +21,7 @@ const branches = [
   'refused by the queue of a term that ended',
   'refused by who does not lead',
   'request record found',
+  'answer of a turn found',
   'resync by compaction',
   'session put again',
   'takeover',

@@ -156,7 +156,9 @@ export class SimReplica {
     }
     const applied = new AppliedBook()
     const bootstrap = [{ id: adminToken, role: 'admin' as const, subject: 'admin' }]
-    const requests = { read: async (id: string) => this.#noteRecord(await store.requests.read(id)) }
+    const requests = {
+      read: async (id: string, since?: number) => this.#noteRecord(await store.requests.read(id, since), since),
+    }
     const ports = { ...store, requests, loads: life.loads, applied, ...shared, bootstrap }
     const replica = new Replica(broken.ports?.(ports) ?? ports)
     life.replica = replica
@@ -184,8 +186,10 @@ export class SimReplica {
       })
   }
 
-  #noteRecord(record: RequestRecord | undefined): RequestRecord | undefined {
-    if (record) this.parts.world.counts.add(record.done ? 'branch: request record found' : 'branch: bulk call resumed')
+  #noteRecord(record: RequestRecord | undefined, since: number | undefined): RequestRecord | undefined {
+    if (!record) return undefined
+    const kept = since === undefined ? 'request record' : 'answer of a turn'
+    this.parts.world.counts.add(record.done ? `branch: ${kept} found` : 'branch: bulk call resumed')
     return record
   }
 

@@ -26,6 +26,7 @@ export class FakeHypervisor implements Hypervisor {
   readonly url: string
   readonly maps: PlainStore
   readonly requests: PlainStore
+  readonly decisions: PlainStore
   readonly loads: LoadBook
   readonly applied = new AppliedBook()
   readonly presence: Presence
@@ -57,6 +58,7 @@ export class FakeHypervisor implements Hypervisor {
     this.url = `http://${id}.example:1`
     this.maps = store
     this.requests = store
+    this.decisions = store
     this.loads = new LoadBook(clock)
     this.answer = envelope => this.#announced(envelope)
     const replica: ReplicaRecord = { schema: 1, id, url: this.url, incarnation: `${id}-1` }

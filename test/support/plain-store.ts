@@ -2,10 +2,19 @@
 import { CloudError } from '../../src/cloud/errors.js'
 import { type Applied, MemoryMap } from '../../src/cloud/map.js'
 import type { Order } from '../../src/cloud/order.js'
-import type { Change } from '../../src/cloud/records.js'
-import type { Batch, Clock, CommitResult, Maps, RequestRecord, Requests, Term } from '../../src/hypervisor/ports.js'
+import type { Change, Decision } from '../../src/cloud/records.js'
+import type {
+  Batch,
+  Clock,
+  CommitResult,
+  Decisions,
+  Maps,
+  RequestRecord,
+  Requests,
+  Term,
+} from '../../src/hypervisor/ports.js'
 
-export class PlainStore implements Maps, Requests, Term {
+export class PlainStore implements Maps, Requests, Decisions, Term {
   readonly map = new MemoryMap()
   readonly token = 1
   readonly batches: Batch[] = []
@@ -53,16 +62,23 @@ export class PlainStore implements Maps, Requests, Term {
     return () => this.#listeners.delete(listener)
   }
 
-  read(requestId: string): Promise<RequestRecord | undefined> {
+  read(requestId: string, since?: number): Promise<RequestRecord | undefined>
+  read(turn: number, instance: string): Promise<Decision | undefined>
+  read(what: string | number, of?: string | number): Promise<unknown> {
+    if (typeof what === 'number') return Promise.resolve(this.#decided(what, of))
     this.reads++
-    return Promise.resolve(this.records.get(requestId))
+    return Promise.resolve(this.records.get(what))
+  }
+
+  #decided(turn: number, instance: unknown): Decision | undefined {
+    return this.batches[turn - 1]?.decisions?.find(each => each.instance === instance)?.decision
   }
 
   async commit(batch: Batch): Promise<CommitResult> {
     const result = await this.verdict(batch)
     if (result) return result
     this.batches.push(batch)
-    for (const record of batch.requests) this.records.set(record.id, record)
+    for (const record of [...batch.requests, ...(batch.answers ?? [])]) this.records.set(record.id, record)
     return { kind: 'committed', revision: this.apply(batch.changes) }
   }
 

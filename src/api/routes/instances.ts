@@ -155,15 +155,16 @@ function dryRunOf(
     .flatMap(each => (each.kind === 'instances' ? (each.value ?? []) : []))
   return {
     placed: records.map(each => [...each.inSync, ...each.learners]),
-    candidates: records[0]?.decision?.candidates ?? [],
+    candidates: verdict.steps[0]?.decisions?.[0]?.decision.candidates ?? [],
     reasons: verdict.answer.refused?.[0]?.reasons ?? [],
   }
 }
 
-function placementOf({ hypervisor }: ApiPorts, id: string): unknown {
+async function placementOf({ hypervisor }: ApiPorts, id: string): Promise<unknown> {
   const { map } = hypervisor.maps
   const { value } = found(map.get('instances', id), 'instance', id)
-  const decided = value.decision ?? { decisionRevision: 0, at: value.createdAt, candidates: [], refusedByRule: {} }
+  const kept = value.decidedIn === undefined ? undefined : await hypervisor.decisions.read(value.decidedIn, id)
+  const decided = kept ?? { decisionRevision: 0, at: value.createdAt, candidates: [], refusedByRule: {} }
   const { component, version, need, placement: wish } = value
   const today = hypervisor.place(map, { component, version, need, wish, copies: 1 })
   const now =

@@ -4,10 +4,22 @@ import { Draft } from '../draft.js'
 import type { Refusal } from '../errors.js'
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
-import { type ComponentRecord, type InstanceRecord, type PlacementWish, put, type Resources } from '../records.js'
+import {
+  type ComponentRecord,
+  type Decision,
+  type InstanceRecord,
+  type PlacementWish,
+  put,
+  type Resources,
+} from '../records.js'
 import { normaliseVersion, resolveVersion } from '../version.js'
 import { componentKey, stopOf } from './components.js'
 import { type Context, change, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
+
+interface Placed {
+  readonly record: InstanceRecord
+  readonly decision: Decision
+}
 
 type Refused = { readonly reasons: readonly Refusal[] }
 
@@ -70,9 +82,9 @@ function placeMany(map: CloudMap, component: ComponentRecord, body: BodyOf<'inst
     const placed = placeOne(draft, component, id, body, context)
     if ('reasons' in placed) refused = placed
     else {
-      const changes = [put('instances', id, placed)]
+      const changes = [put('instances', id, placed.record)]
       draft.add(changes)
-      steps.push({ changes, subjects: [id] })
+      steps.push({ changes, subjects: [id], decisions: [{ instance: id, decision: placed.decision }] })
     }
   }
   return answerOf(body, steps, refused)
@@ -90,13 +102,13 @@ function placeOne(
   id: string,
   body: BodyOf<'instantiate'>,
   context: Context,
-): InstanceRecord | Refused {
+): Placed | Refused {
   const wish: PlacementWish = { ...component.placement, ...body.wish.placement }
   const need = needOf(component, body.wish.need, settingsOf(map).defaultNeed)
   const version = normaliseVersion(component.version) ?? component.version
   const found = context.place(map, { component: component.id, version, need, wish, copies: wish.copies ?? 1 })
   if (found.kind === 'nowhere') return { reasons: found.reasons }
-  return {
+  const record: InstanceRecord = {
     schema: 1,
     id,
     component: component.id,
@@ -110,8 +122,8 @@ function placeOne(
     learners: found.on.slice(1),
     generation: 0,
     createdAt: context.at,
-    decision: found.decision,
   }
+  return { record, decision: found.decision }
 }
 
 function answerOf(body: BodyOf<'instantiate'>, steps: readonly Step[], refused: Refused | undefined): Verdict {
@@ -145,7 +157,12 @@ export function clone(map: CloudMap, body: BodyOf<'clone'>, context: Context): V
   const learners = [...before.learners, found.on[0]!]
   const placement = { ...before.placement, copies: Math.max(before.placement.copies ?? 1, copiesOf(before).length + 1) }
   const value = { ...before, epoch: before.epoch + 1, learners, placement }
-  return change({ outcome: 'changed', kind: 'instances', ids: [before.id] }, put('instances', before.id, value))
+  const step: Step = {
+    changes: [put('instances', before.id, value)],
+    subjects: [before.id],
+    decisions: [{ instance: before.id, decision: found.decision }],
+  }
+  return done({ outcome: 'changed', kind: 'instances', ids: [before.id] }, step)
 }
 
 const refreshed = (instance: InstanceRecord): InstanceRecord => ({ ...instance, generation: instance.generation + 1 })

@@ -4,7 +4,7 @@
  */
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
-import { type Change, type InstanceRecord, put, remove } from '../records.js'
+import { type Change, type Decision, type InstanceRecord, put, remove } from '../records.js'
 import { type PlacementQuestion, type PlacementResult, type Step, settingsOf } from './verdict.js'
 
 export interface UpkeepContext {
@@ -23,24 +23,34 @@ export function repair(map: CloudMap, id: string, context: UpkeepContext): Step 
   if (component?.state !== 'none') return undefined
   const after = reshape(map, before, context)
   if (!after) return undefined
-  const value: InstanceRecord = { ...before, ...after, epoch: before.epoch + 1 }
-  return { changes: [put('instances', id, value), ...forget(before, value)], subjects: [id] }
+  const value: InstanceRecord = { ...before, ...after.configuration, epoch: before.epoch + 1 }
+  const decisions = after.decision && [{ instance: id, decision: after.decision }]
+  const changes = [put('instances', id, value), ...forget(before, value)]
+  return { changes, subjects: [id], ...(decisions ? { decisions } : {}) }
 }
 
 type Configuration = Pick<InstanceRecord, 'primary' | 'inSync' | 'learners'>
 
-function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext): Configuration | undefined {
+interface Reshaped {
+  readonly configuration: Configuration
+  /** Where copies were added. */
+  readonly decision?: Decision
+}
+
+function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext): Reshaped | undefined {
   const copies = copiesOf(instance)
   const state = new Map(copies.map(id => [id, stateOf(map, instance.id, id, context)]))
   const kept = copies.filter(id => state.get(id) !== 'lost')
   const leaving = kept.filter(id => map.get('motherships', id)?.value.draining != null)
   const staying = kept.filter(id => !leaving.includes(id))
   const missing = (instance.placement.copies ?? 1) - staying.length
-  const added = missing > 0 ? more(map, instance, missing, context) : []
+  const found = missing > 0 ? more(map, instance, missing, context) : undefined
+  const [added, decision] = found?.kind === 'placed' ? [found.on, found.decision] : [[]]
   const serving = staying.filter(id => state.get(id) === 'serves')
   const stay = serving.length >= (instance.placement.copies ?? 1) ? staying : kept
   const next = configure(instance, [...stay, ...added], id => state.get(id) === 'serves')
-  return next && !sameConfiguration(instance, next) ? next : undefined
+  if (!next || sameConfiguration(instance, next)) return undefined
+  return { configuration: next, ...(decision ? { decision } : {}) }
 }
 
 function stateOf(map: CloudMap, instance: string, mothership: string, context: UpkeepContext): CopyState {
@@ -50,10 +60,9 @@ function stateOf(map: CloudMap, instance: string, mothership: string, context: U
   return map.get('observed', `${mothership}/${instance}`)?.value.phase === 'running' ? 'serves' : 'comes'
 }
 
-function more(map: CloudMap, instance: InstanceRecord, copies: number, context: UpkeepContext): readonly string[] {
+function more(map: CloudMap, instance: InstanceRecord, copies: number, context: UpkeepContext): PlacementResult {
   const { component, version, need, placement: wish } = instance
-  const found = context.place(map, { component, version, need, wish, copies, instance })
-  return found.kind === 'placed' ? found.on : []
+  return context.place(map, { component, version, need, wish, copies, instance })
 }
 
 /** In-sync stays who was, and who runs joins; the primary stays while it can, else the lowest id that runs. */

@@ -16,10 +16,17 @@ import {
   type Settings,
 } from '../records.js'
 
+export interface Decided {
+  readonly instance: string
+  readonly decision: Decision
+}
+
 /** Changes that are written together or not at all, and the subjects that the audit names. */
 export interface Step {
   readonly changes: readonly Change[]
   readonly subjects: readonly string[]
+  /** Why the instances of this step are placed as they are. Their records learn in which turn that was decided. */
+  readonly decisions?: readonly Decided[]
   /** A package that nothing refers to any more: its chunks go with the step. */
   readonly dropsBlobs?: { readonly digest: string; readonly chunks: number }
 }

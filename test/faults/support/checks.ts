@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { WatchEvent } from '../../../src/store/etcd.js'
+import { readAnswers } from '../../../src/store/requests.js'
 import { waitUntil } from '../../support/etcd.js'
 import { describe, type Operation, type Version } from '../../support/linearizability/history.js'
 import { keysOutOfOrder } from '../../support/linearizability/search.js'
@@ -118,7 +119,8 @@ function requestsIn(events: readonly WatchEvent[]): Map<string, number> {
   const found = new Map<string, number>()
   for (const { key, value, modified } of events) {
     if (!key.startsWith('request/') || value === null) continue
-    found.set(Buffer.from(key.slice('request/'.length), 'hex').toString(), modified)
+    if (key.startsWith('request/turn/')) for (const { id } of readAnswers(value)) found.set(id, modified)
+    else found.set(Buffer.from(key.slice('request/'.length), 'hex').toString(), modified)
   }
   return found
 }

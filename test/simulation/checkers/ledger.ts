@@ -5,7 +5,7 @@
 import type { Kind, TurnRecord } from '../../../src/cloud/records.js'
 import type { AuditEntry, RequestRecord } from '../../../src/hypervisor/ports.js'
 import { Keys } from '../../../src/store/keys.js'
-import { recordOf } from '../../../src/store/requests.js'
+import { readAnswers, recordOf } from '../../../src/store/requests.js'
 import type { Revision } from '../etcd.js'
 import { clusterName } from '../replica.js'
 
@@ -45,6 +45,7 @@ export interface LeaderTxn {
 export const keys = new Keys(clusterName)
 const auditPrefix = keys.audit(0).slice(0, -16)
 const requestPrefix = keys.request('')
+const answersPrefix = keys.answers(0).slice(0, -16)
 
 /** What only the leader writes (S7). */
 export const leaderKinds: ReadonlySet<Kind> = new Set([
@@ -111,7 +112,9 @@ export class Ledger {
     let turn: TurnRecord | undefined
     for (const { key, value, created } of events) {
       if (key.startsWith(requestPrefix)) {
-        if (value !== null) requests.push(recordOf(parse(value) as RequestRecord))
+        if (value === null) continue
+        if (key.startsWith(answersPrefix)) requests.push(...readAnswers(value))
+        else requests.push(recordOf(parse(value) as RequestRecord))
       } else if (key.startsWith(auditPrefix)) audit = parse(value) as AuditValue
       const place = key.startsWith(keys.map) ? keys.parse(key) : undefined
       const versions = this.#versions.get(key) ?? []
