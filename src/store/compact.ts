@@ -9,7 +9,7 @@ import type { InstanceRecord } from '../cloud/records.js'
 const sharedMax = 50_000
 
 /** One of each, by a key that says everything about it. */
-class Shared<V> {
+export class Shared<V> {
   readonly #known = new Map<string, V>()
 
   constructor(private readonly make: (key: string) => V) {}
@@ -18,7 +18,8 @@ class Shared<V> {
     let found = this.#known.get(key)
     if (found === undefined) {
       if (this.#known.size >= sharedMax) this.#known.clear()
-      this.#known.set(key, (found = this.make(key)))
+      const own = Buffer.from(key).toString() // a part of a longer text would keep all of it
+      this.#known.set(own, (found = this.make(own)))
     }
     return found
   }
@@ -41,17 +42,21 @@ const isEmpty = (value: object): boolean => {
   return true
 }
 
-/** The same record; fields that this release does not know stay. */
-export function compactInstance(record: InstanceRecord): InstanceRecord {
-  const { component, version, owner, need, placement, primary, inSync, learners } = record
-  return Object.assign(record, {
-    component: words.get(component),
-    version: words.get(version),
-    ...(owner === undefined ? {} : { owner: words.get(owner) }),
-    need: shareObject(need),
-    placement: isEmpty(placement) ? noWish : shareObject(placement),
-    primary: words.get(primary),
-    inSync: shareIds(inSync),
-    learners: shareIds(learners),
-  })
+const shared: { readonly [F in keyof InstanceRecord]?: (value: never) => InstanceRecord[F] } = {
+  component: (id: string) => words.get(id),
+  version: (text: string) => words.get(text),
+  owner: (name: string) => words.get(name),
+  need: shareObject<InstanceRecord['need']>,
+  placement: (wish: InstanceRecord['placement']) => (isEmpty(wish) ? noWish : shareObject(wish)),
+  primary: (id: string) => words.get(id),
+  inSync: shareIds,
+  learners: shareIds,
+}
+const sharedFields = Object.entries(shared) as [string, (value: unknown) => unknown][]
+
+/** The same object, with what others have too in place of its own; fields that this release does not know stay. */
+export function compactInstance<R extends Partial<InstanceRecord>>(record: R): R {
+  const fields = record as Record<string, unknown>
+  for (const [field, share] of sharedFields) if (fields[field] !== undefined) fields[field] = share(fields[field])
+  return record
 }

@@ -7,6 +7,7 @@ import { Compile, type Validator } from 'typebox/compile'
 import { CloudError } from '../cloud/errors.js'
 import { type InstanceRecord, type Kind, kinds, type RecordOf } from '../cloud/records.js'
 import { compactInstance } from './compact.js'
+import { readInstanceText } from './instance-text.js'
 
 const validators = new Map<Kind, Validator>()
 
@@ -21,8 +22,11 @@ export type Read<K extends Kind> =
   | { readonly kind: 'unreadable'; readonly reason: string }
 
 export function readValue<K extends Kind>(kind: K, bytes: Uint8Array): Read<K> {
+  if (kind !== 'instances') return readWhole(kind, bytes)
+  const instance = readInstanceText(bufferOf(bytes))
+  if (instance) return { kind: 'good', value: instance as RecordOf<K> }
   const read = readWhole(kind, bytes)
-  if (kind === 'instances' && read.kind === 'good') compactInstance(read.value as InstanceRecord)
+  if (read.kind === 'good') compactInstance(read.value as InstanceRecord)
   return read
 }
 

@@ -1,9 +1,18 @@
 /** What is read is what was written, however small memory keeps it. */
 import fc from 'fast-check'
+import { Compile } from 'typebox/compile'
 import { describe, expect, it } from 'vitest'
-import type { InstanceRecord } from '../../src/cloud/records.js'
+import { type InstanceRecord, kinds } from '../../src/cloud/records.js'
 import { readValue, writeValue } from '../../src/store/values.js'
 import { anInstance } from '../support/records.js'
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
 
 const bytesOf = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 const good = (value: unknown): InstanceRecord => {
@@ -45,6 +54,50 @@ describe('an instance that was read', () => {
     expect(one!.need).toBe(other!.need)
     expect(one!.inSync).toBe(other!.inSync)
     expect(() => one!.inSync.push('m2')).toThrow(TypeError)
+  })
+
+  it('is taken, and read, as JSON and its schema say, however it is written', () => {
+    const schema = Compile(kinds.instances)
+    const written = JSON.stringify({ ...anInstance('shop.1', ['m1', 'm2'], { owner: 'a' }), decidedIn: 7 })
+    const some = [
+      '"',
+      '\\',
+      '{',
+      '}',
+      ',',
+      ':',
+      '0',
+      '-',
+      ' ',
+      'é',
+      ',"epoch":1',
+      ',"createdAt":"',
+      '"id":"x.1",',
+      '}}',
+    ]
+    const fields = ['"x":1', '"owner":"b"', '"decidedIn":8', '"epoch":2', '"component":"x"', '"__proto__":{}']
+    const edit = fc.record({
+      at: fc.nat(written.length),
+      gone: fc.nat(3),
+      come: fc.oneof(
+        fc.constantFrom(...some),
+        fc.constantFrom(...fields).map(each => `,${each}`),
+        fc.constant(''),
+      ),
+    })
+    let [taken, refused] = [0, 0]
+    fc.assert(
+      fc.property(fc.array(edit, { maxLength: 3 }), edits => {
+        const text = edits.reduce((t, { at, gone, come }) => t.slice(0, at) + come + t.slice(at + gone), written)
+        const value = parsed(text)
+        const read = readValue('instances', Buffer.from(text))
+        expect(read.kind, text).toBe(schema.Check(value) ? 'good' : 'unreadable')
+        if (read.kind === 'good') expect(read.value, text).toEqual(value)
+        read.kind === 'good' ? taken++ : refused++
+      }),
+      { numRuns: 5_000 },
+    )
+    expect([taken > 100, refused > 100]).toEqual([true, true])
   })
 
   it('is refused for a wrong field', () => {
