@@ -14,6 +14,7 @@ import { Draft } from '../cloud/draft.js'
 import { CloudError } from '../cloud/errors.js'
 import type { CloudMap } from '../cloud/map.js'
 import { AnsweredBook } from './answered.js'
+import { Crowd } from './crowd.js'
 import { decidedIn, type Gathered, isKeyed, type Job, Packing } from './packing.js'
 import type { AuditEntry, Batch, Clock, Maps, RequestRecord, Requests, Term } from './ports.js'
 import { stamper } from './stamps.js'
@@ -63,6 +64,8 @@ export class LeaderQueue {
   #current: Current | undefined
   #wake: (() => void) | undefined
   #closed: CloudError | undefined
+  readonly #crowd = new Crowd()
+  #onOther: (() => void) | undefined
   #sentAtMs: number | undefined
 
   constructor(
@@ -105,7 +108,9 @@ export class LeaderQueue {
     void this.term.ended.then(reason => this.#close(new CloudError('no-leader', `the term ended: ${reason}`)))
     while (!this.#closed) {
       if (!this.#hasWork()) await new Promise<void>(resolve => (this.#wake = resolve))
-      else if (!(await this.#turn())) break
+      const others = this.#others()
+      if (others) await others
+      if (this.#hasWork() && !(await this.#turn())) break
     }
     const error = this.#closed ?? new CloudError('no-leader', 'this replica does not lead any more')
     for (const job of [...this.#jobs.values()]) this.#finish(job, () => job.reject(error))
@@ -148,6 +153,26 @@ export class LeaderQueue {
     const wake = this.#wake
     this.#wake = undefined
     wake?.()
+    this.#onOther?.()
+  }
+
+  /** Waits for those who are about to ask again, if there is a crowd of them. */
+  #others(): Promise<void> | undefined {
+    const leftMs = (): number =>
+      this.#current || this.#closed ? 0 : this.#crowd.leftMs(this.#waiting.length, this.ports.clock.nowMs())
+    const firstMs = leftMs()
+    if (firstMs === 0) return undefined
+    return new Promise(resolve => {
+      const go = (): void => {
+        cancel()
+        this.#onOther = undefined
+        resolve()
+      }
+      const cancel = this.ports.clock.after(firstMs, go)
+      this.#onOther = () => {
+        if (leftMs() === 0) go()
+      }
+    })
   }
 
   #hasWork(): boolean {
@@ -196,6 +221,8 @@ export class LeaderQueue {
     }
     const order = { era: this.ports.maps.map.order.era, revision: result.revision }
     await this.ports.maps.waitFor(order, ownWriteMs)
+    const nowMs = this.ports.clock.nowMs()
+    this.#crowd.answered(settle.length, this.#waiting.length, nowMs - this.#sentAtMs, nowMs)
     this.#sentAtMs = undefined
     for (const { tell } of settle) tell(order)
     return true

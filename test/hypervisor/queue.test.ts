@@ -73,6 +73,20 @@ describe('the leader queue', () => {
     expect(store.batches.map(batch => batch.requests.length)).toEqual([1, 50])
   })
 
+  it('waits for those it has just answered, so that a crowd does not fall into halves that wait for each other', async () => {
+    const store = new PlainStore()
+    store.verdict = () => new Promise(resolve => testClock.after(20, () => resolve(undefined)))
+    const queue = queueOver(store)
+    const caller = async (name: number): Promise<void> => {
+      for (let time = 0; time < 5; time++) await queue.accept(ask(registerM(`m${name}-${time}`)))
+    }
+    const half = Array.from({ length: 10 }, (_, name) => caller(name))
+    await new Promise(resolve => testClock.after(1, () => resolve(undefined)))
+    await Promise.all([...half, ...Array.from({ length: 10 }, (_, name) => caller(10 + name))])
+
+    expect(store.batches.map(batch => batch.changes.length)).toEqual([10, 20, 20, 20, 20, 10])
+  })
+
   it('lets decisions of one batch see each other', async () => {
     const store = new PlainStore()
     const queue = queueOver(store)
