@@ -54,25 +54,35 @@ class Names {
 
 export function writeDecisions(decided: readonly Decided[]): Uint8Array {
   const motherships = new Names()
-  const terms = new Names()
-  for (const each of decided)
-    for (const { terms: scored } of each.decision.candidates) Object.keys(scored).map(name => terms.of(name))
-  const row = ({ mothership, score, terms: scored, pressure, loadAgeMs }: Decision['candidates'][number]) => [
-    motherships.of(mothership),
-    score,
-    pressure.cpu,
-    pressure.ram,
-    pressure.bandwidth,
-    loadAgeMs,
-    ...terms.all.map(name => scored[name] ?? null),
-  ]
+  const terms = termsOf(decided)
+  const row = ({ mothership, score, terms: scored, pressure, loadAgeMs }: Candidate): (number | null)[] => {
+    const cells = [motherships.of(mothership), score, pressure.cpu, pressure.ram, pressure.bandwidth, loadAgeMs]
+    for (const name of terms) cells.push(scored[name] ?? null)
+    return cells
+  }
   const decisions: Written['decisions'] = {}
   for (const { instance, decision } of decided) {
-    const { decisionRevision: revision, at, candidates, refusedByRule } = decision
-    const refused = Object.keys(refusedByRule).length > 0 ? { refused: refusedByRule } : {}
-    decisions[instance] = { revision, at, ...refused, rows: candidates.map(row) }
+    const { decisionRevision: revision, at, candidates, refusedByRule: refused } = decision
+    const rows = candidates.map(row)
+    decisions[instance] = hasAny(refused) ? { revision, at, refused, rows } : { revision, at, rows }
   }
-  return json({ schema: 1, motherships: motherships.all, terms: terms.all, decisions } satisfies Written)
+  return json({ schema: 1, motherships: motherships.all, terms, decisions } satisfies Written)
+}
+
+type Candidate = Decision['candidates'][number]
+
+/** Mostly those of the first one. */
+function termsOf(decided: readonly Decided[]): string[] {
+  const names = new Set<string>()
+  for (const { decision } of decided) {
+    for (const { terms } of decision.candidates) for (const name in terms) names.add(name)
+  }
+  return [...names]
+}
+
+const hasAny = (record: object): boolean => {
+  for (const _ in record) return true
+  return false
 }
 
 /** Undefined when the value has no decision on this instance. Throws `unreadable-value`. */
