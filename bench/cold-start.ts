@@ -28,7 +28,7 @@ mkdirSync(dir, { recursive: true })
 
 function floor(url: string, cluster: string): Promise<RangeFloor> {
   const file = fileURLToPath(new URL('./floors/etcd-range.js', import.meta.url))
-  const child = fork(file, [url, new Keys(cluster).map, '10000'])
+  const child = fork(file, [url, new Keys(cluster).map])
   return new Promise((resolve, reject) => {
     child.once('message', each => resolve(each as RangeFloor))
     child.once('exit', code => reject(new Error(`the floor ended with ${code}`)))

@@ -36,8 +36,8 @@ export async function startEtcd(dataDir: string): Promise<BenchEtcd> {
       ...['--name', 'bench', '--data-dir', dataDir, '--initial-cluster', `bench=${peer}`],
       ...['--listen-client-urls', client, '--advertise-client-urls', client],
       ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
-      ...['--quota-backend-bytes', String(8 * 2 ** 30), '--max-txn-ops', String(opsPerTxn)],
-      ...['--max-request-bytes', String(8 * 2 ** 20), '--log-level', 'error', '--logger', 'zap'],
+      ...['--quota-backend-bytes', String(8 * 2 ** 30)],
+      ...['--log-level', 'error', '--logger', 'zap'],
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   )
