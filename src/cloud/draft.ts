@@ -2,15 +2,19 @@
  * A map with changes that are not in etcd yet: what the leader decides on while it fills a transaction. Reads see the
  * pending changes; the map beneath is neither copied nor touched, so a draft costs what was changed in it.
  */
-import { type CloudMap, copiesOf, type Entry, type Held, holding, holdsNothing } from './map.js'
+import { type CloudMap, copiesOf, type Entry, phaseOf } from './map.js'
 import type { Order } from './order.js'
-import type { Change, Kind, RecordOf } from './records.js'
+import type { Change, InstanceRecord, Kind, RecordOf } from './records.js'
+import { type Held, MothershipTally, type Tally, VersionTally } from './tallies.js'
+
+/** With what was there before. */
+export type Logged = Change & { readonly before: object | undefined }
 
 type Pending = Map<string, Entry<Kind> | null>
 
 export class Draft implements CloudMap {
   readonly #pending = new Map<Kind, Pending>()
-  readonly #log: Change[] = []
+  readonly #log: Logged[] = []
 
   constructor(private readonly base: CloudMap) {}
 
@@ -19,7 +23,7 @@ export class Draft implements CloudMap {
   }
 
   /** Everything that was added, in order: whoever keeps sums takes what is new since it last looked. */
-  get log(): readonly Change[] {
+  get log(): readonly Logged[] {
     return this.#log
   }
 
@@ -31,8 +35,8 @@ export class Draft implements CloudMap {
   add(changes: Iterable<Change>): void {
     for (const change of changes) {
       const { kind, id, value } = change
-      this.#log.push(change)
       const before = this.get(kind, id)
+      this.#log.push({ ...change, before: before?.value })
       const entry = value === null ? null : { value, created: before?.created ?? 0, modified: 0 }
       const pending = this.#pending.get(kind)
       if (pending) pending.set(id, entry)
@@ -78,8 +82,21 @@ export class Draft implements CloudMap {
   }
 
   heldOn(mothership: string): Held {
-    const instances = [...this.instancesOn(mothership)].flatMap(id => this.get('instances', id)?.value ?? [])
-    return instances.reduce((held, each) => holding(held, each), holdsNothing)
+    const tally = new MothershipTally()
+    for (const instance of this.#instances(this.instancesOn(mothership))) tally.add(instance)
+    return tally.held
+  }
+
+  tallyOf(componentVersion: string): Tally {
+    const tally = new VersionTally()
+    for (const instance of this.#instances(this.instancesOf(componentVersion))) {
+      tally.add(instance, phaseOf(this, instance))
+    }
+    return tally.tally
+  }
+
+  #instances(ids: Iterable<string>): InstanceRecord[] {
+    return [...ids].flatMap(id => this.get('instances', id)?.value ?? [])
   }
 
   versionsOf(component: string): Iterable<string> {

@@ -5,19 +5,14 @@
  */
 import { byId } from './ids.js'
 import type { Order } from './order.js'
-import { nothing, plus } from './placement/resources.js'
-import type { Change, Kind, RecordOf, Resources } from './records.js'
+import type { Change, InstanceRecord, Kind, ObservedRecord, Phase, RecordOf } from './records.js'
+import { type Held, holdsNothing, MothershipTally, noTally, type Tally, VersionTally } from './tallies.js'
 
 /** A record and etcd's revisions of its key. Never changed in place: a new version is a new object. */
 export interface Entry<K extends Kind> {
   readonly value: RecordOf<K>
   readonly created: number
   readonly modified: number
-}
-
-export interface Held {
-  readonly instances: number
-  readonly reserved: Resources
 }
 
 export interface CloudMap {
@@ -32,6 +27,8 @@ export interface CloudMap {
   instancesOn(mothership: string): Iterable<string>
   /** How many instances have a copy on this mothership, and what they need together; known, not counted. */
   heldOn(mothership: string): Held
+  /** How many instances there are of `id/version` (normalised), and where; known, not counted. */
+  tallyOf(componentVersion: string): Tally
   /** Ids `id/version` of every registered version of a component. */
   versionsOf(component: string): Iterable<string>
 }
@@ -43,14 +40,6 @@ export const copiesOf = (instance: RecordOf<'instances'>): readonly string[] => 
   ...instance.inSync,
   ...instance.learners,
 ]
-
-export const holdsNothing: Held = { instances: 0, reserved: nothing }
-
-/** With an instance more, or less. */
-export const holding = (held: Held, instance: RecordOf<'instances'>, sign: 1 | -1 = 1): Held => ({
-  instances: held.instances + sign,
-  reserved: plus(held.reserved, instance.need, sign),
-})
 
 const none: ReadonlySet<string> = new Set()
 
@@ -73,16 +62,22 @@ class Index {
   }
 }
 
-/** A change with the revisions that etcd gave it, as a watch delivers it. */
-export type Applied = Change & { readonly created: number; readonly modified: number }
+/** That of the primary copy. */
+export const phaseOf = (map: CloudMap, { id, primary }: InstanceRecord): Phase =>
+  map.get('observed', `${primary}/${id}`)?.value.phase ?? 'placed'
+
+/** A change with the revisions that etcd gave it, as a watch delivers it; once it is applied, what was there before. */
+export type Applied = Change & { readonly created: number; readonly modified: number; before?: object }
+
+type Records = Map<string, Entry<Kind>>
 
 export class MemoryMap implements CloudMap {
   #revision = 0
-  readonly #kinds = new Map<Kind, Map<string, Entry<Kind>>>()
-  readonly #byComponent = new Index()
-  readonly #byMothership = new Index()
+  readonly #kinds = new Map<Kind, Records>()
+  /** By component, then version. */
+  readonly #byVersion = new Map<string, Map<string, VersionTally>>()
+  readonly #byMothership = new Map<string, MothershipTally>()
   readonly #versions = new Index()
-  readonly #held = new Map<string, Held>()
 
   get order(): Order {
     return { era: this.get('era')?.value.era ?? 1, revision: this.#revision }
@@ -101,15 +96,19 @@ export class MemoryMap implements CloudMap {
   }
 
   instancesOf(componentVersion: string): ReadonlySet<string> {
-    return this.#byComponent.get(componentVersion)
+    return this.#tally(componentVersion)?.ids ?? none
   }
 
   instancesOn(mothership: string): ReadonlySet<string> {
-    return this.#byMothership.get(mothership)
+    return this.#byMothership.get(mothership)?.ids ?? none
   }
 
   heldOn(mothership: string): Held {
-    return this.#held.get(mothership) ?? holdsNothing
+    return this.#byMothership.get(mothership)?.held ?? holdsNothing
+  }
+
+  tallyOf(componentVersion: string): Tally {
+    return this.#tally(componentVersion)?.tally ?? noTally
   }
 
   versionsOf(component: string): ReadonlySet<string> {
@@ -129,7 +128,7 @@ export class MemoryMap implements CloudMap {
 
   clear(): void {
     this.#revision = 0
-    for (const part of [this.#kinds, this.#byComponent, this.#byMothership, this.#versions, this.#held]) part.clear()
+    for (const part of [this.#kinds, this.#byVersion, this.#byMothership, this.#versions]) part.clear()
   }
 
   /** Kinds of which there is at least one. */
@@ -143,40 +142,73 @@ export class MemoryMap implements CloudMap {
   }
 
   #applyOne(change: Applied): void {
-    let records = this.#kinds.get(change.kind)
-    if (!records) this.#kinds.set(change.kind, (records = new Map()))
-    const before = records.get(change.id)
-    if (before) this.#unindex(change.kind, change.id, before)
-    if (change.value === null) {
-      records.delete(change.id)
-      return
+    const { kind, id, value } = change
+    let records = this.#kinds.get(kind)
+    if (!records) this.#kinds.set(kind, (records = new Map()))
+    const before = records.get(id)?.value
+    if (before) change.before = before
+    // Phases are counted for the instances as they stand beside what is observed of them.
+    if (kind === 'observed') this.#observe(id, before as ObservedRecord | undefined, value)
+    else if (before) this.#unindex(kind, id, before)
+    if (value === null) records.delete(id)
+    else {
+      records.set(id, { value, created: change.created, modified: change.modified })
+      if (kind === 'instances') this.#indexInstance(value)
+      else if (kind === 'components') this.#versions.add(value.id, id)
     }
-    const entry: Entry<Kind> = { value: change.value, created: change.created, modified: change.modified }
-    records.set(change.id, entry)
-    this.#index(change.kind, change.id, entry)
   }
 
-  #index(kind: Kind, id: string, entry: Entry<Kind>): void {
-    if (kind === 'instances') {
-      const instance = entry.value as RecordOf<'instances'>
-      this.#byComponent.add(`${instance.component}/${instance.version}`, id)
-      for (const mothership of copiesOf(instance)) {
-        this.#byMothership.add(mothership, id)
-        this.#held.set(mothership, holding(this.heldOn(mothership), instance))
-      }
-    } else if (kind === 'components') this.#versions.add((entry.value as RecordOf<'components'>).id, id)
+  #indexInstance(instance: InstanceRecord): void {
+    this.#tallyFor(instance).add(instance, this.#phaseOf(instance))
+    for (const mothership of instance.inSync) this.#mothership(mothership).add(instance)
+    for (const mothership of instance.learners) this.#mothership(mothership).add(instance)
   }
 
-  #unindex(kind: Kind, id: string, entry: Entry<Kind>): void {
-    if (kind === 'instances') {
-      const instance = entry.value as RecordOf<'instances'>
-      this.#byComponent.delete(`${instance.component}/${instance.version}`, id)
-      for (const mothership of copiesOf(instance)) {
-        this.#byMothership.delete(mothership, id)
-        const left = holding(this.heldOn(mothership), instance, -1)
-        if (left.instances > 0) this.#held.set(mothership, left)
-        else this.#held.delete(mothership)
-      }
-    } else if (kind === 'components') this.#versions.delete((entry.value as RecordOf<'components'>).id, id)
+  #unindex(kind: Kind, id: string, before: RecordOf<Kind>): void {
+    if (kind === 'instances') this.#unindexInstance(before as InstanceRecord)
+    else if (kind === 'components') this.#versions.delete((before as RecordOf<'components'>).id, id)
+  }
+
+  #unindexInstance(instance: InstanceRecord): void {
+    const { component, version } = instance
+    const tally = this.#tallyFor(instance)
+    tally.delete(instance, this.#phaseOf(instance))
+    if (tally.ids.size === 0) this.#byVersion.get(component)?.delete(version)
+    for (const mothership of copiesOf(instance)) {
+      const on = this.#mothership(mothership)
+      on.delete(instance)
+      if (on.ids.size === 0) this.#byMothership.delete(mothership)
+    }
+  }
+
+  #observe(id: string, before: ObservedRecord | undefined, after: ObservedRecord | null): void {
+    const slash = id.indexOf('/')
+    const instance = this.get('instances', id.slice(slash + 1))?.value
+    if (instance?.primary !== id.slice(0, slash)) return
+    this.#tallyFor(instance).move(before?.phase ?? 'placed', after?.phase ?? 'placed')
+  }
+
+  /** Nothing is observed yet while a million instances are loaded. */
+  #phaseOf(instance: InstanceRecord): Phase {
+    return this.count('observed') === 0 ? 'placed' : phaseOf(this, instance)
+  }
+
+  #tally(componentVersion: string): VersionTally | undefined {
+    const slash = componentVersion.lastIndexOf('/')
+    return this.#byVersion.get(componentVersion.slice(0, slash))?.get(componentVersion.slice(slash + 1))
+  }
+
+  #tallyFor({ component, version }: InstanceRecord): VersionTally {
+    let versions = this.#byVersion.get(component)
+    if (!versions) this.#byVersion.set(component, (versions = new Map()))
+    let tally = versions.get(version)
+    if (!tally) versions.set(version, (tally = new VersionTally()))
+    return tally
+  }
+
+  #mothership(id: string): MothershipTally {
+    let tally = this.#byMothership.get(id)
+    if (!tally) this.#byMothership.set(id, (tally = new MothershipTally()))
+    return tally
   }
 }

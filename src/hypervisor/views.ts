@@ -1,8 +1,8 @@
 /** The map as people and control centers read it: the shapes of the API, computed from records, loads and sessions. */
 
 import { settingsOf } from '../cloud/decide/verdict.js'
-import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
-import { type CloudMap, copiesOf, type Entry } from '../cloud/map.js'
+import { type NodeRef, nodeName } from '../cloud/ids.js'
+import { type CloudMap, copiesOf, type Entry, phaseOf } from '../cloud/map.js'
 import { compareOrder } from '../cloud/order.js'
 import { type Freshness, freshnessOf } from '../cloud/placement/host.js'
 import type { InstanceRecord, Phase, Resources } from '../cloud/records.js'
@@ -130,8 +130,8 @@ export interface ComponentView {
   size: number
   deployedAt: string
   deployedBy: string
-  motherships: string[]
-  instances: { total: number; byPhase: Record<string, number> }
+  motherships: readonly string[]
+  instances: { total: number; byPhase: Readonly<Record<string, number>> }
   views: string[]
   revision: number
 }
@@ -141,17 +141,7 @@ export function componentView(key: string, { map }: ViewPorts): ComponentView | 
   const entry = map.get('components', key)
   if (!entry) return undefined
   const { value, modified } = entry
-  const motherships = new Set<string>()
-  const byPhase: Record<string, number> = {}
-  let total = 0
-  for (const id of map.instancesOf(key)) {
-    const instance = map.get('instances', id)?.value
-    if (!instance) continue
-    total++
-    for (const mothership of copiesOf(instance)) motherships.add(mothership)
-    const phase = phaseOf(map, instance)
-    byPhase[phase] = (byPhase[phase] ?? 0) + 1
-  }
+  const { total, byPhase, motherships } = map.tallyOf(key)
   return {
     id: value.id,
     version: value.version,
@@ -162,7 +152,7 @@ export function componentView(key: string, { map }: ViewPorts): ComponentView | 
     size: value.size,
     deployedAt: value.deployedAt,
     deployedBy: value.deployedBy,
-    motherships: [...motherships].sort(byId),
+    motherships,
     instances: { total, byPhase },
     views: value.views.map(view => view.id),
     revision: modified,
@@ -229,10 +219,6 @@ function copyView(map: CloudMap, instance: InstanceRecord, mothership: string): 
     ...(observed?.reason === undefined ? {} : { reason: observed.reason }),
   }
 }
-
-/** That of the primary copy. */
-const phaseOf = (map: CloudMap, instance: InstanceRecord): Phase =>
-  map.get('observed', `${instance.primary}/${instance.id}`)?.value.phase ?? 'placed'
 
 /** Every copy runs, and as often refreshed as was asked. */
 export function runsEverywhere(map: CloudMap, id: string): boolean {

@@ -7,7 +7,7 @@ import { componentKey } from '../../cloud/decide/components.js'
 import { versionFor } from '../../cloud/decide/instances.js'
 import { CloudError } from '../../cloud/errors.js'
 import { byId, componentIdPattern, digestPattern } from '../../cloud/ids.js'
-import { type CloudMap, copiesOf } from '../../cloud/map.js'
+import type { CloudMap } from '../../cloud/map.js'
 import { nothing, plus } from '../../cloud/placement/resources.js'
 import type { ComponentRecord, Resources } from '../../cloud/records.js'
 import { compareVersions } from '../../cloud/version.js'
@@ -236,11 +236,7 @@ async function packageOf(ports: ApiPorts, digest: string): Promise<Uint8Array> {
 
 function statisticsOf(ports: ApiPorts, key: string): Record<string, unknown> {
   const { map } = ports.hypervisor.maps
-  const byMothership: Record<string, number> = {}
-  for (const id of map.instancesOf(key)) {
-    const instance = map.get('instances', id)?.value
-    for (const on of instance ? copiesOf(instance) : []) byMothership[on] = (byMothership[on] ?? 0) + 1
-  }
+  const { byPhase, copies } = map.tallyOf(key)
   const sums = { calls: 0, errors: 0, timeouts: 0, restarts: 0 }
   let load: Resources = nothing
   const latency = Array<number>(latencyBucketsMs.length + 1).fill(0)
@@ -252,7 +248,7 @@ function statisticsOf(ports: ApiPorts, key: string): Record<string, unknown> {
   const at = (share: number): number | null => percentile(latency, latencyBucketsMs, share)
   const component = map.get('components', key)?.value
   return {
-    instances: { byPhase: componentView(key, viewPorts(ports))?.instances.byPhase ?? {}, byMothership },
+    instances: { byPhase, byMothership: Object.fromEntries(copies) },
     ...sums,
     latencyMs: { p50: at(0.5), p95: at(0.95), p99: at(0.99) },
     load,

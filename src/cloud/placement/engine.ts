@@ -8,7 +8,7 @@ import { type PlacementQuestion, type PlacementResult, settingsOf } from '../dec
 import { Draft } from '../draft.js'
 import type { CloudMap } from '../map.js'
 import type { Change } from '../records.js'
-import { Fleet } from './fleet.js'
+import { Fleet, type Replacing } from './fleet.js'
 import type { MeasuredLoad } from './host.js'
 import { placeOn } from './place.js'
 
@@ -43,7 +43,7 @@ export class Engine {
   }
 
   /** To be called with every change of the map beneath. */
-  apply(changes: Iterable<Change>, nowMs: number): void {
+  apply(changes: Iterable<Replacing>, nowMs: number): void {
     this.#tried.length = 0
     this.#fleet.apply(changes, nowMs)
   }

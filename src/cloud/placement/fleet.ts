@@ -37,10 +37,11 @@ class Slot {
   count({ component, need, placement }: InstanceRecord, sign: 1 | -1): void {
     this.copies += sign
     this.reserved = this.copies === 0 ? nothing : plus(this.reserved, need, sign)
-    const { all, alone } = this.copiesOf(component)
-    const counted = { all: all + sign, alone: alone + (placement.antiAffinity === 'component' ? sign : 0) }
+    let counted = this.#byComponent.get(component)
+    if (!counted) this.#byComponent.set(component, (counted = { all: 0, alone: 0 }))
+    counted.all += sign
+    if (placement.antiAffinity === 'component') counted.alone += sign
     if (counted.all === 0) this.#byComponent.delete(component)
-    else this.#byComponent.set(component, counted)
   }
 
   get unused(): boolean {
@@ -50,9 +51,11 @@ class Slot {
 
 type Undo = () => void
 
+/** A change, and the record that it takes the place of: of instances only that matters. */
+export type Replacing = Change & { readonly before?: object | undefined }
+
 export class Fleet {
   readonly #slots = new Map<string, Slot>()
-  readonly #instances = new Map<string, InstanceRecord>()
   readonly #undo: Undo[] = []
   #sorted: readonly Host[] | undefined
 
@@ -70,7 +73,7 @@ export class Fleet {
   }
 
   /** Committed changes. `placedAtMs`: when copies that are new were placed; undefined when that is long ago. */
-  apply(changes: Iterable<Change>, placedAtMs?: number): void {
+  apply(changes: Iterable<Replacing>, placedAtMs?: number): void {
     this.takeBack(0)
     for (const change of changes) {
       this.#apply(change, (slot, need) => {
@@ -82,7 +85,7 @@ export class Fleet {
   }
 
   /** A change that may come to nothing. */
-  try(change: Change): void {
+  try(change: Replacing): void {
     this.#undo.push(
       this.#apply(change, (slot, need) => {
         slot.tried = plus(slot.tried, need)
@@ -109,10 +112,10 @@ export class Fleet {
     }
   }
 
-  #apply(change: Change, onPlaced: (slot: Slot, need: Resources) => void): Undo {
+  #apply(change: Replacing, onPlaced: (slot: Slot, need: Resources) => void): Undo {
     switch (change.kind) {
       case 'instances':
-        return this.#setInstance(change.id, change.value ?? undefined, onPlaced)
+        return this.#setInstance(change.before as InstanceRecord | undefined, change.value ?? undefined, onPlaced)
       case 'motherships':
         return this.#setRecord(change.id, change.value ?? undefined)
       case 'sessions':
@@ -122,10 +125,13 @@ export class Fleet {
     }
   }
 
-  #setInstance(id: string, after: InstanceRecord | undefined, onPlaced: (slot: Slot, need: Resources) => void): Undo {
-    const before = this.#instances.get(id)
+  #setInstance(
+    before: InstanceRecord | undefined,
+    after: InstanceRecord | undefined,
+    onPlaced: (slot: Slot, need: Resources) => void,
+  ): Undo {
     const triedBefore: [Slot, Resources][] = []
-    this.#recount(id, before, after)
+    this.#recount(before, after)
     for (const mothership of after ? copiesOf(after) : []) {
       if (before && copiesOf(before).includes(mothership)) continue
       const slot = this.#slot(mothership)
@@ -134,13 +140,11 @@ export class Fleet {
     }
     return () => {
       for (const [slot, tried] of triedBefore) slot.tried = tried
-      this.#recount(id, after, before)
+      this.#recount(after, before)
     }
   }
 
-  #recount(id: string, before: InstanceRecord | undefined, after: InstanceRecord | undefined): void {
-    if (after) this.#instances.set(id, after)
-    else this.#instances.delete(id)
+  #recount(before: InstanceRecord | undefined, after: InstanceRecord | undefined): void {
     for (const mothership of after ? copiesOf(after) : []) this.#slot(mothership).count(after!, 1)
     for (const mothership of before ? copiesOf(before) : []) {
       const slot = this.#slot(mothership)

@@ -4,7 +4,7 @@ import type { Resources } from '../records.js'
 export const nothing: Resources = { cpu: 0, ram: 0, bandwidth: 0 }
 
 /** Sums are kept to a millionth, so that adding and taking away for years leaves no crumbs that refuse a full host. */
-const tidy = (value: number): number => Math.round(value * 1e6) / 1e6
+export const tidy = (value: number): number => Math.round(value * 1e6) / 1e6
 
 export const plus = (a: Resources, b: Resources, sign: 1 | -1 = 1): Resources => ({
   cpu: tidy(a.cpu + sign * b.cpu),

@@ -261,10 +261,12 @@ describe('the fleet', () => {
     const fleet = new Fleet()
     const stays = { cpu: 0.3, ram: 0.6, bandwidth: 0.9 }
     fleet.apply([...motherships('m1'), put('instances', 'x.stays', anInstance('x.stays', ['m1'], { need: stays }))])
+    const before: InstanceRecord[] = []
     for (let i = 0; i < 300; i++) {
       const need = { cpu: 0.1 * i, ram: 0.7 * i, bandwidth: i / 3 }
       fleet.apply([put('instances', `x.${i}`, anInstance(`x.${i}`, ['m1'], { need }))])
-      if (i % 2 === 1) fleet.apply([remove('instances', `x.${i}`), remove('instances', `x.${i - 1}`)])
+      before.push(anInstance(`x.${i}`, ['m1'], { need }))
+      if (i % 2 === 1) fleet.apply(before.splice(0).map(each => ({ ...remove('instances', each.id), before: each })))
     }
 
     expect(fleet.host('m1')!.reserved).toEqual(stays)
