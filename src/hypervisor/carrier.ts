@@ -14,6 +14,8 @@ const staleMaxMs = 1_500
 const againMs = 20
 /** How long one attempt may take before the request is looked for at whoever leads then. */
 const attemptMs = 1_500
+/** What an etcd that is there needs at most for one read. */
+const askMs = 300
 /** From when on a change takes long. */
 const slowMs = 900
 
@@ -37,6 +39,7 @@ export interface CarrierPorts {
 
 export class Carrier {
   readonly #probe: StoreProbe
+  #catchingUp: Promise<boolean> | undefined
 
   constructor(private readonly ports: CarrierPorts) {
     this.#probe = new StoreProbe(ports.maps)
@@ -59,7 +62,7 @@ export class Carrier {
     const leftMs = (): number => call.untilMs - this.ports.clock.nowMs()
     const first = envelope.fresh ? { ...envelope, since: this.#turn() } : envelope
     for (let attempt = first; ; attempt = { ...first, fresh: false }) {
-      if (this.#storeIsAway()) throw this.#storeAway(call)
+      if (this.#storeIsAway() && !(await this.#answersSoon())) throw this.#storeAway(call)
       if (leftMs() <= 0 || call.over) throw outOfTime(call.uncertain)
       try {
         call.asked = true
@@ -96,6 +99,16 @@ export class Carrier {
 
   #storeIsAway(): boolean {
     return this.ports.maps.staleForMs() > staleMaxMs || this.ports.room?.full === true
+  }
+
+  /** Who stood still itself has not heard etcd for as long: it is asked, before it is called silent. */
+  #answersSoon(): Promise<boolean> {
+    if (this.ports.room?.full) return Promise.resolve(false)
+    this.#catchingUp ??= this.ports.maps.catchUp(askMs).then(
+      () => true,
+      () => false,
+    )
+    return this.#catchingUp.finally(() => (this.#catchingUp = undefined))
   }
 
   #storeAway({ uncertain, asked }: Call): CloudError {

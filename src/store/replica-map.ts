@@ -72,7 +72,7 @@ export class ReplicaMap implements Maps {
   async open(): Promise<void> {
     await this.#snapshot('start')
     this.#watch()
-    this.#tick()
+    this.#tick(this.ports.clock.nowMs())
   }
 
   close(): void {
@@ -130,15 +130,17 @@ export class ReplicaMap implements Maps {
     return () => this.#listeners.delete(listener)
   }
 
-  #tick(): void {
+  /** `dueMs`: who stood still has not heard what came meanwhile. That is silence of its own, not of the watch. */
+  #tick(dueMs: number): void {
     if (this.#closed) return
-    const silentMs = this.ports.clock.nowMs() - Math.max(this.#heardAtMs, this.#watchedAtMs)
-    if (this.#watching && silentMs > silentMaxMs) {
+    const nowMs = this.ports.clock.nowMs()
+    const silentMs = nowMs - Math.max(this.#heardAtMs, this.#watchedAtMs)
+    if (this.#watching && silentMs > silentMaxMs && nowMs - dueMs < askEveryMs) {
       this.#watching.abandon()
       this.#reopen('the watch was silent')
     } else this.#watching?.requestProgress()
-    if (this.ports.clock.nowMs() >= this.#reconcileAtMs) void this.#reconcile()
-    this.#cancelTimer = this.ports.clock.after(askEveryMs, () => this.#tick())
+    if (nowMs >= this.#reconcileAtMs) void this.#reconcile()
+    this.#cancelTimer = this.ports.clock.after(askEveryMs, () => this.#tick(nowMs + askEveryMs))
   }
 
   #watch(): void {

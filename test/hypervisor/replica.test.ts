@@ -81,6 +81,9 @@ class AgeingStore extends PlainStore {
 /** It falls silent while an answer waits for it. */
 class StillStore extends AgeingStore {
   waitedMs = 0
+  override catchUp(): Promise<Order> {
+    return fails('store-unavailable')
+  }
   override waitFor(_order: Order, deadlineMs = 0): Promise<void> {
     this.waitedMs = deadlineMs
     this.staleMs = deadlineMs + 1
@@ -258,6 +261,7 @@ describe('a replica that does not lead', () => {
     const { replica, store, peers } = aReplica()
     store.apply([leaderIs('h2')])
     store.staleMs = 1_501
+    store.catchUp = () => Promise.reject(new CloudError('store-unavailable', 'no quorum'))
     const refused: unknown = await replica.submit(envelope, 5_000).catch((error: unknown) => error)
     expect(refused).toMatchObject({ code: 'store-unavailable', details: { retryAfterS: 2 } })
     expect((refused as CloudError).message).not.toContain('Idempotency-Key')
@@ -266,6 +270,21 @@ describe('a replica that does not lead', () => {
     store.staleMs = 1_500
     peers.reply = () => Promise.resolve(answer)
     expect(await replica.submit(envelope, 5_000)).toEqual(answer)
+  })
+
+  it('asks etcd before it calls it silent: who stood still itself has not heard it for as long', async () => {
+    const { replica, store, peers } = aReplica()
+    store.apply([leaderIs('h2')])
+    store.staleMs = 3_000
+    let asked = 0
+    store.catchUp = () => {
+      asked++
+      return Promise.resolve(store.map.order)
+    }
+    peers.reply = () => Promise.resolve(answer)
+    const both = [replica.submit(envelope, 5_000), replica.submit({ ...envelope, requestId: 'request-2' }, 5_000)]
+    expect(await Promise.all(both)).toEqual([answer, answer])
+    expect(asked).toBe(1)
   })
 
   it('does not wait for its own memory to the end when etcd falls silent', async () => {
@@ -283,6 +302,7 @@ describe('a replica that does not lead', () => {
   it('says that the outcome is unknown when etcd falls silent after an attempt', async () => {
     const { replica, store, clock, peers } = aReplica()
     store.apply([leaderIs('h2')])
+    store.catchUp = () => Promise.reject(new CloudError('store-unavailable', 'no quorum'))
     peers.reply = () => {
       store.staleMs = 2_000
       return fails('timeout')

@@ -57,6 +57,16 @@ describe("a replica's memory", () => {
     expect(memoryOf(map.map)).toEqual(await rangeOf(writer, map.map.order.revision))
   }
 
+  it('does not blame its watch for a time in which it stood still itself', async () => {
+    const map = await openOn(etcd)
+    await clock.advance(1_000)
+    clock.standStill(4_000)
+    expect(map.staleForMs()).toBeGreaterThanOrEqual(4_000) // what is in memory may be as old as that, and says so
+    await clock.advance(600)
+    expect(told).toEqual([])
+    expect(map.staleForMs()).toBe(0)
+  })
+
   it('tells each change once, with those of a revision together', async () => {
     await write('a', 'b')
     const map = await openOn(etcd)

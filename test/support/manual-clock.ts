@@ -34,11 +34,16 @@ export class ManualClock implements Clock {
     await settled()
     for (let next = this.#next(); next && next.atMs <= untilMs; next = this.#next()) {
       this.#timers = this.#timers.filter(each => each !== next)
-      this.#nowMs = next.atMs
+      this.#nowMs = Math.max(this.#nowMs, next.atMs)
       next.run()
       await settled()
     }
     this.#nowMs = untilMs
+  }
+
+  /** As for a process that stands still: time passes, and no timer runs until it goes on. */
+  standStill(ms: number): void {
+    this.#nowMs += ms
   }
 
   /** Lets time pass in steps until the condition holds, and says how much that was. */
