@@ -1,9 +1,10 @@
 /**
  * etcd over gRPC. Of the client library only the raw calls are used: its watchers lose events on reconnect, its leases
- * report their loss too late, its retries send writes twice, and its circuit breaker blocks healthy calls. So: one
- * client per member and a second one for watches (a connection of their own), no retries in it, a deadline on every
- * unary call, `hasleader` on every call that must not be served by a member without a quorum, and a sticky choice of
- * the member that moves on when it does not answer.
+ * report their loss too late, its retries send writes twice, and its circuit breaker blocks healthy calls. Leases and
+ * status go through them; ranges, transactions and watches, of which there are many, are written and read here, on
+ * a connection for calls and one for watches. No retries anywhere, a deadline on every unary call, `hasleader` on every
+ * call that must not be served by a member without a quorum, and a sticky choice of the member that moves on when it does
+ * not answer.
  */
 import * as grpc from '@grpc/grpc-js'
 import {
@@ -17,19 +18,13 @@ import {
   GRPCOutOfRangeError,
   GRPCResourceExhastedError,
   GRPCUnauthenticatedError,
-  type ICompare,
-  type IKeyValue,
   type IOptions,
-  type IRequestOp,
-  type IWatchResponse,
 } from 'etcd3'
+import { Connection, type EtcdAuth, type Stream } from './connection.js'
 import {
-  type Compare,
   type Etcd,
   EtcdFailure,
   type FailureKind,
-  type KeyValue,
-  type Op,
   type RangeRequest,
   type RangeResult,
   type TxnRequest,
@@ -38,6 +33,16 @@ import {
   type WatchHandlers,
   type Watching,
 } from './etcd.js'
+import {
+  readRange,
+  readTxn,
+  readWatch,
+  type WatchAnswer,
+  writeProgress,
+  writeRange,
+  writeTxn,
+  writeWatch,
+} from './wire.js'
 
 type Policy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>
 
@@ -69,10 +74,7 @@ const channelOptions = {
   'grpc.use_local_subchannel_pool': 1,
 }
 
-export interface EtcdAuth {
-  readonly user: string
-  readonly password: string
-}
+export type { EtcdAuth }
 
 const authMs = 1_000
 
@@ -93,8 +95,10 @@ const clientOf = (url: string, auth: EtcdAuth | undefined): Etcd3 =>
 
 interface Member {
   readonly url: string
-  readonly calls: Etcd3
-  readonly watches: Etcd3
+  readonly calls: Connection
+  readonly watches: Connection
+  /** Leases and status. */
+  readonly library: Etcd3
 }
 
 export interface TransportEvents {
@@ -115,7 +119,12 @@ export class EtcdTransport implements Etcd {
     private readonly events: TransportEvents = {},
     private readonly auth?: EtcdAuth,
   ) {
-    this.#members = urls.map(url => ({ url, calls: clientOf(url, auth), watches: clientOf(url, auth) }))
+    this.#members = urls.map(url => ({
+      url,
+      calls: new Connection(url, channelOptions, auth),
+      watches: new Connection(url, channelOptions, auth),
+      library: clientOf(url, auth),
+    }))
     this.#current = first % this.#members.length
   }
 
@@ -124,56 +133,27 @@ export class EtcdTransport implements Etcd {
   }
 
   range(request: RangeRequest, deadlineMs: number): Promise<RangeResult> {
-    return this.#call('range', deadlineMs, async ({ calls }, options) => {
-      const answer = await calls.kv.range(
-        {
-          key: Buffer.from(request.key),
-          ...(request.end === undefined ? {} : { range_end: Buffer.from(request.end) }),
-          ...(request.revision === undefined ? {} : { revision: request.revision }),
-          ...(request.limit === undefined ? {} : { limit: request.limit }),
-          serializable: request.serializable ?? false,
-          count_only: request.countOnly ?? false,
-        },
-        options,
-      )
-      return {
-        revision: Number(answer.header.revision),
-        cluster: answer.header.cluster_id,
-        items: answer.kvs.map(keyValue),
-        count: Number(answer.count),
-        more: answer.more,
-      }
-    })
+    return this.#call('range', deadlineMs, async ({ calls }, { deadline }) =>
+      readRange(await calls.call('KV/Range', writeRange(request), deadline)),
+    )
   }
 
   txn(request: TxnRequest, deadlineMs: number): Promise<TxnResult> {
-    return this.#call('txn', deadlineMs, async ({ calls }, options) => {
-      const answer = await calls.kv.txn(
-        {
-          compare: request.compare.map(compare),
-          success: request.success.map(op),
-          failure: (request.failure ?? []).map(op),
-        },
-        options,
-      )
-      const found = answer.responses.map(each => {
-        const first = each.response_range?.kvs[0]
-        return first && keyValue(first)
-      })
-      return { succeeded: answer.succeeded, revision: Number(answer.header.revision), found }
-    })
+    return this.#call('txn', deadlineMs, async ({ calls }, { deadline }) =>
+      readTxn(await calls.call('KV/Txn', writeTxn(request), deadline)),
+    )
   }
 
   grant(ttlS: number, deadlineMs: number): Promise<{ lease: string; ttlMs: number }> {
-    return this.#call('grant', deadlineMs, async ({ calls }, options) => {
-      const answer = await calls.leaseClient.leaseGrant({ TTL: ttlS }, options)
+    return this.#call('grant', deadlineMs, async ({ library }, options) => {
+      const answer = await library.leaseClient.leaseGrant({ TTL: ttlS }, options)
       return { lease: answer.ID, ttlMs: Number(answer.TTL) * 1000 }
     })
   }
 
   async keepAlive(lease: string, deadlineMs: number): Promise<number> {
-    return this.#call('keepAlive', deadlineMs, async ({ calls }, options) => {
-      const stream = await calls.leaseClient.leaseKeepAlive(options)
+    return this.#call('keepAlive', deadlineMs, async ({ library }, options) => {
+      const stream = await library.leaseClient.leaseKeepAlive(options)
       try {
         return await new Promise<number>((resolve, reject) => {
           stream.on('data', answer => resolve(Number(answer.TTL) * 1000))
@@ -189,8 +169,8 @@ export class EtcdTransport implements Etcd {
   }
 
   async revoke(lease: string, deadlineMs: number): Promise<void> {
-    await this.#call('revoke', deadlineMs, ({ calls }, options) =>
-      calls.leaseClient.leaseRevoke({ ID: lease }, options),
+    await this.#call('revoke', deadlineMs, ({ library }, options) =>
+      library.leaseClient.leaseRevoke({ ID: lease }, options),
     )
   }
 
@@ -199,12 +179,14 @@ export class EtcdTransport implements Etcd {
     return this.#call(
       'status',
       deadlineMs,
-      async ({ calls }, options) => (await calls.maintenance.status(options)).version,
+      async ({ library }, options) => (await library.maintenance.status(options)).version,
     )
   }
 
   async isFull(deadlineMs: number): Promise<boolean> {
-    const { errors } = await this.#call('status', deadlineMs, ({ calls }, options) => calls.maintenance.status(options))
+    const { errors } = await this.#call('status', deadlineMs, ({ library }, options) =>
+      library.maintenance.status(options),
+    )
     return errors.some(each => each.includes('NOSPACE'))
   }
 
@@ -220,10 +202,7 @@ export class EtcdTransport implements Etcd {
   }
 
   async close(): Promise<void> {
-    for (const { calls, watches } of this.#members) {
-      calls.close()
-      watches.close()
-    }
+    for (const { calls, watches, library } of this.#members) for (const each of [calls, watches, library]) each.close()
   }
 
   /** Leaves the member, unless another call has left it already. */
@@ -242,7 +221,7 @@ export class EtcdTransport implements Etcd {
   async #call<T>(
     method: string,
     deadlineMs: number,
-    run: (member: Member, options: grpc.CallOptions) => Promise<T>,
+    run: (member: Member, options: { readonly deadline: number }) => Promise<T>,
   ): Promise<T> {
     const member = this.#members[this.#current]!
     const startMs = performance.now()
@@ -253,11 +232,17 @@ export class EtcdTransport implements Etcd {
     } catch (error) {
       const failure = failureOf(error, member.url)
       this.events.onCall?.(method, failure.kind, performance.now() - startMs)
-      if (failure.kind === 'unavailable') this.#moveFrom(member, failure.message)
+      if (failure.kind === 'unavailable') {
+        member.calls.leave()
+        this.#moveFrom(member, failure.message)
+      }
       throw failure
     }
   }
 }
+
+/** Of what gRPC itself says; the client library has classes of its own for some. */
+const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code
 
 /** The one table from foreign errors to ours. Only what certainly never left this machine counts as not sent. */
 function failureOf(error: unknown, member: string): EtcdFailure {
@@ -271,17 +256,22 @@ function failureOf(error: unknown, member: string): EtcdFailure {
     return fail('lease-gone', false)
   // The very transaction that crosses the quota is applied, and refused all the same.
   if (/database space exceeded|NOSPACE/i.test(message)) return fail('quota', true)
-  if (error instanceof GRPCResourceExhastedError || /request is too large/i.test(message))
-    return fail('too-large', false)
+  const exhausted = codeOf(error) === grpc.status.RESOURCE_EXHAUSTED || error instanceof GRPCResourceExhastedError
+  if (exhausted || /request is too large/i.test(message)) return fail('too-large', false)
   if (
     error instanceof EtcdPermissionDeniedError ||
     error instanceof EtcdAuthenticationFailedError ||
     error instanceof EtcdInvalidAuthTokenError ||
-    error instanceof GRPCUnauthenticatedError
+    error instanceof GRPCUnauthenticatedError ||
+    codeOf(error) === grpc.status.UNAUTHENTICATED ||
+    codeOf(error) === grpc.status.PERMISSION_DENIED ||
+    /authentication failed, invalid user/i.test(message)
   ) {
     return fail('not-allowed', false)
   }
-  if (error instanceof GRPCInvalidArgumentError || error instanceof GRPCNotFoundError) return fail('invalid', false)
+  const invalid = codeOf(error) === grpc.status.INVALID_ARGUMENT || codeOf(error) === grpc.status.NOT_FOUND
+  if (invalid || error instanceof GRPCInvalidArgumentError || error instanceof GRPCNotFoundError)
+    return fail('invalid', false)
   return fail('unavailable', !/ECONNREFUSED|No connection established|no leader/i.test(message))
 }
 
@@ -292,8 +282,8 @@ const doubtMs = 500
  * together. The stream's end is told once.
  */
 class WatchStream implements Watching {
-  #stream: Awaited<ReturnType<Etcd3['watchClient']['watch']>> | undefined
-  #held: WatchEvent[] = []
+  #stream: Stream | undefined
+  #held: readonly WatchEvent[] = []
   #over = false
   #doubt: NodeJS.Timeout | undefined
 
@@ -313,35 +303,32 @@ class WatchStream implements Watching {
    * `renew`: the client gets itself a new token when a call is refused for its old one (they run out, and die with the
    * member that gave them), but never for a stream. So a call comes first.
    */
-  async open(client: Etcd3, request: { key: string; end: string; start: number }, renew: boolean): Promise<void> {
+  async open(on: Connection, request: { key: string; end: string; start: number }, renew: boolean): Promise<void> {
+    const failed = (reason: string): void => {
+      on.leave()
+      this.#end(reason, { leave: true })
+    }
     try {
-      if (renew) await client.kv.range({ key: Buffer.from(request.key), limit: 1 }, { deadline: Date.now() + authMs })
-      const stream = await client.watchClient.watch()
+      const first = { key: request.key, limit: 1, serializable: true }
+      if (renew) await on.call('KV/Range', writeRange(first), Date.now() + authMs)
+      const stream = await on.open('Watch/Watch')
       if (this.#over) {
         stream.on('error', () => undefined)
         stream.cancel()
         return
       }
       this.#stream = stream
-      stream.on('data', response => this.#onData(response))
-      stream.on('error', error => this.#end(error.message, { leave: true }))
-      stream.on('end', () => this.#end('the stream ended', { leave: true }))
-      stream.write({
-        create_request: {
-          key: Buffer.from(request.key),
-          range_end: Buffer.from(request.end),
-          start_revision: request.start,
-          progress_notify: true,
-          fragment: true,
-        },
-      })
+      stream.on('data', (answer: Buffer) => this.#onData(answer))
+      stream.on('error', error => failed(error.message))
+      stream.on('end', () => failed('the stream ended'))
+      stream.write(writeWatch(request))
     } catch (error) {
-      this.#end((error as Error).message, { leave: true })
+      failed((error as Error).message)
     }
   }
 
   requestProgress(): void {
-    this.#stream?.write({ progress_request: {} })
+    this.#stream?.write(writeProgress())
   }
 
   cancel(): void {
@@ -357,34 +344,38 @@ class WatchStream implements Watching {
     this.member.leave('the watch was silent')
   }
 
-  #onData(response: IWatchResponse): void {
+  #onData(bytes: Buffer): void {
     if (this.#over) return
     clearTimeout(this.#doubt)
     this.#doubt = undefined
-    if (response.canceled) {
-      const compacted = Number(response.compact_revision)
-      const denied = /permission denied/i.test(response.cancel_reason)
-      this.#end(response.cancel_reason || 'canceled', {
-        ...(compacted > 0 ? { compacted } : {}),
-        ...(denied ? { fatal: true } : {}),
-      })
+    let answer: WatchAnswer
+    try {
+      answer = readWatch(bytes)
+    } catch (error) {
+      this.#end((error as Error).message, { leave: true })
       return
     }
-    if (response.events.length === 0) {
+    const { canceled, compacted, reason, created, watch, fragment, revision, events } = answer
+    if (canceled) {
+      const denied = /permission denied/i.test(reason)
+      this.#end(reason || 'canceled', { ...(compacted > 0 ? { compacted } : {}), ...(denied ? { fatal: true } : {}) })
+      return
+    }
+    if (events.length === 0) {
       // Only a periodic notification of this very watch proves that all before it was delivered; a requested one
       // (watch id -1) and the answer to the creation are signs of life.
-      const proves = !response.created && response.watch_id !== '-1' && !response.fragment
-      this.handlers.onHeard(proves ? Number(response.header.revision) : undefined)
+      const proves = !created && watch !== '-1' && !fragment
+      this.handlers.onHeard(proves ? revision : undefined)
       return
     }
-    this.#held.push(...response.events.map(watchEvent))
-    if (response.fragment) {
+    this.#held = this.#held.length === 0 ? events : [...this.#held, ...events]
+    if (fragment) {
       this.handlers.onHeard()
       return
     }
-    const events = this.#held
+    const held = this.#held
     this.#held = []
-    this.handlers.onEvents(events)
+    this.handlers.onEvents(held)
   }
 
   #end(reason: string, end: { compacted?: number; fatal?: boolean; leave?: boolean }): void {
@@ -394,39 +385,4 @@ class WatchStream implements Watching {
     if (leave) this.member.leave(reason)
     this.handlers.onEnd({ reason, ...rest })
   }
-}
-
-function watchEvent(event: IWatchResponse['events'][number]): WatchEvent {
-  const { kv } = event
-  const deleted = String(event.type) === 'Delete' || String(event.type) === 'DELETE'
-  return {
-    key: kv.key.toString(),
-    value: deleted ? null : kv.value,
-    created: Number(kv.create_revision),
-    modified: Number(kv.mod_revision),
-  }
-}
-
-const keyValue = (kv: IKeyValue): KeyValue => ({
-  key: kv.key.toString(),
-  value: kv.value,
-  created: Number(kv.create_revision),
-  modified: Number(kv.mod_revision),
-  lease: kv.lease,
-})
-
-function compare(each: Compare): ICompare {
-  const key = Buffer.from(each.key)
-  if ('created' in each) return { key, target: 'Create', result: 'Equal', create_revision: each.created }
-  if ('modified' in each) return { key, target: 'Mod', result: 'Equal', mod_revision: each.modified }
-  return { key, target: 'Create', result: 'Greater', create_revision: 0 }
-}
-
-function op(each: Op): IRequestOp {
-  if ('put' in each) {
-    const value = Buffer.from(each.value.buffer, each.value.byteOffset, each.value.byteLength)
-    return { request_put: { key: Buffer.from(each.put), value, ...(each.lease ? { lease: each.lease } : {}) } }
-  }
-  if ('delete' in each) return { request_delete_range: { key: Buffer.from(each.delete) } }
-  return { request_range: { key: Buffer.from(each.get) } }
 }

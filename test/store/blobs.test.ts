@@ -75,7 +75,14 @@ describe('an answer kept for a request', () => {
     const requests = new EtcdRequests(etcd, keys, clock)
     const write = (id: string, value: string) =>
       etcd.txn({ compare: [], success: [{ put: keys.request(id), value: Buffer.from(value) }] }, 1_000)
-    const record = { schema: 1, id: 'a/../b', fingerprint: 'f', done: true, answer: {}, progress: 0 }
+    const record = {
+      schema: 1,
+      id: 'a/../b',
+      fingerprint: 'f',
+      done: true,
+      answer: { outcome: 'unchanged', kind: 'instances', ids: [] },
+      progress: 0,
+    }
     await write('a/../b', JSON.stringify(record))
     await write('c', JSON.stringify(record))
     await write('d', 'not JSON')
