@@ -3,6 +3,7 @@ import { CloudError } from '../cloud/errors.js'
 import type { Clock } from '../hypervisor/ports.js'
 
 interface Pending<T> {
+  readonly r: number
   readonly resolve: (answer: T) => void
   readonly reject: (error: CloudError) => void
   readonly replica: string
@@ -10,9 +11,13 @@ interface Pending<T> {
 }
 
 const pendingMax = 20_000
+/** More than may wait, so that a free one is near. */
+const places = 2 ** 15
 
 export class Questions<T> {
-  readonly #pending = new Map<number, Pending<T>>()
+  /** Each at its number modulo `places`. (A map cost a forwarded call a fifteenth more of processor time.) */
+  readonly #pending: (Pending<T> | undefined)[] = []
+  #count = 0
   #next = 1
 
   constructor(private readonly clock: Clock) {}
@@ -22,15 +27,16 @@ export class Questions<T> {
    * `no-leader` when too many wait already.
    */
   ask(replica: string, deadlineMs: number, send: (r: number) => void): Promise<T> {
-    if (this.#pending.size >= pendingMax) {
+    if (this.#count >= pendingMax) {
       return Promise.reject(new CloudError('no-leader', `too many questions wait for ${replica}`))
     }
-    const r = this.#next++
+    const r = this.#number()
     return new Promise((resolve, reject) => {
       const cancel = this.clock.after(deadlineMs, () =>
         this.refuse(r, new CloudError('timeout', `${replica} did not answer in time`)),
       )
-      this.#pending.set(r, { resolve, reject, replica, cancel })
+      this.#pending[r % places] = { r, resolve, reject, replica, cancel }
+      this.#count++
       try {
         send(r)
       } catch (error) {
@@ -50,13 +56,20 @@ export class Questions<T> {
 
   /** All that this replica was asked. */
   drop(replica: string, error: CloudError): void {
-    for (const [r, pending] of [...this.#pending]) if (pending.replica === replica) this.refuse(r, error)
+    for (const pending of this.#pending) if (pending?.replica === replica) this.refuse(pending.r, error)
+  }
+
+  #number(): number {
+    while (this.#pending[this.#next % places]) this.#next++
+    return this.#next++
   }
 
   #take(r: number): Pending<T> | undefined {
-    const pending = this.#pending.get(r)
-    this.#pending.delete(r)
-    pending?.cancel()
+    const pending = this.#pending[r % places]
+    if (pending?.r !== r) return undefined
+    this.#pending[r % places] = undefined
+    this.#count--
+    pending.cancel()
     return pending
   }
 }
