@@ -7,7 +7,7 @@ import { CloudError } from '../cloud/errors.js'
 import { type NodeRef, nodeName } from '../cloud/ids.js'
 import type { ReplicaRecord, SessionRecord } from '../cloud/records.js'
 import type { Clock, Log, Presence } from '../hypervisor/ports.js'
-import type { Etcd } from './etcd.js'
+import { type Etcd, EtcdFailure } from './etcd.js'
 import { callMs, cloudErrorOf, pause, retryRead } from './failures.js'
 import type { Keys } from './keys.js'
 import { writeValue } from './values.js'
@@ -30,11 +30,14 @@ interface Held {
 }
 
 const attempts = 8
+/** While etcd does not answer: so soon after it comes back is this replica there again. */
+const againMs = 500
 
 export class EtcdPresence implements Presence {
   #lease: string | undefined
   #closed = false
   #left = false
+  #renewing = false
   #cancelTimer: (() => void) | undefined
   readonly #held = new Map<string, Held>()
   /** Called when a session was put again under another number: the gateway reports with that one then. */
@@ -114,6 +117,7 @@ export class EtcdPresence implements Presence {
       } catch (error) {
         // Unknown or refused: read again. A put that did land is replaced by the next one.
         this.ports.log.info({ err: error, node: nodeName(record) }, 'opening the session again')
+        if (error instanceof EtcdFailure && error.kind === 'lease-gone') this.look()
         await pause(clock, 30)
       }
     }
@@ -122,22 +126,38 @@ export class EtcdPresence implements Presence {
     })
   }
 
-  #schedule(): void {
+  /** Word that the lease may be gone: there is no need to wait for the next time. */
+  look(): void {
+    if (this.#closed || this.#renewing) return
+    this.#cancelTimer?.()
+    void this.#keepAlive()
+  }
+
+  #schedule(inMs = this.ports.ttlMs / 3): void {
     if (this.#closed) return
-    this.#cancelTimer = this.ports.clock.after(this.ports.ttlMs / 3, () => void this.#keepAlive())
+    this.#cancelTimer = this.ports.clock.after(inMs, () => void this.#keepAlive())
   }
 
   async #keepAlive(): Promise<void> {
+    this.#renewing = true
+    const kept = await this.#renew()
+    this.#renewing = false
+    this.#schedule(kept ? undefined : againMs)
+  }
+
+  /** False when etcd did not let it. */
+  async #renew(): Promise<boolean> {
     try {
       const lease = this.#lease
       const gone = lease === undefined || (await this.ports.etcd.keepAlive(lease, callMs)) === 0
-      if (this.#closed) return
+      if (this.#closed) return true
       if (gone) await this.#settle()
       await this.#putRest()
+      return true
     } catch (error) {
       this.ports.log.warn({ err: error }, 'the presence of this replica could not be renewed')
+      return false
     }
-    this.#schedule()
   }
 
   /** Takes a lease, and puts this replica's own record on it. */

@@ -46,6 +46,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   await maps.open()
   const presence = new EtcdPresence({ etcd, keys, clock, log, ttlMs: options.presenceTtlMs }, options.replica)
   await presence.open()
+  maps.onChange(changes => {
+    const gone = changes.some(each => each.kind === 'replicas' && each.id === options.replica.id && each.value === null)
+    if (gone) presence.look()
+  })
   const leases = new RequestLeases(etcd, clock)
   const self = options.replica
   const election = new EtcdElection({ etcd, keys, clock, chance, log, events, maps, leases, self, leaderTtlMs })

@@ -6,7 +6,7 @@ import { EtcdPresence } from '../../src/store/presence.js'
 import { EtcdTwin } from '../../src/store/twin.js'
 import type { TwinClient } from '../../src/store/twin-client.js'
 import { ManualClock } from '../support/manual-clock.js'
-import { aReplica, quiet } from '../support/stores.js'
+import { aReplica, aStore, quiet } from '../support/stores.js'
 
 const keys = new Keys('test')
 const ttlMs = 10_000
@@ -151,6 +151,37 @@ describe('the presence of a replica', () => {
     await loseLease()
     await clock.advance(ttlMs)
     expect(await session('m1')).toBeDefined()
+  })
+
+  it('opens a session at once after its lease was lost, not when the next time to keep it comes', async () => {
+    await loseLease()
+    const startMs = clock.nowMs()
+    await openSession('m1')
+    expect(clock.nowMs() - startMs).toBeLessThan(ttlMs / 10)
+    expect((await session('m1'))!.lease).toBe((await item(keys.record('replicas', 'h1')))!.lease)
+  })
+
+  it('is there again soon after etcd is, when its lease ran out meanwhile', async () => {
+    await openSession('m1')
+    etcd.cut('refused')
+    await clock.advance(ttlMs * 2)
+    etcd.heal()
+    await clock.advance(ttlMs / 10)
+    expect(await item(keys.record('replicas', 'h1'))).toBeDefined()
+    expect(await replicaOf('m1')).toBe('h1')
+  })
+
+  it('is there again as soon as the watch of its store says that it is gone', async () => {
+    const store = await clock.during(aStore('h3', etcd, { clock }))
+    const own = () => item(keys.record('replicas', 'h3'))
+    const { lease } = (await own())!
+    await raw.revoke(lease, 1_000)
+    await clock.advance(ttlMs / 10)
+    expect((await own())?.lease).toMatch(/./)
+    expect((await own())?.lease).not.toBe(lease)
+    await clock.during(store.close())
+    await clock.advance(ttlMs)
+    expect(await own()).toBeUndefined()
   })
 
   it('takes its own record away when it closes, and leaves the sessions to their nodes', async () => {
