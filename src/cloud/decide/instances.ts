@@ -106,7 +106,7 @@ function placeOne(
   const wish: PlacementWish = { ...component.placement, ...body.wish.placement }
   const need = needOf(component, body.wish.need, settingsOf(map).defaultNeed)
   const version = normaliseVersion(component.version) ?? component.version
-  const found = context.place(map, { component: component.id, version, need, wish, copies: wish.copies ?? 1 })
+  const found = context.place(map, { component: component.id, version, need, wish, copies: wish.copies ?? 1, seed: id })
   if (found.kind === 'nowhere') return { reasons: found.reasons }
   const record: InstanceRecord = {
     schema: 1,
@@ -149,6 +149,7 @@ export function clone(map: CloudMap, body: BodyOf<'clone'>, context: Context): V
     wish: before.placement,
     copies: 1,
     instance: before,
+    seed: context.requestId,
     ...(only === undefined ? {} : { only }),
   })
   if (found.kind === 'nowhere') {

@@ -62,7 +62,8 @@ function stateOf(map: CloudMap, instance: string, mothership: string, context: U
 
 function more(map: CloudMap, instance: InstanceRecord, copies: number, context: UpkeepContext): PlacementResult {
   const { component, version, need, placement: wish } = instance
-  return context.place(map, { component, version, need, wish, copies, instance })
+  const seed = `${instance.id} ${instance.epoch}`
+  return context.place(map, { component, version, need, wish, copies, instance, seed })
 }
 
 /** In-sync stays who was, and who runs joins; the primary stays while it can, else the lowest id that runs. */

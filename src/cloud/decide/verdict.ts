@@ -55,6 +55,8 @@ export interface PlacementQuestion {
   readonly copies: number
   /** The instance whose further copies these are: never where it has one already. */
   readonly instance?: InstanceRecord
+  /** Decides which motherships are looked at where there are too many to look at all of them. */
+  readonly seed?: string
   /** Only this mothership will do. */
   readonly only?: string
 }

@@ -57,9 +57,7 @@ export class Engine {
       this.#fleet.measure(this.loadOf, nowMs)
       this.#measuredAtMs = nowMs
     }
-    const named = question.only === undefined ? undefined : this.#fleet.host(question.only)
-    const hosts = question.only === undefined ? this.#fleet.hosts() : named ? [named] : []
-    return placeOn({ hosts, question, settings: settingsOf(map), revision: map.order.revision, at })
+    return placeOn(this.#fleet, { question, settings: settingsOf(map), revision: map.order.revision, at })
   }
 
   #follow(drafts: readonly Draft[]): void {

@@ -4,10 +4,13 @@
  */
 import { byId } from '../ids.js'
 import { copiesOf } from '../map.js'
-import type { Change, InstanceRecord, MothershipRecord, Resources } from '../records.js'
-import { freshnessOf, type Host, type MeasuredLoad } from './host.js'
+import { type Change, defaultSettings, type InstanceRecord, type MothershipRecord, type Resources } from '../records.js'
+import { Columns, type Limits } from './columns.js'
+import { type Asked, freshnessOf, type Host, type MeasuredLoad } from './host.js'
 import { Recent } from './recent.js'
 import { nothing, plus } from './resources.js'
+import { firstObjection, isAsWished, isOpen } from './rules/index.js'
+import { mixed } from './sample.js'
 
 const noCopies = { all: 0, alone: 0 }
 
@@ -21,10 +24,15 @@ class Slot {
   /** Placed since the sample, committed and tried. */
   since = nothing
   tried = nothing
+  /** Among the columns; -1 while it is not registered. */
+  index = -1
+  readonly order: number
   readonly recent = new Recent()
   readonly #byComponent = new Map<string, { all: number; alone: number }>()
 
-  constructor(readonly id: string) {}
+  constructor(readonly id: string) {
+    this.order = mixed(id)
+  }
 
   get placedSince(): Resources {
     return this.tried === nothing ? this.since : plus(this.since, this.tried)
@@ -34,7 +42,8 @@ class Slot {
     return this.#byComponent.get(component) ?? noCopies
   }
 
-  count({ component, need, placement }: InstanceRecord, sign: 1 | -1): void {
+  /** Returns how many copies of the component are here now. */
+  count({ component, need, placement }: InstanceRecord, sign: 1 | -1): number {
     this.copies += sign
     this.reserved = this.copies === 0 ? nothing : plus(this.reserved, need, sign)
     let counted = this.#byComponent.get(component)
@@ -42,6 +51,7 @@ class Slot {
     counted.all += sign
     if (placement.antiAffinity === 'component') counted.alone += sign
     if (counted.all === 0) this.#byComponent.delete(component)
+    return counted.all
   }
 
   get unused(): boolean {
@@ -49,27 +59,106 @@ class Slot {
   }
 }
 
+type Registered = Slot & Host
 type Undo = () => void
 
 /** A change, and the record that it takes the place of: of instances only that matters. */
 export type Replacing = Change & { readonly before?: object | undefined }
 
+/** Who is left of all motherships for a wish, by index (undefined: all), and how many open ones each rule refused. */
+export interface Wished {
+  readonly list: Int32Array | undefined
+  readonly refused: ReadonlyMap<string, number>
+}
+
+/** So many different wishes are remembered until a mothership changes. */
+const wishesMax = 256
+
 export class Fleet {
+  readonly columns = new Columns()
   readonly #slots = new Map<string, Slot>()
   readonly #undo: Undo[] = []
+  /**
+   * Registered ones, by a hash of their ids: neighbours have nothing in common then, so that a stretch of the columns
+   * is a fair sample, and the order depends on who is registered alone.
+   */
+  readonly #registered: Registered[] = []
+  readonly #ids: string[] = []
   #sorted: readonly Host[] | undefined
+  #closed: ReadonlyMap<string, number> | undefined
+  readonly #wished = new Map<string, Wished>()
+  /** Components of which some copies want to be alone, and how many. */
+  readonly #alone = new Map<string, number>()
+  /** Where there are copies of the components that somebody asked for. */
+  readonly #where = new Map<string, Set<Slot>>()
+  #limits: Limits = defaultSettings
 
   /** Registered motherships, lowest id first. */
   hosts(): readonly Host[] {
-    this.#sorted ??= [...this.#slots.values()]
-      .filter((slot): slot is Slot & Host => slot.record !== undefined)
-      .sort((a, b) => byId(a.id, b.id))
+    this.#sorted ??= [...this.#registered].sort((a, b) => byId(a.id, b.id))
     return this.#sorted
   }
 
   host(id: string): Host | undefined {
     const slot = this.#slots.get(id)
-    return slot?.record === undefined ? undefined : (slot as Slot & Host)
+    return slot && isRegistered(slot) ? slot : undefined
+  }
+
+  /** By index of the columns. */
+  at(index: number): Host {
+    return this.#registered[index]!
+  }
+
+  get ids(): readonly string[] {
+    return this.#ids
+  }
+
+  indexOf(id: string): number {
+    return this.#slots.get(id)?.index ?? -1
+  }
+
+  /** How many motherships each rule refuses that looks at the mothership alone. */
+  get closed(): ReadonlyMap<string, number> {
+    this.#closed ??= tally(this.#registered, each => !isOpen(each), nobody)
+    return this.#closed
+  }
+
+  asWished(asked: Asked): Wished {
+    const { labels, zones } = asked.wish
+    if ((zones?.length ?? 0) === 0 && Object.keys(labels ?? {}).length === 0) return everybody
+    const key = JSON.stringify([labels, zones])
+    let wished = this.#wished.get(key)
+    if (!wished) {
+      if (this.#wished.size >= wishesMax) this.#wished.clear()
+      this.#wished.set(key, (wished = this.#find(asked)))
+    }
+    return wished
+  }
+
+  #find(asked: Asked): Wished {
+    const list = new Int32Array(this.#registered.length)
+    let length = 0
+    for (const [index, slot] of this.#registered.entries()) if (isAsWished(slot, asked)) list[length++] = index
+    const refused = tally(this.#registered, each => isOpen(each) && !isAsWished(each, asked), asked)
+    return { list: list.slice(0, length), refused }
+  }
+
+  /** Indexes of the motherships where copies stand that keep the asked one away. */
+  *keptApart({ component, wish }: Asked): Iterable<number> {
+    const all = wish.antiAffinity === 'component'
+    if (!all && !this.#alone.has(component)) return
+    for (const slot of this.#whereIs(component)) {
+      if (slot.index >= 0 && (all || slot.copiesOf(component).alone > 0)) yield slot.index
+    }
+  }
+
+  #whereIs(component: string): ReadonlySet<Slot> {
+    let where = this.#where.get(component)
+    if (!where) {
+      where = new Set([...this.#slots.values()].filter(slot => slot.copiesOf(component).all > 0))
+      this.#where.set(component, where)
+    }
+    return where
   }
 
   /** Committed changes. `placedAtMs`: when copies that are new were placed; undefined when that is long ago. */
@@ -104,12 +193,24 @@ export class Fleet {
 
   /** A new look at the loads: what was placed before the sample is in it. */
   measure(loadOf: (mothership: string) => MeasuredLoad | undefined, nowMs: number): void {
-    for (const slot of this.#slots.values()) {
+    for (const slot of this.#registered) {
       const load = loadOf(slot.id)
       const freshness = freshnessOf(load)
       slot.measured = freshness === 'fresh' || freshness === 'ageing' ? load : undefined
       slot.since = slot.measured ? slot.recent.since(nowMs - slot.measured.ageMs) : nothing
+      this.#write(slot)
     }
+  }
+
+  /** Where the ceilings are from now on, and how much may be given away. */
+  limit(limits: Limits): void {
+    if (same(limits.ceilings, this.#limits.ceilings) && same(limits.overcommit, this.#limits.overcommit)) return
+    this.#limits = limits
+    for (const slot of this.#registered) this.#write(slot)
+  }
+
+  #write(slot: Slot): void {
+    if (isRegistered(slot)) this.columns.write(slot.index, slot, this.#limits)
   }
 
   #apply(change: Replacing, onPlaced: (slot: Slot, need: Resources) => void): Undo {
@@ -137,6 +238,7 @@ export class Fleet {
       const slot = this.#slot(mothership)
       triedBefore.push([slot, slot.tried])
       onPlaced(slot, after!.need)
+      this.#write(slot)
     }
     return () => {
       for (const [slot, tried] of triedBefore) slot.tried = tried
@@ -145,21 +247,72 @@ export class Fleet {
   }
 
   #recount(before: InstanceRecord | undefined, after: InstanceRecord | undefined): void {
-    for (const mothership of after ? copiesOf(after) : []) this.#slot(mothership).count(after!, 1)
+    for (const mothership of after ? copiesOf(after) : []) this.#count(this.#slot(mothership), after!, 1)
     for (const mothership of before ? copiesOf(before) : []) {
       const slot = this.#slot(mothership)
-      slot.count(before!, -1)
+      this.#count(slot, before!, -1)
       this.#drop(slot)
     }
+  }
+
+  #count(slot: Slot, instance: InstanceRecord, sign: 1 | -1): void {
+    const { component, placement } = instance
+    const here = slot.count(instance, sign)
+    if (placement.antiAffinity === 'component') {
+      const alone = (this.#alone.get(component) ?? 0) + sign
+      if (alone > 0) this.#alone.set(component, alone)
+      else this.#alone.delete(component)
+    }
+    const where = this.#where.get(component)
+    if (here > 0) where?.add(slot)
+    else where?.delete(slot)
+    this.#write(slot)
   }
 
   #setRecord(id: string, after: MothershipRecord | undefined): Undo {
     const slot = this.#slot(id)
     const before = slot.record
     slot.record = after
-    if ((before === undefined) !== (after === undefined)) this.#sorted = undefined
+    if (!before && after) this.#register(slot as Registered)
+    if (before && !after) this.#unregister(slot)
+    this.#write(slot)
+    this.#forget()
     this.#drop(slot)
     return () => void this.#setRecord(id, before)
+  }
+
+  #register(slot: Registered): void {
+    const index = this.#placeOf(slot)
+    this.#registered.splice(index, 0, slot)
+    this.#ids.splice(index, 0, slot.id)
+    this.columns.insert(index)
+    this.#number(index)
+  }
+
+  #unregister(slot: Slot): void {
+    const { index } = slot
+    this.#registered.splice(index, 1)
+    this.#ids.splice(index, 1)
+    this.columns.remove(index)
+    slot.index = -1
+    this.#number(index)
+  }
+
+  #number(from: number): void {
+    for (let index = from; index < this.#registered.length; index++) this.#registered[index]!.index = index
+    this.#sorted = undefined
+  }
+
+  /** The first index whose mothership comes after this one. */
+  #placeOf({ order, id }: Slot): number {
+    let [low, high] = [0, this.#registered.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const other = this.#registered[middle]!
+      if (other.order < order || (other.order === order && byId(other.id, id) < 0)) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   /** By the key of the session: only those of motherships count. */
@@ -168,8 +321,16 @@ export class Fleet {
     const slot = this.#slot(key.slice(sessionPrefix.length))
     const before = slot.connected
     slot.connected = after
+    this.#write(slot)
+    if (before !== after) this.#forget()
     this.#drop(slot)
     return () => void this.#setConnected(key, before)
+  }
+
+  /** What was found out about the motherships as such. */
+  #forget(): void {
+    this.#closed = undefined
+    this.#wished.clear()
   }
 
   #slot(id: string): Slot {
@@ -184,3 +345,28 @@ export class Fleet {
 }
 
 const sessionPrefix = 'mothership/'
+const everybody: Wished = { list: undefined, refused: new Map() }
+
+/** Asks nothing that a mothership could refuse for what it has. */
+const nobody: Asked = {
+  component: '',
+  need: nothing,
+  wish: {},
+  taken: [],
+  overcommit: defaultSettings.overcommit,
+  ceilings: defaultSettings.ceilings,
+}
+
+const isRegistered = (slot: Slot): slot is Registered => slot.record !== undefined
+
+/** How many of them each rule refuses first. */
+function tally(hosts: readonly Host[], which: (host: Host) => boolean, asked: Asked): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const host of hosts) {
+    const rule = which(host) ? firstObjection(host, asked)?.rule : undefined
+    if (rule !== undefined) counts.set(rule, (counts.get(rule) ?? 0) + 1)
+  }
+  return counts
+}
+
+const same = (a: Resources, b: Resources): boolean => a.cpu === b.cpu && a.ram === b.ram && a.bandwidth === b.bandwidth

@@ -1,19 +1,20 @@
 /**
- * The placement decision: every mothership is asked by every rule, those without objection are scored, the best ones
- * win, ties fall to the lowest id. Pure, over hosts as they are and what is asked.
+ * The placement decision: of the motherships to which no rule objects, those that score best take the copies; ties fall
+ * to the lowest id. Pure, over the fleet as it is and what is asked. Where there are very many motherships, a sample of
+ * them is looked at, and all of them when nothing fits there.
  */
 import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
 import type { Refusal } from '../errors.js'
-import { byId } from '../ids.js'
 import { copiesOf } from '../map.js'
 import type { Decision, Settings } from '../records.js'
+import type { Fleet } from './fleet.js'
 import type { Asked, Host } from './host.js'
 import { firstObjection } from './rules/index.js'
-import { type Score, scoreOf } from './score.js'
+import { mixed, sample } from './sample.js'
+import { Scan, type Search } from './scan.js'
+import { formulaOf, scoreOf } from './score.js'
 
 export interface PlacementInput {
-  /** Lowest id first; when the question names one mothership, that one only (or none). */
-  readonly hosts: readonly Host[]
   readonly question: PlacementQuestion
   readonly settings: Settings
   /** For the decision's record. */
@@ -21,32 +22,39 @@ export interface PlacementInput {
   readonly at: string
 }
 
-interface Candidate extends Score {
-  readonly host: Host
-}
+const reasonsMax = 100
 
-const toldMax = 3
-const refusalsMax = 100
-
-export function placeOn(input: PlacementInput): PlacementResult {
-  const { hosts, question, settings } = input
+export function placeOn(fleet: Fleet, input: PlacementInput): PlacementResult {
+  const { question, settings } = input
   const asked = askedOf(question, settings)
-  const candidates: Candidate[] = []
-  const refusals = new Refusals()
-  for (const host of hosts) {
-    const objection = firstObjection(host, asked)
-    if (objection) refusals.add(host.id, objection)
-    else candidates.push({ host, ...scoreOf(host, question.need, settings) })
-  }
-  if (candidates.length === 0) return { kind: 'nowhere', reasons: nowhere(refusals, question) }
-  const chosen = choose(candidates, question.copies)
+  fleet.limit(settings)
+  if (question.only !== undefined) return onlyOn(fleet, question.only, asked, input)
+  const { list, refused } = fleet.asWished(asked)
+  const barred = barredFor(fleet, asked)
+  const search: Search = { need: question.need, formula: formulaOf(settings), list, barred: barred?.marks }
+  const scan = scanned(fleet, search, seedOf(question))
+  const [best] = scan.best
+  if (best === undefined) return { kind: 'nowhere', reasons: reasonsOf(fleet.hosts(), asked) }
+  const chosen = question.copies <= 1 ? [best] : spreadOverZones(fleet, search, question, best)
   const missing = question.copies - chosen.length
+  const candidates = scan.best.map(index => candidateOf(fleet.at(index), input))
+  const refusedByRule = add(fleet.closed, refused, refusedHere(fleet, scan, asked, barred))
   return {
     kind: 'placed',
-    on: chosen.map(each => each.host.id),
-    decision: decisionOf(input, best(candidates, toldMax), refusals),
-    ...(missing > 0 ? { missing, reasons: refusals.told } : {}),
+    on: chosen.map(index => fleet.ids[index]!),
+    decision: { decisionRevision: input.revision, at: input.at, candidates, refusedByRule },
+    ...(missing > 0 ? { missing, reasons: reasonsOf(fleet.hosts(), asked) } : {}),
   }
+}
+
+function onlyOn(fleet: Fleet, id: string, asked: Asked, input: PlacementInput): PlacementResult {
+  const host = fleet.host(id)
+  const reason = `there is no mothership ${id}`
+  const objection = host ? firstObjection(host, asked) : { rule: 'registered', reason }
+  if (!host || objection) return { kind: 'nowhere', reasons: [{ mothership: id, ...objection! }] }
+  const candidates = [candidateOf(host, input)]
+  const decision = { decisionRevision: input.revision, at: input.at, candidates, refusedByRule: {} }
+  return { kind: 'placed', on: [id], decision }
 }
 
 const askedOf = ({ component, need, wish, instance }: PlacementQuestion, settings: Settings): Asked => ({
@@ -58,68 +66,98 @@ const askedOf = ({ component, need, wish, instance }: PlacementQuestion, setting
   ceilings: settings.ceilings,
 })
 
-/** All are counted, the first ones are told: a cloud of thousands that is full would answer a book. */
-class Refusals {
-  readonly told: Refusal[] = []
-  readonly byRule: Record<string, number> = {}
+/** The same instance draws the same sample, and no two of them share one. */
+const seedOf = ({ seed, component }: PlacementQuestion): number => mixed(seed ?? component)
 
-  add(mothership: string, { rule, reason }: { readonly rule: string; readonly reason: string }): void {
-    if (this.told.length < refusalsMax) this.told.push({ mothership, rule, reason })
-    this.byRule[rule] = (this.byRule[rule] ?? 0) + 1
+function scanned(fleet: Fleet, search: Search, seed: number): Scan {
+  const count = search.list?.length ?? fleet.columns.size
+  const scan = new Scan(fleet.columns, fleet.ids, search)
+  sample(count, seed, (from, to) => scan.look(from, to))
+  if (scan.fits > 0 || scan.looked >= count) return scan
+  const whole = new Scan(fleet.columns, fleet.ids, search)
+  whole.look(0, count)
+  return whole
+}
+
+/** Motherships that are out of the question for what stands on them, and not for their load. */
+interface Barred {
+  readonly marks: Uint8Array
+  readonly indexes: ReadonlySet<number>
+}
+
+function barredFor(fleet: Fleet, asked: Asked): Barred | undefined {
+  const indexes = new Set(fleet.keptApart(asked))
+  for (const id of asked.taken) {
+    const index = fleet.indexOf(id)
+    if (index >= 0) indexes.add(index)
   }
+  if (indexes.size === 0) return undefined
+  const marks = new Uint8Array(fleet.columns.size)
+  for (const index of indexes) marks[index] = 1
+  return { marks, indexes }
 }
 
-/** A cloud without motherships says so, rather than nothing. */
-function nowhere({ told }: Refusals, { only }: PlacementQuestion): readonly Refusal[] {
-  if (told.length > 0) return told
-  const reason = only === undefined ? 'there is no mothership' : `there is no mothership ${only}`
-  return [{ mothership: only ?? '', rule: 'registered', reason }]
-}
-
-const better = (a: Candidate, b: Candidate): number => b.score - a.score || byId(a.host.id, b.host.id)
-
-/** The best few, best first, without sorting the others. */
-function best(candidates: readonly Candidate[], count: number): Candidate[] {
-  const found: Candidate[] = []
-  for (const candidate of candidates) {
-    const last = found[count - 1]
-    if (last && better(candidate, last) > 0) continue
-    const at = found.findIndex(each => better(candidate, each) < 0)
-    found.splice(at < 0 ? found.length : at, 0, candidate)
-    found.length = Math.min(found.length, count)
-  }
-  return found
-}
-
-function choose(candidates: readonly Candidate[], copies: number): readonly Candidate[] {
-  return copies <= 1 ? best(candidates, 1) : spreadOverZones([...candidates].sort(better), copies)
-}
-
-/** The best first; each further copy prefers a zone that has none yet. */
-function spreadOverZones(sorted: readonly Candidate[], copies: number): Candidate[] {
-  const chosen: Candidate[] = []
-  const left = [...sorted]
-  while (chosen.length < copies && left.length > 0) {
-    const zones = new Set(chosen.map(each => each.host.record.zone))
-    const other = left.findIndex(each => !zones.has(each.host.record.zone))
-    chosen.push(...left.splice(Math.max(0, other), 1))
+/** The best one is there; each further copy goes to the best one of those left, in a zone that has none yet if it can. */
+function spreadOverZones(fleet: Fleet, search: Search, question: PlacementQuestion, best: number): number[] {
+  const chosen = [best]
+  const taken = search.barred?.slice() ?? new Uint8Array(fleet.columns.size)
+  while (chosen.length < question.copies) {
+    taken[chosen.at(-1)!] = 1
+    const zones = new Set(chosen.map(index => fleet.at(index).record.zone))
+    const elsewhere = taken.slice()
+    for (let index = 0; index < elsewhere.length; index++) {
+      if (zones.has(fleet.at(index).record.zone)) elsewhere[index] = 1
+    }
+    const seed = seedOf(question) + chosen.length
+    const [next] = [
+      ...scanned(fleet, { ...search, barred: elsewhere }, seed).best,
+      ...scanned(fleet, { ...search, barred: taken }, seed).best,
+    ]
+    if (next === undefined) break
+    chosen.push(next)
   }
   return chosen
 }
 
-function decisionOf(input: PlacementInput, told: readonly Candidate[], refusals: Refusals): Decision {
+function candidateOf(host: Host, { question, settings }: PlacementInput): Decision['candidates'][number] {
+  const { score, terms, pressure } = scoreOf(host, question.need, settings)
   return {
-    decisionRevision: input.revision,
-    at: input.at,
-    candidates: told.map(({ host, score, terms, pressure }) => ({
-      mothership: host.id,
-      score: round(score),
-      terms: { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) },
-      pressure: { cpu: round(pressure.cpu), ram: round(pressure.ram), bandwidth: round(pressure.bandwidth) },
-      loadAgeMs: host.measured ? Math.round(host.measured.ageMs) : null,
-    })),
-    refusedByRule: refusals.byRule,
+    mothership: host.id,
+    score: round(score),
+    terms: { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) },
+    pressure: { cpu: round(pressure.cpu), ram: round(pressure.ram), bandwidth: round(pressure.bandwidth) },
+    loadAgeMs: host.measured ? Math.round(host.measured.ageMs) : null,
   }
 }
 
 const round = (share: number): number => Math.round(share * 10_000) / 10_000
+
+/** Of those that take something and are as wished; where a sample was looked at, of the sample. */
+function refusedHere(fleet: Fleet, scan: Scan, asked: Asked, barred: Barred | undefined): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const index of barred?.indexes ?? []) {
+    const rule = firstObjection(fleet.at(index), asked)?.rule
+    if (rule === 'one-copy-each' || rule === 'anti-affinity') counts.set(rule, (counts.get(rule) ?? 0) + 1)
+  }
+  if (scan.short > 0) counts.set('enough-room', scan.short)
+  if (scan.above > 0) counts.set('below-ceiling', scan.above)
+  return counts
+}
+
+function add(...counts: readonly ReadonlyMap<string, number>[]): Record<string, number> {
+  const sums: Record<string, number> = {}
+  for (const each of counts) for (const [rule, count] of each) sums[rule] = (sums[rule] ?? 0) + count
+  return sums
+}
+
+/** The first ones are told: a cloud of thousands that is full would answer a book. */
+function reasonsOf(hosts: readonly Host[], asked: Asked): Refusal[] {
+  const told: Refusal[] = []
+  for (const host of hosts) {
+    const objection = firstObjection(host, asked)
+    if (objection) told.push({ mothership: host.id, ...objection })
+    if (told.length >= reasonsMax) break
+  }
+  if (hosts.length === 0) told.push({ mothership: '', rule: 'registered', reason: 'there is no mothership' })
+  return told
+}

@@ -8,9 +8,8 @@ import { type Host, resourceNames } from './host.js'
 
 export function pressureOf(host: Host, need: Resources): Resources {
   const share = (name: (typeof resourceNames)[number]): number => {
-    const reserved = host.reserved[name] + need[name]
-    const measured = host.measured ? host.measured[name] + host.placedSince[name] + need[name] : 0
-    return Math.max(reserved, measured) / Math.max(host.record.capacity[name], 1e-9)
+    const measured = host.measured ? host.measured[name] + host.placedSince[name] : 0
+    return (Math.max(host.reserved[name], measured) + need[name]) / Math.max(host.record.capacity[name], 1e-9)
   }
   return { cpu: share('cpu'), ram: share('ram'), bandwidth: share('bandwidth') }
 }
@@ -21,6 +20,8 @@ export interface Score {
   readonly pressure: Resources
 }
 
+type Weighing = Pick<Settings, 'policy' | 'weights'>
+
 /** Share of each term by policy: mean of what stays free, what stays free of the worst resource, how full it gets. */
 const shares: Readonly<Record<Settings['policy'], { free: number; worst: number; fit: number }>> = {
   spread: { free: 0.4, worst: 0.6, fit: 0 },
@@ -28,12 +29,31 @@ const shares: Readonly<Record<Settings['policy'], { free: number; worst: number;
   pack: { free: 0, worst: 0.1, fit: 0.9 },
 }
 
-export function scoreOf(host: Host, need: Resources, settings: Pick<Settings, 'policy' | 'weights'>): Score {
+/** Weights, made to add up to 1; all the same where all of them are 0. */
+function weightsOf({ weights }: Weighing): Resources {
+  const sum = resourceNames.reduce((all, name) => all + weights[name], 0)
+  if (sum === 0) return { cpu: 1 / 3, ram: 1 / 3, bandwidth: 1 / 3 }
+  return { cpu: weights.cpu / sum, ram: weights.ram / sum, bandwidth: weights.bandwidth / sum }
+}
+
+export function scoreOf(host: Host, need: Resources, settings: Weighing): Score {
   const pressure = pressureOf(host, need)
-  const weight = resourceNames.reduce((sum, name) => sum + settings.weights[name], 0) || 1
-  const mean = resourceNames.reduce((sum, name) => sum + settings.weights[name] * (1 - pressure[name]), 0) / weight
+  const weights = weightsOf(settings)
+  const mean = resourceNames.reduce((sum, name) => sum + weights[name] * (1 - pressure[name]), 0)
   const worst = 1 - Math.max(pressure.cpu, pressure.ram, pressure.bandwidth)
   const terms = { free: mean, worst, fit: 1 - mean }
   const share = shares[settings.policy]
   return { score: share.free * terms.free + share.worst * terms.worst + share.fit * terms.fit, terms, pressure }
+}
+
+/** The score as what a scan adds up: the pressure of each resource, and of the worst one, times these. Lower is better. */
+export interface Formula extends Resources {
+  readonly worst: number
+}
+
+export function formulaOf(settings: Weighing): Formula {
+  const weights = weightsOf(settings)
+  const { free, worst, fit } = shares[settings.policy]
+  const by = free - fit
+  return { cpu: by * weights.cpu, ram: by * weights.ram, bandwidth: by * weights.bandwidth, worst }
 }

@@ -1,17 +1,20 @@
-/** All rules, cheapest first: the first objection of a mothership is the one that is told. */
+/**
+ * All rules, by what they look at: the mothership alone; what is wished of it; the copies that stand there; its load.
+ * In that order, and the first objection of a mothership is the one that is told.
+ */
 import type { Asked, Host, PlacementRule } from '../host.js'
 import { connected, notCordoned, notDraining } from './available.js'
 import { belowCeiling } from './ceiling.js'
 import { enoughRoom } from './room.js'
 import { apart, labelsMatch, oneCopyEach, zoneMatches } from './wishes.js'
 
+const ofTheHost: readonly PlacementRule[] = [connected, notCordoned, notDraining]
+const ofTheWish: readonly PlacementRule[] = [labelsMatch, zoneMatches]
+
 export const rules: readonly PlacementRule[] = [
-  connected,
-  notCordoned,
-  notDraining,
+  ...ofTheHost,
+  ...ofTheWish,
   oneCopyEach,
-  labelsMatch,
-  zoneMatches,
   apart,
   enoughRoom,
   belowCeiling,
@@ -24,3 +27,19 @@ export function firstObjection(host: Host, asked: Asked): { rule: string; reason
   }
   return undefined
 }
+
+const nothingAsked: Asked = {
+  component: '',
+  need: { cpu: 0, ram: 0, bandwidth: 0 },
+  wish: {},
+  taken: [],
+  overcommit: { cpu: 1, ram: 1, bandwidth: 1 },
+  ceilings: { cpu: 1, ram: 1, bandwidth: 1 },
+}
+
+/** Whether it takes anything at all. */
+export const isOpen = (host: Host): boolean => ofTheHost.every(rule => rule.objection(host, nothingAsked) === undefined)
+
+/** Whether it is what an instance with this wish asks for, whatever stands there. */
+export const isAsWished = (host: Host, asked: Asked): boolean =>
+  ofTheWish.every(rule => rule.objection(host, asked) === undefined)

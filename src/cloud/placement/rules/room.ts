@@ -1,3 +1,4 @@
+import { tolerance, unreserved } from '../amounts.js'
 import { type PlacementRule, resourceNames, units } from '../host.js'
 
 /**
@@ -8,7 +9,7 @@ export const enoughRoom: PlacementRule = {
   name: 'enough-room',
   objection: (host, { need, overcommit }) => {
     for (const name of resourceNames) {
-      const free = host.record.capacity[name] * overcommit[name] - host.reserved[name]
+      const free = unreserved(host, name, overcommit)
       if (need[name] > 0 && need[name] > free + tolerance) {
         return `needs ${need[name]} ${units[name]} of ${name}, has ${Math.max(0, Math.round(free * 100) / 100)} unreserved`
       }
@@ -16,6 +17,3 @@ export const enoughRoom: PlacementRule = {
     return undefined
   },
 }
-
-/** Of sums that are kept to a millionth. */
-const tolerance = 1e-6

@@ -1,0 +1,31 @@
+/** Which motherships are looked at when there are too many to look at all of them: chance that comes from a seed alone. */
+
+/** 32 bits of a text, well mixed (FNV-1a, then the finaliser of MurmurHash3). */
+export function mixed(text: string): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  return finalised(hash)
+}
+
+function finalised(hash: number): number {
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
+
+/** Up to this many, all are looked at. */
+export const allUpTo = 1_024
+const windows = 8
+const windowSize = 64
+
+/**
+ * Calls `look` with ranges of indexes below `count`: all of them where they are few, else eight stretches of 64 at
+ * places that the seed decides (power of k choices; M. Mitzenmacher, 2001). Stretches may overlap.
+ */
+export function sample(count: number, seed: number, look: (from: number, to: number) => void): void {
+  if (count <= allUpTo) return look(0, count)
+  for (let window = 0; window < windows; window++) {
+    const from = finalised(seed + Math.imul(window + 1, 0x9e3779b9)) % (count - windowSize + 1)
+    look(from, from + windowSize)
+  }
+}

@@ -1,0 +1,192 @@
+/** The scan over columns, against asking every rule of every mothership; and samples of many. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { PlacementQuestion, PlacementResult } from '../../../src/cloud/decide/verdict.js'
+import { byId } from '../../../src/cloud/ids.js'
+import { copiesOf } from '../../../src/cloud/map.js'
+import { Engine, type LoadOf } from '../../../src/cloud/placement/engine.js'
+import { Fleet } from '../../../src/cloud/placement/fleet.js'
+import type { Asked } from '../../../src/cloud/placement/host.js'
+import { firstObjection } from '../../../src/cloud/placement/rules/index.js'
+import { allUpTo, sample } from '../../../src/cloud/placement/sample.js'
+import { scoreOf } from '../../../src/cloud/placement/score.js'
+import { type Change, type InstanceRecord, put, remove } from '../../../src/cloud/records.js'
+import { clouds, componentNames, loads, mapOf, resources, settings, wishes } from '../../support/clouds.js'
+import { aMothership, anInstance, motherships, session } from '../../support/records.js'
+
+const at = '2026-01-01T00:00:00.000Z'
+const noLoads: LoadOf = () => undefined
+
+const copies: fc.Arbitrary<InstanceRecord[]> = fc
+  .array(
+    fc.record({
+      component: fc.constantFrom(...componentNames),
+      need: resources,
+      placement: wishes,
+      on: fc.uniqueArray(fc.nat(6), { minLength: 1, maxLength: 3 }),
+    }),
+    { maxLength: 20 },
+  )
+  .map(all =>
+    all.map(({ component, need, placement, on }, index) => {
+      const hosts = on.map(each => `m${each}`)
+      return anInstance(`${component}.${index}`, hosts, { need, placement })
+    }),
+  )
+
+const put1 = (instance: InstanceRecord): Change => put('instances', instance.id, instance)
+
+describe('a decision over the columns', () => {
+  it('is the best of those to which no rule objects, and counts what each rule refused', () => {
+    fc.assert(
+      fc.property(
+        clouds,
+        copies,
+        loads,
+        settings,
+        resources,
+        wishes,
+        fc.boolean(),
+        (cloud, standing, loadOf, set, need, wish, further) => {
+          const instance = further ? standing[0] : undefined
+          const changes = [...cloud, ...standing.map(put1)]
+          const fleet = new Fleet()
+          fleet.apply(changes)
+          fleet.measure(loadOf, 50_000)
+          const { overcommit, ceilings } = set
+          const taken = instance ? copiesOf(instance) : []
+          const asked: Asked = { component: 'news', need, wish, taken, overcommit, ceilings }
+          const objections = fleet.hosts().map(host => firstObjection(host, asked)?.rule)
+          const good = fleet.hosts().filter((_, index) => objections[index] === undefined)
+          const scores = new Map(good.map(host => [host.id, scoreOf(host, need, set).score]))
+          const counts: Record<string, number> = {}
+          for (const rule of objections) if (rule !== undefined) counts[rule] = (counts[rule] ?? 0) + 1
+
+          const map = mapOf(...changes, put('settings', '', set))
+          const question = {
+            component: 'news',
+            version: '1.0.0',
+            need,
+            wish,
+            copies: 1,
+            ...(instance ? { instance } : {}),
+          }
+          const found = new Engine(map, loadOf).place(map, question, { nowMs: 50_000, at })
+
+          expect(found.kind).toBe(good.length > 0 ? 'placed' : 'nowhere')
+          if (found.kind !== 'placed') return
+          const best = Math.max(...scores.values())
+          expect(scores.get(found.on[0]!)).toBeCloseTo(best, 9)
+          expect(found.decision.refusedByRule).toEqual(counts)
+          expect(found.decision.candidates).toHaveLength(Math.min(3, good.length))
+          const told = found.decision.candidates.map(each => scores.get(each.mothership)!)
+          const sorted = [...scores.values()].sort((a, b) => b - a)
+          told.forEach((score, place) => void expect(score).toBeCloseTo(sorted[place]!, 9))
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+
+  it('falls to the lowest id among equals, whoever was registered first', () => {
+    const ids = Array.from({ length: 40 }, (_, index) => `m${index}`)
+    fc.assert(
+      fc.property(fc.shuffledSubarray(ids, { minLength: 1 }), order => {
+        const map = mapOf(...motherships(...order))
+        const question = { component: 'news', version: '1.0.0', need: resourcesOf(1), wish: {}, copies: 3 }
+        const found = new Engine(map, noLoads).place(map, question, { nowMs: 0, at })
+        expect(found).toMatchObject({ on: [...order].sort(byId).slice(0, 3) })
+      }),
+    )
+  })
+
+  it('keeps its columns in step with motherships that come and go', () => {
+    const steps = fc.array(fc.record({ id: fc.nat(12), there: fc.boolean(), cpu: fc.integer({ min: 1, max: 9 }) }))
+    fc.assert(
+      fc.property(steps, changes => {
+        const fleet = new Fleet()
+        for (const { id, there, cpu } of changes) {
+          const name = `m${id}`
+          const capacity = { cpu: cpu * 1000, ram: 4096, bandwidth: 1000 }
+          fleet.apply([there ? put('motherships', name, aMothership(name, { capacity })) : remove('motherships', name)])
+          fleet.apply([session('mothership', name)])
+        }
+        const fresh = new Fleet()
+        fresh.apply(
+          fleet
+            .hosts()
+            .flatMap(({ record }) => [put('motherships', record.id, record), session('mothership', record.id)]),
+        )
+        expect(fleet.ids).toEqual(fresh.ids)
+        const numbers = (of: Fleet): number[] => [...of.columns.numbers.subarray(0, of.ids.length * 12)]
+        expect(numbers(fleet)).toEqual(numbers(fresh))
+        expect(fleet.ids.map(id => fleet.indexOf(id))).toEqual(fleet.ids.map((_, index) => index))
+      }),
+    )
+  })
+})
+
+const resourcesOf = (cpu: number): { cpu: number; ram: number; bandwidth: number } => ({
+  cpu,
+  ram: cpu,
+  bandwidth: cpu,
+})
+
+describe('a sample of many motherships', () => {
+  const many = Array.from({ length: 3_000 }, (_, index) => `m${index}`)
+  const place = (changes: readonly Change[], more: Partial<PlacementQuestion> = {}): PlacementResult => {
+    const map = mapOf(...changes)
+    const question = { component: 'news', version: '1.0.0', need: resourcesOf(100), wish: {}, copies: 1, ...more }
+    return new Engine(map, noLoads).place(map, question, { nowMs: 0, at })
+  }
+
+  it('stays within what there is, and looks at all where they are few', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 20_000 }), fc.integer(), (count, seed) => {
+        let looked = 0
+        sample(count, seed, (from, to) => {
+          expect(from).toBeGreaterThanOrEqual(0)
+          expect(to).toBeLessThanOrEqual(count)
+          looked += to - from
+        })
+        expect(looked).toBe(count <= allUpTo ? count : 512)
+      }),
+    )
+  })
+
+  it('is the same for the same seed, whatever the order in which they were registered, and another for another one', () => {
+    const [there, back] = [motherships(...many), motherships(...[...many].reverse())]
+    const one = place(there, { seed: 'news.a' })
+    expect(place(back, { seed: 'news.a' })).toEqual(one)
+    const seeds = Array.from({ length: 20 }, (_, index) => place(there, { seed: `news.${index}` }))
+    expect(new Set(seeds.map(each => each.kind === 'placed' && each.on[0])).size).toBeGreaterThan(5)
+  })
+
+  it('finds the only mothership that has room, or is as wished', () => {
+    const full = many
+      .filter(id => id !== 'm1234')
+      .map(id => put1(anInstance(`x.${id}`, [id], { need: { cpu: 2000, ram: 0, bandwidth: 0 } })))
+    expect(place([...motherships(...many), ...full])).toMatchObject({ on: ['m1234'] })
+
+    const labelled = put('motherships', 'm77', aMothership('m77', { labels: { disk: 'ssd' } }))
+    const found = place([...motherships(...many), labelled], { wish: { labels: { disk: 'ssd' } } })
+    expect(found).toMatchObject({ on: ['m77'], decision: { refusedByRule: { labels: 2_999 } } })
+  })
+
+  it('spreads as evenly as looking at all of them does', () => {
+    const map = mapOf(...motherships(...many))
+    const engine = new Engine(map, noLoads)
+    const counts = new Map<string, number>()
+    for (let index = 0; index < 9_000; index++) {
+      const need = { cpu: 100, ram: 100, bandwidth: 100 }
+      const question = { component: 'news', version: '1.0.0', need, wish: {}, copies: 1, seed: `news.${index}` }
+      const found = engine.place(map, question, { nowMs: 0, at })
+      const on = found.kind === 'placed' ? found.on[0]! : ''
+      counts.set(on, (counts.get(on) ?? 0) + 1)
+      engine.apply([put1(anInstance(`news.${index}`, [on], { need }))], 0)
+    }
+    expect(counts.size).toBe(3_000)
+    expect(Math.max(...counts.values())).toBeLessThanOrEqual(4)
+    expect(Math.min(...counts.values())).toBeGreaterThanOrEqual(2)
+  })
+})
