@@ -35,7 +35,7 @@ export function seeded(seed: number): () => number {
 
 const padded = (prefix: string, number: number): string => `${prefix}-${String(number).padStart(4, '0')}`
 
-const aComponent = (id: string, version: string): ComponentRecord => ({
+export const aComponent = (id: string, version: string): ComponentRecord => ({
   schema: 1,
   id,
   version,
@@ -53,7 +53,7 @@ const aComponent = (id: string, version: string): ComponentRecord => ({
   meta: JSON.stringify({ id, version, views: [{ id: 'index' }] }),
 })
 
-const aMothership = (id: string): MothershipRecord => ({
+export const aMothership = (id: string): MothershipRecord => ({
   schema: 1,
   id,
   address: `ws://${id}.internal:7000`,
@@ -64,6 +64,16 @@ const aMothership = (id: string): MothershipRecord => ({
   draining: null,
   announced: { zone: `zone-${id.charCodeAt(id.length - 1) % 3}`, labels: {} },
 })
+
+/** Held by a replica that is elsewhere. */
+export const aSession = (id: string): Change =>
+  put('sessions', `mothership/${id}`, {
+    schema: 1,
+    kind: 'mothership',
+    id,
+    replica: 'elsewhere',
+    address: `ws://${id}.internal:7000`,
+  })
 
 const aRainServer = (id: string, component: string): RainServerRecord => ({
   schema: 1,
@@ -81,21 +91,14 @@ const versionKeys = Array.from({ length: components * versionsOfEach }, (_, inde
   return { component, version: `1.${index % versionsOfEach}.0` }
 })
 
-/** Everything that is not an instance. Sessions are held by a replica that is elsewhere. */
+/** Everything that is not an instance. */
 export function platform(instances: number): Change[] {
   const changes: Change[] = [put('era', '', { schema: 1, era: 1 }), put('settings', '', defaultSettings)]
   for (const { component, version } of versionKeys) {
     changes.push(put('components', `${component}/${version}`, aComponent(component, version)))
   }
   for (const id of mothershipsFor(instances)) {
-    const session = {
-      schema: 1,
-      kind: 'mothership' as const,
-      id,
-      replica: 'elsewhere',
-      address: `ws://${id}.internal:7000`,
-    }
-    changes.push(put('motherships', id, aMothership(id)), put('sessions', `mothership/${id}`, session))
+    changes.push(put('motherships', id, aMothership(id)), aSession(id))
   }
   for (let index = 0; index < rainServers; index++) {
     const id = padded('rain', index)

@@ -13,10 +13,7 @@ import { isOpen } from './rules/index.js'
  * need is below), pressure as it is, pressure of one unit more, and what is unreserved.
  */
 export const stride = 12
-export const roomAt = 0
-export const pressureAt = 3
-export const unitAt = 6
-export const unreservedAt = 9
+const [roomAt, pressureAt, unitAt, unreservedAt] = [0, 3, 6, 9]
 
 export type Limits = Pick<Settings, 'overcommit' | 'ceilings'>
 

@@ -84,7 +84,8 @@ export class Fleet {
    */
   readonly #registered: Registered[] = []
   readonly #ids: string[] = []
-  #sorted: readonly Host[] | undefined
+  #sorted: readonly Registered[] | undefined
+  #ranks: Int32Array | undefined
   #closed: ReadonlyMap<string, number> | undefined
   readonly #wished = new Map<string, Wished>()
   /** Components of which some copies want to be alone, and how many. */
@@ -111,6 +112,15 @@ export class Fleet {
 
   get ids(): readonly string[] {
     return this.#ids
+  }
+
+  /** By index: how many ids of registered ones come before its own. */
+  get ranks(): Int32Array {
+    if (!this.#ranks) {
+      this.#ranks = new Int32Array(this.#registered.length)
+      for (const [rank, host] of (this.hosts() as readonly Registered[]).entries()) this.#ranks[host.index] = rank
+    }
+    return this.#ranks
   }
 
   indexOf(id: string): number {
@@ -196,9 +206,10 @@ export class Fleet {
     for (const slot of this.#registered) {
       const load = loadOf(slot.id)
       const freshness = freshnessOf(load)
+      const { measured: before, since: sinceBefore } = slot
       slot.measured = freshness === 'fresh' || freshness === 'ageing' ? load : undefined
       slot.since = slot.measured ? slot.recent.since(nowMs - slot.measured.ageMs) : nothing
-      this.#write(slot)
+      if (!same(slot.since, sinceBefore) || !same(slot.measured ?? none, before ?? none)) this.#write(slot)
     }
   }
 
@@ -301,6 +312,7 @@ export class Fleet {
   #number(from: number): void {
     for (let index = from; index < this.#registered.length; index++) this.#registered[index]!.index = index
     this.#sorted = undefined
+    this.#ranks = undefined
   }
 
   /** The first index whose mothership comes after this one. */
@@ -344,6 +356,8 @@ export class Fleet {
   }
 }
 
+/** Unlike any load, and itself. */
+const none: Resources = { cpu: -1, ram: -1, bandwidth: -1 }
 const sessionPrefix = 'mothership/'
 const everybody: Wished = { list: undefined, refused: new Map() }
 

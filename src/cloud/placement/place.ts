@@ -71,10 +71,10 @@ const seedOf = ({ seed, component }: PlacementQuestion): number => mixed(seed ??
 
 function scanned(fleet: Fleet, search: Search, seed: number): Scan {
   const count = search.list?.length ?? fleet.columns.size
-  const scan = new Scan(fleet.columns, fleet.ids, search)
+  const scan = new Scan(fleet.columns, fleet.ranks, search)
   sample(count, seed, (from, to) => scan.look(from, to))
   if (scan.fits > 0 || scan.looked >= count) return scan
-  const whole = new Scan(fleet.columns, fleet.ids, search)
+  const whole = new Scan(fleet.columns, fleet.ranks, search)
   whole.look(0, count)
   return whole
 }

@@ -30,6 +30,8 @@ export class Recent {
   /** At least what was placed since then: the bucket in which the moment lies counts as a whole. */
   since(atMs: number): Resources {
     const first = Math.floor(atMs / bucketMs)
+    const last = this.#buckets.at(-1)
+    if (!last || last.number < first) return nothing
     return this.#buckets.reduce((sum, each) => (each.number >= first ? plus(sum, each.sum) : sum), nothing)
   }
 }

@@ -2,10 +2,9 @@
  * The loop over the motherships: who can take what is asked, and the best three of them. Everything that is not a sum,
  * a product or a comparison of numbers was worked out before.
  */
-import { byId } from '../ids.js'
 import type { Resources } from '../records.js'
 import type { Columns } from './columns.js'
-import { pressureAt, roomAt, stride, unitAt, unreservedAt } from './columns.js'
+import { stride } from './columns.js'
 import type { Formula } from './score.js'
 
 /** What is looked for, as numbers. */
@@ -33,7 +32,8 @@ export class Scan {
 
   constructor(
     private readonly columns: Columns,
-    private readonly ids: readonly string[],
+    /** By index: how many ids come before its own. */
+    private readonly ranks: Int32Array,
     private readonly search: Search,
   ) {}
 
@@ -45,6 +45,7 @@ export class Scan {
   /** Those from `from` to before `to`: of the list if there is one, else of all. */
   look(from: number, to: number): void {
     const { need, list, barred, formula } = this.search
+    const { ranks } = this
     const { numbers } = this.columns
     // What is not asked for does not refuse, even where there is less than nothing left of it.
     const askCpu = need.cpu > 0 ? need.cpu : Number.NEGATIVE_INFINITY
@@ -52,60 +53,58 @@ export class Scan {
     const askBandwidth = need.bandwidth > 0 ? need.bandwidth : Number.NEGATIVE_INFINITY
     const { cpu: needCpu, ram: needRam, bandwidth: needBandwidth } = need
     const { cpu: ofCpu, ram: ofRam, bandwidth: ofBandwidth, worst: ofWorst } = formula
-    let [, , third] = this.#costs
-    let [fits, short, above] = [this.fits, this.short, this.above]
+    let third = this.#costs[2]
+    let thirdRank = this.#rank(2)
+    let [fits, short, above] = [0, 0, 0]
     for (let each = from; each < to; each++) {
       const index = list === undefined ? each : list[each]!
       if (barred !== undefined && barred[index] === 1) continue
+      // In the order that columns.ts says: room 0 to 2, pressure 3 to 5, of a unit 6 to 8, unreserved 9 to 11.
       const at = index * stride
-      if (
-        askCpu <= numbers[at + roomAt]! &&
-        askRam <= numbers[at + roomAt + 1]! &&
-        askBandwidth <= numbers[at + roomAt + 2]!
-      ) {
+      if (askCpu <= numbers[at]! && askRam <= numbers[at + 1]! && askBandwidth <= numbers[at + 2]!) {
         fits++
-        const cpu = numbers[at + pressureAt]! + needCpu * numbers[at + unitAt]!
-        const ram = numbers[at + pressureAt + 1]! + needRam * numbers[at + unitAt + 1]!
-        const bandwidth = numbers[at + pressureAt + 2]! + needBandwidth * numbers[at + unitAt + 2]!
+        const cpu = numbers[at + 3]! + needCpu * numbers[at + 6]!
+        const ram = numbers[at + 4]! + needRam * numbers[at + 7]!
+        const bandwidth = numbers[at + 5]! + needBandwidth * numbers[at + 8]!
         const larger = cpu > ram ? cpu : ram
-        const cost =
-          ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * (larger > bandwidth ? larger : bandwidth)
-        if (cost <= third) third = this.#take(index, cost)
+        const worst = larger > bandwidth ? larger : bandwidth
+        const cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst
+        if (cost < third || (cost === third && ranks[index]! < thirdRank)) {
+          this.#take(index, cost)
+          third = this.#costs[2]
+          thirdRank = this.#rank(2)
+        }
       } else if (Number.isNaN(numbers[at]!)) {
         // Takes nothing: the rules of the mothership alone say why.
-      } else if (
-        askCpu > numbers[at + unreservedAt]! ||
-        askRam > numbers[at + unreservedAt + 1]! ||
-        askBandwidth > numbers[at + unreservedAt + 2]!
-      )
-        short++
+      } else if (askCpu > numbers[at + 9]! || askRam > numbers[at + 10]! || askBandwidth > numbers[at + 11]!) short++
       else above++
     }
     this.looked += to - from
-    this.fits = fits
-    this.short = short
-    this.above = above
+    this.fits += fits
+    this.short += short
+    this.above += above
   }
 
-  /** Its place among the best three if it has one. Returns what one has to cost less than, or as much as, from now on. */
-  #take(index: number, cost: number): number {
+  /** Its place among the best three. */
+  #take(index: number, cost: number): void {
     const [best, costs] = [this.#best, this.#costs]
-    let place = 3
+    let place = 2
     while (place > 0 && this.#beats(index, cost, place - 1)) place--
     for (let each = 2; each > place; each--) {
       best[each] = best[each - 1]!
       costs[each] = costs[each - 1]!
     }
-    if (place < 3) {
-      best[place] = index
-      costs[place] = cost
-    }
-    return costs[2]
+    best[place] = index
+    costs[place] = cost
   }
 
   #beats(index: number, cost: number, place: number): boolean {
-    const other = this.#best[place]!
-    if (other === none || cost < this.#costs[place]!) return true
-    return cost === this.#costs[place]! && byId(this.ids[index]!, this.ids[other]!) < 0
+    const other = this.#costs[place]!
+    return cost < other || (cost === other && this.ranks[index]! < this.#rank(place))
+  }
+
+  #rank(place: number): number {
+    const index = this.#best[place]!
+    return index === none ? Number.POSITIVE_INFINITY : this.ranks[index]!
   }
 }
