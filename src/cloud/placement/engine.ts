@@ -20,8 +20,12 @@ export interface Moment {
   readonly at: string
 }
 
-/** Loads change every second; a batch of a thousand decisions need not ask for them a thousand times. */
+/**
+ * Loads change every second; a batch of a thousand decisions need not ask for them a thousand times. Of many motherships
+ * they are asked less often, so that asking stays a small part of the time; what is placed meanwhile is counted anyway.
+ */
 const measureEveryMs = 50
+const measuredPerMs = 40
 
 interface Tried {
   readonly draft: Draft
@@ -53,7 +57,8 @@ export class Engine {
     const drafts = draftsOver(this.base, map)
     if (!drafts) return new Engine(map, this.loadOf).place(map, question, { nowMs, at })
     this.#follow(drafts)
-    if (nowMs - this.#measuredAtMs >= measureEveryMs || nowMs < this.#measuredAtMs) {
+    const everyMs = Math.max(measureEveryMs, this.#fleet.columns.size / measuredPerMs)
+    if (nowMs - this.#measuredAtMs >= everyMs || nowMs < this.#measuredAtMs) {
       this.#fleet.measure(this.loadOf, nowMs)
       this.#measuredAtMs = nowMs
     }

@@ -21,9 +21,9 @@ class Slot {
   reserved = nothing
   copies = 0
   measured: MeasuredLoad | undefined
-  /** Placed since the sample, committed and tried. */
-  since = nothing
-  tried = nothing
+  placedSince = nothing
+  #since = nothing
+  #tried = nothing
   /** Among the columns; -1 while it is not registered. */
   index = -1
   readonly order: number
@@ -34,8 +34,23 @@ class Slot {
     this.order = mixed(id)
   }
 
-  get placedSince(): Resources {
-    return this.tried === nothing ? this.since : plus(this.since, this.tried)
+  /** Placed since the sample, and committed. */
+  get since(): Resources {
+    return this.#since
+  }
+
+  set since(after: Resources) {
+    this.#since = after
+    this.placedSince = this.#tried === nothing ? after : plus(after, this.#tried)
+  }
+
+  get tried(): Resources {
+    return this.#tried
+  }
+
+  set tried(after: Resources) {
+    this.#tried = after
+    this.placedSince = after === nothing ? this.#since : plus(this.#since, after)
   }
 
   copiesOf(component: string): { readonly all: number; readonly alone: number } {

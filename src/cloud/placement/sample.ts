@@ -16,10 +16,10 @@ function finalised(hash: number): number {
 /** Up to this many, all are looked at. */
 export const allUpTo = 1_024
 const windows = 8
-const windowSize = 64
+const windowSize = 32
 
 /**
- * Calls `look` with ranges of indexes below `count`: all of them where they are few, else eight stretches of 64 at
+ * Calls `look` with ranges of indexes below `count`: all of them where they are few, else eight stretches of 32 at
  * places that the seed decides (power of k choices; M. Mitzenmacher, 2001). Stretches may overlap.
  */
 export function sample(count: number, seed: number, look: (from: number, to: number) => void): void {

@@ -4,14 +4,19 @@
  * mothership look fuller, never free what is reserved.
  */
 import type { Resources, Settings } from '../records.js'
-import { type Host, resourceNames } from './host.js'
+import type { Host, ResourceName } from './host.js'
 
 export function pressureOf(host: Host, need: Resources): Resources {
-  const share = (name: (typeof resourceNames)[number]): number => {
-    const measured = host.measured ? host.measured[name] + host.placedSince[name] : 0
-    return (Math.max(host.reserved[name], measured) + need[name]) / Math.max(host.record.capacity[name], 1e-9)
+  return {
+    cpu: shareOf(host, need, 'cpu'),
+    ram: shareOf(host, need, 'ram'),
+    bandwidth: shareOf(host, need, 'bandwidth'),
   }
-  return { cpu: share('cpu'), ram: share('ram'), bandwidth: share('bandwidth') }
+}
+
+function shareOf(host: Host, need: Resources, name: ResourceName): number {
+  const measured = host.measured ? host.measured[name] + host.placedSince[name] : 0
+  return (Math.max(host.reserved[name], measured) + need[name]) / Math.max(host.record.capacity[name], 1e-9)
 }
 
 export interface Score {
@@ -31,7 +36,7 @@ const shares: Readonly<Record<Settings['policy'], { free: number; worst: number;
 
 /** Weights, made to add up to 1; all the same where all of them are 0. */
 function weightsOf({ weights }: Weighing): Resources {
-  const sum = resourceNames.reduce((all, name) => all + weights[name], 0)
+  const sum = weights.cpu + weights.ram + weights.bandwidth
   if (sum === 0) return { cpu: 1 / 3, ram: 1 / 3, bandwidth: 1 / 3 }
   return { cpu: weights.cpu / sum, ram: weights.ram / sum, bandwidth: weights.bandwidth / sum }
 }
@@ -39,7 +44,8 @@ function weightsOf({ weights }: Weighing): Resources {
 export function scoreOf(host: Host, need: Resources, settings: Weighing): Score {
   const pressure = pressureOf(host, need)
   const weights = weightsOf(settings)
-  const mean = resourceNames.reduce((sum, name) => sum + weights[name] * (1 - pressure[name]), 0)
+  const mean =
+    weights.cpu * (1 - pressure.cpu) + weights.ram * (1 - pressure.ram) + weights.bandwidth * (1 - pressure.bandwidth)
   const worst = 1 - Math.max(pressure.cpu, pressure.ram, pressure.bandwidth)
   const terms = { free: mean, worst, fit: 1 - mean }
   const share = shares[settings.policy]

@@ -149,7 +149,7 @@ describe('a sample of many motherships', () => {
           expect(to).toBeLessThanOrEqual(count)
           looked += to - from
         })
-        expect(looked).toBe(count <= allUpTo ? count : 512)
+        expect(looked).toBe(count <= allUpTo ? count : 256)
       }),
     )
   })
