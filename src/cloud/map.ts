@@ -36,10 +36,8 @@ export interface CloudMap {
 /** Ids of a kind, lowest first. */
 export const sortedIds = (map: CloudMap, kind: Kind): string[] => [...map.all(kind)].map(([id]) => id).sort(byId)
 
-export const copiesOf = (instance: RecordOf<'instances'>): readonly string[] => [
-  ...instance.inSync,
-  ...instance.learners,
-]
+export const copiesOf = ({ inSync, learners }: RecordOf<'instances'>): readonly string[] =>
+  learners.length === 0 ? inSync : [...inSync, ...learners]
 
 const none: ReadonlySet<string> = new Set()
 

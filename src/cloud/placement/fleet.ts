@@ -264,11 +264,21 @@ export class Fleet {
       const slot = this.#slot(mothership)
       triedBefore.push([slot, slot.tried])
       onPlaced(slot, after!.need)
-      this.#write(slot)
     }
+    this.#writeThose(before, after)
     return () => {
       for (const [slot, tried] of triedBefore) slot.tried = tried
       this.#recount(after, before)
+      this.#writeThose(before, after)
+    }
+  }
+
+  #writeThose(before: InstanceRecord | undefined, after: InstanceRecord | undefined): void {
+    for (const instance of [before, after]) {
+      for (const mothership of instance ? copiesOf(instance) : []) {
+        const slot = this.#slots.get(mothership)
+        if (slot) this.#write(slot)
+      }
     }
   }
 
@@ -292,7 +302,6 @@ export class Fleet {
     const where = this.#where.get(component)
     if (here > 0) where?.add(slot)
     else where?.delete(slot)
-    this.#write(slot)
   }
 
   #setRecord(id: string, after: MothershipRecord | undefined): Undo {
