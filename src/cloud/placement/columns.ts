@@ -10,15 +10,18 @@ import { isOpen } from './rules/index.js'
 
 /**
  * Of each mothership, three numbers each, for cpu, ram and bandwidth: room (NaN while it takes nothing at all, which no
- * need is below), pressure as it is, pressure of one unit more, and what is unreserved.
+ * need is below), pressure as it is, pressure of one unit more. Few, so that a thousand motherships fit into the cache.
  */
-export const stride = 12
-const [roomAt, pressureAt, unitAt, unreservedAt] = [0, 3, 6, 9]
+export const stride = 9
+const [roomAt, pressureAt, unitAt] = [0, 3, 6]
+/** What is unreserved of cpu, ram and bandwidth: looked at only where there is no room. */
+export const unreservedStride = 3
 
 export type Limits = Pick<Settings, 'overcommit' | 'ceilings'>
 
 export class Columns {
-  numbers = new Float64Array(16 * stride)
+  numbers: Float64Array = new Float64Array(16 * stride)
+  unreserved: Float64Array = new Float64Array(16 * unreservedStride)
   #size = 0
 
   get size(): number {
@@ -27,23 +30,21 @@ export class Columns {
 
   /** Makes room for one more at that index; those from there on move up. */
   insert(index: number): void {
-    if ((this.#size + 1) * stride > this.numbers.length) {
-      const larger = new Float64Array(this.numbers.length * 2)
-      larger.set(this.numbers)
-      this.numbers = larger
-    }
-    this.numbers.copyWithin((index + 1) * stride, index * stride, this.#size * stride)
+    this.numbers = inserted(this.numbers, index, this.#size, stride)
+    this.unreserved = inserted(this.unreserved, index, this.#size, unreservedStride)
     this.#size++
   }
 
   remove(index: number): void {
     this.numbers.copyWithin(index * stride, (index + 1) * stride, this.#size * stride)
+    this.unreserved.copyWithin(index * unreservedStride, (index + 1) * unreservedStride, this.#size * unreservedStride)
     this.#size--
   }
 
   write(index: number, host: Host, limits: Limits): void {
     const open = isOpen(host)
     let at = index * stride
+    let left = index * unreservedStride
     for (const name of resourceNames) {
       const unit = 1 / Math.max(host.record.capacity[name], 1e-9)
       const free = unreserved(host, name, limits.overcommit)
@@ -52,8 +53,19 @@ export class Columns {
       this.numbers[at + roomAt] = open ? room + tolerance : Number.NaN
       this.numbers[at + pressureAt] = Math.max(host.reserved[name], measured) * unit
       this.numbers[at + unitAt] = unit
-      this.numbers[at + unreservedAt] = free + tolerance
+      this.unreserved[left] = free + tolerance
       at++
+      left++
     }
   }
+}
+
+/** With room for one more at that index; another array where the old one was full. */
+function inserted(numbers: Float64Array, index: number, size: number, width: number): Float64Array {
+  let after = numbers
+  if ((size + 1) * width > numbers.length) {
+    after = new Float64Array(numbers.length * 2)
+    after.set(numbers)
+  }
+  return after.copyWithin((index + 1) * width, index * width, size * width)
 }

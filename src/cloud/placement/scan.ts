@@ -4,7 +4,7 @@
  */
 import type { Resources } from '../records.js'
 import type { Columns } from './columns.js'
-import { stride } from './columns.js'
+import { stride, unreservedStride } from './columns.js'
 import type { Formula } from './score.js'
 
 /** What is looked for, as numbers. */
@@ -46,7 +46,7 @@ export class Scan {
   look(from: number, to: number): void {
     const { need, list, barred, formula } = this.search
     const { ranks } = this
-    const { numbers } = this.columns
+    const { numbers, unreserved } = this.columns
     // What is not asked for does not refuse, even where there is less than nothing left of it.
     const askCpu = need.cpu > 0 ? need.cpu : Number.NEGATIVE_INFINITY
     const askRam = need.ram > 0 ? need.ram : Number.NEGATIVE_INFINITY
@@ -59,7 +59,7 @@ export class Scan {
     for (let each = from; each < to; each++) {
       const index = list === undefined ? each : list[each]!
       if (barred !== undefined && barred[index] === 1) continue
-      // In the order that columns.ts says: room 0 to 2, pressure 3 to 5, of a unit 6 to 8, unreserved 9 to 11.
+      // In the order that columns.ts says: room 0 to 2, pressure 3 to 5, of a unit 6 to 8.
       const at = index * stride
       if (askCpu <= numbers[at]! && askRam <= numbers[at + 1]! && askBandwidth <= numbers[at + 2]!) {
         fits++
@@ -74,10 +74,14 @@ export class Scan {
           third = this.#costs[2]
           thirdRank = this.#rank(2)
         }
-      } else if (Number.isNaN(numbers[at]!)) {
-        // Takes nothing: the rules of the mothership alone say why.
-      } else if (askCpu > numbers[at + 9]! || askRam > numbers[at + 10]! || askBandwidth > numbers[at + 11]!) short++
-      else above++
+      } else if (!Number.isNaN(numbers[at]!)) {
+        // Who takes nothing is refused by the rules of the mothership alone.
+        const left = index * unreservedStride
+        const within =
+          askCpu <= unreserved[left]! && askRam <= unreserved[left + 1]! && askBandwidth <= unreserved[left + 2]!
+        if (within) above++
+        else short++
+      }
     }
     this.looked += to - from
     this.fits += fits

@@ -118,7 +118,7 @@ describe('a decision over the columns', () => {
             .flatMap(({ record }) => [put('motherships', record.id, record), session('mothership', record.id)]),
         )
         expect(fleet.ids).toEqual(fresh.ids)
-        const numbers = (of: Fleet): number[] => [...of.columns.numbers.subarray(0, of.ids.length * 12)]
+        const numbers = (of: Fleet): number[] => [...of.columns.numbers.subarray(0, of.ids.length * 9)]
         expect(numbers(fleet)).toEqual(numbers(fresh))
         expect(fleet.ids.map(id => fleet.indexOf(id))).toEqual(fleet.ids.map((_, index) => index))
       }),
