@@ -5,7 +5,8 @@
  * - decisions, one after the other in batches of 1,000 on a draft, at 100, 1,000 and 10,000 motherships;
  * - the whole: `instantiate` of 1,000, its changes applied to the map and to the engine, at 5,000 motherships;
  * - growth: the whole, from nothing to a million instances;
- * - evenness at 10,000 motherships, where the engine looks at a sample.
+ * - evenness at 10,000 motherships, where the engine looks at a sample. The scan of all goes by the fullest resource
+ *   alone, the engine by the mean too, so this compares more than sampling.
  *
  * Not measured: etcd, the queue, other replicas (see `commit`); how well policies pack and balance (see `packing`).
  *
