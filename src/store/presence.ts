@@ -38,6 +38,8 @@ export class EtcdPresence implements Presence {
   #closed = false
   #left = false
   #renewing = false
+  /** There was word of a lost lease while it was being renewed: perhaps after etcd had looked. */
+  #again = false
   #cancelTimer: (() => void) | undefined
   readonly #held = new Map<string, Held>()
   /** Called when a session was put again under another number: the gateway reports with that one then. */
@@ -128,7 +130,9 @@ export class EtcdPresence implements Presence {
 
   /** Word that the lease may be gone: there is no need to wait for the next time. */
   look(): void {
-    if (this.#closed || this.#renewing) return
+    if (this.#closed) return
+    this.#again = this.#renewing
+    if (this.#renewing) return
     this.#cancelTimer?.()
     void this.#keepAlive()
   }
@@ -140,9 +144,10 @@ export class EtcdPresence implements Presence {
 
   async #keepAlive(): Promise<void> {
     this.#renewing = true
+    this.#again = false
     const kept = await this.#renew()
     this.#renewing = false
-    this.#schedule(kept ? undefined : againMs)
+    this.#schedule(kept && !this.#again ? undefined : againMs)
   }
 
   /** False when etcd did not let it. */

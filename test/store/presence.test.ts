@@ -1,5 +1,5 @@
 /** What is in etcd only while its replica is, on the twin and a clock that the test drives. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { SessionRecord } from '../../src/cloud/records.js'
 import { Keys } from '../../src/store/keys.js'
 import { EtcdPresence } from '../../src/store/presence.js'
@@ -182,6 +182,20 @@ describe('the presence of a replica', () => {
     await clock.during(store.close())
     await clock.advance(ttlMs)
     expect(await own()).toBeUndefined()
+  })
+
+  it('looks again when word of the loss comes after etcd said that the lease is there', async () => {
+    const keepAlive = etcd.keepAlive.bind(etcd)
+    vi.spyOn(etcd, 'keepAlive').mockImplementationOnce(async (...args) => {
+      const left = await keepAlive(...args)
+      await loseLease()
+      presence.look()
+      return left
+    })
+    await clock.advance(ttlMs / 3)
+    expect(await item(keys.record('replicas', 'h1'))).toBeUndefined()
+    await clock.advance(ttlMs / 10)
+    expect(await item(keys.record('replicas', 'h1'))).toBeDefined()
   })
 
   it('takes its own record away when it closes, and leaves the sessions to their nodes', async () => {
