@@ -109,10 +109,9 @@ function spreadOverZones(fleet: Fleet, search: Search, question: PlacementQuesti
       if (zones.has(fleet.at(index).record.zone)) elsewhere[index] = 1
     }
     const seed = seedOf(question) + chosen.length
-    const [next] = [
-      ...scanned(fleet, { ...search, barred: elsewhere }, seed).best,
-      ...scanned(fleet, { ...search, barred: taken }, seed).best,
-    ]
+    const next =
+      scanned(fleet, { ...search, barred: elsewhere }, seed).best[0] ??
+      scanned(fleet, { ...search, barred: taken }, seed).best[0]
     if (next === undefined) break
     chosen.push(next)
   }
