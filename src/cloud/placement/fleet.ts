@@ -7,74 +7,10 @@ import { copiesOf } from '../map.js'
 import { type Change, defaultSettings, type InstanceRecord, type MothershipRecord, type Resources } from '../records.js'
 import { Columns, type Limits } from './columns.js'
 import { type Asked, freshnessOf, type Host, type MeasuredLoad } from './host.js'
-import { Recent } from './recent.js'
 import { nothing, plus } from './resources.js'
 import { firstObjection, isAsWished, isOpen } from './rules/index.js'
-import { mixed } from './sample.js'
+import { isRegistered, type Registered, Slot } from './slot.js'
 
-const noCopies = { all: 0, alone: 0 }
-
-/** Also of a mothership that is not registered (yet, or any more) but named by instances: then without a record. */
-class Slot {
-  record: MothershipRecord | undefined
-  connected = false
-  reserved = nothing
-  copies = 0
-  measured: MeasuredLoad | undefined
-  placedSince = nothing
-  #since = nothing
-  #tried = nothing
-  /** Among the columns; -1 while it is not registered. */
-  index = -1
-  readonly order: number
-  readonly recent = new Recent()
-  readonly #byComponent = new Map<string, { all: number; alone: number }>()
-
-  constructor(readonly id: string) {
-    this.order = mixed(id)
-  }
-
-  /** Placed since the sample, and committed. */
-  get since(): Resources {
-    return this.#since
-  }
-
-  set since(after: Resources) {
-    this.#since = after
-    this.placedSince = this.#tried === nothing ? after : plus(after, this.#tried)
-  }
-
-  get tried(): Resources {
-    return this.#tried
-  }
-
-  set tried(after: Resources) {
-    this.#tried = after
-    this.placedSince = after === nothing ? this.#since : plus(this.#since, after)
-  }
-
-  copiesOf(component: string): { readonly all: number; readonly alone: number } {
-    return this.#byComponent.get(component) ?? noCopies
-  }
-
-  /** Returns how many copies of the component are here now. */
-  count({ component, need, placement }: InstanceRecord, sign: 1 | -1): number {
-    this.copies += sign
-    this.reserved = this.copies === 0 ? nothing : plus(this.reserved, need, sign)
-    let counted = this.#byComponent.get(component)
-    if (!counted) this.#byComponent.set(component, (counted = { all: 0, alone: 0 }))
-    counted.all += sign
-    if (placement.antiAffinity === 'component') counted.alone += sign
-    if (counted.all === 0) this.#byComponent.delete(component)
-    return counted.all
-  }
-
-  get unused(): boolean {
-    return this.record === undefined && this.copies === 0 && !this.connected
-  }
-}
-
-type Registered = Slot & Host
 type Undo = () => void
 
 /** A change, and the record that it takes the place of: of instances only that matters. */
@@ -394,8 +330,6 @@ const nobody: Asked = {
   overcommit: defaultSettings.overcommit,
   ceilings: defaultSettings.ceilings,
 }
-
-const isRegistered = (slot: Slot): slot is Registered => slot.record !== undefined
 
 /** How many of them each rule refuses first. */
 function tally(hosts: readonly Host[], which: (host: Host) => boolean, asked: Asked): ReadonlyMap<string, number> {
