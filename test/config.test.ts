@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CloudError } from '../src/cloud/errors.js'
@@ -66,7 +66,8 @@ describe('the configuration', () => {
       address: 'ws://127.0.0.1:0',
       labels: {},
       dataDir: '/var/lib/rain',
-      capacity: { cpu: cpus().length * 1000, ram: expect.any(Number), bandwidth: 1_000_000 },
+      capacity: { bandwidth: 1_000_000 },
+      measure: 'processes',
     })
     expect(readConfig('server', least.server, {})).toMatchObject({ urls: ['/*'], address: 'http://127.0.0.1:0' })
     expect(readConfig('balancer', least.balancer, {})).toMatchObject({ apiPort: 8081, haproxy: 'haproxy', slots: 32 })

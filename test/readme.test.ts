@@ -29,13 +29,7 @@ describe('the README', () => {
       `\`--${flag}\``,
       `\`${environmentName(flag)}\``,
       roles.join(', '),
-      standard === undefined
-        ? 'required'
-        : typeof standard === 'function'
-          ? 'by machine'
-          : standard === ''
-            ? '–'
-            : `\`${standard}\``,
+      standard === undefined ? 'required' : standard === '' ? '–' : `\`${standard}\``,
       help,
     ])
     expect(rowsAfter('## Configuration')).toEqual(expected)

@@ -31,7 +31,7 @@ export const Mothership = Type.Object({
   labels,
   capacity: Resources,
   reserved: Resources,
-  measured: nullable(Type.Object({ ...load, source: Type.Enum(['report', 'prometheus']) })),
+  measured: nullable(Type.Object({ ...load, source: Type.Enum(['report', 'prometheus']), filtered: Resources })),
   instances: count,
   state,
   cordoned: Type.Boolean(),
@@ -142,17 +142,7 @@ export const Refreshing = Type.Object({ refreshing: count })
 export const Stopping = Type.Object({ stopping: count })
 
 export const SettingsView = Type.Object({ ...Type.Omit(Settings, ['schema']).properties, revision: count })
-export const SettingsChange = Type.Object(
-  Type.Partial(
-    Type.Object(
-      Object.fromEntries(Object.entries(Settings.properties).filter(([name]) => name !== 'schema')) as Omit<
-        typeof Settings.properties,
-        'schema'
-      >,
-    ),
-  ).properties,
-  { additionalProperties: false, minProperties: 1 },
-)
+export { SettingsChange } from '../cloud/settings.js'
 
 export const Token = Type.Object({
   id: text,
@@ -184,12 +174,22 @@ export const Replica = Type.Object({
 })
 export const Replicas = Type.Object({ items: Type.Array(Replica) })
 
+/** How it goes with the Prometheus that is asked for load; null where none is. */
+const prometheus = nullable(
+  Type.Object({
+    state: Type.Enum(['waiting', 'good', 'down', 'slow', 'wrong', 'empty']),
+    motherships: Type.Optional(count),
+    message: Type.Optional(text),
+  }),
+)
+
 export const Readiness = Type.Object({
   ready: Type.Boolean(),
   revision: text,
   staleForMs: Type.Number(),
   storeFull: Type.Boolean(),
   leader: nullable(text),
+  prometheus,
   reason: Type.Optional(text),
 })
 export const Health = Type.Object({ status: text, id: text, software: text })
@@ -197,6 +197,7 @@ export const Health = Type.Object({ status: text, id: text, software: text })
 export const CloudView = Type.Object({
   revision: text,
   replicas: Replicas.properties.items,
+  prometheus,
   rainServers: Type.Array(RainServer),
   motherships: Type.Array(Mothership),
   components: Type.Array(Component),

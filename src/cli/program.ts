@@ -61,7 +61,7 @@ const usageLine = (text: string): string =>
 function registerRole(program: Command, role: RoleName, run: (flags: Flags) => Promise<void>): void {
   const command = program.command(role).description(roleSummaries[role])
   for (const option of options.filter(each => each.roles.includes(role))) {
-    const standard = typeof option.default === 'function' ? option.default() : option.default
+    const standard = option.default
     const required = standard === undefined ? '; required' : standard === '' ? '' : `; default ${standard}`
     const text = `${option.help} (${environmentName(option.flag)}${required})`
     command.addOption(new Option(`--${option.flag} <${option.type}>`, text))

@@ -7,6 +7,7 @@ import type { Refusal } from './errors.js'
 import { componentIdPattern, digestPattern, instanceIdPattern, newNodeIdPattern, nodeIdPattern } from './ids.js'
 import type { Order } from './order.js'
 import { type Kind, kinds, PlacementWish, Resources, Role } from './records.js'
+import { SettingsChange } from './settings.js'
 
 const nodeId = Type.String({ pattern: nodeIdPattern })
 const newNodeId = Type.String({ pattern: newNodeIdPattern })
@@ -113,7 +114,7 @@ export const commandSchemas = {
   'refresh-instance': Type.Object({ instance }),
   'stop-instance': Type.Object({ instance }),
   undeploy: Type.Object(componentVersion),
-  'put-settings': Type.Object({ change: Type.Partial(Type.Omit(kinds.settings, ['schema'])), ifRevision }),
+  'put-settings': Type.Object({ change: SettingsChange, ifRevision }),
   'create-token': Type.Object({
     digest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
     role: Role,

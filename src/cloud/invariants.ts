@@ -2,11 +2,12 @@
  * What is true of every map, whoever wrote it, and what is true once the leader's passes have caught up. Tests of the
  * centre, the simulation and the cluster check maps against it.
  */
+import { settingsOf } from './decide/verdict.js'
 import { isInstanceId } from './ids.js'
 import { type CloudMap, copiesOf } from './map.js'
 import { resourceNames } from './placement/host.js'
 import { nothing, plus } from './placement/resources.js'
-import { type ComponentRecord, defaultSettings, type InstanceRecord, type Resources } from './records.js'
+import type { ComponentRecord, InstanceRecord, Resources } from './records.js'
 import { normaliseVersion } from './version.js'
 import { wireAll } from './wiring/wiring.js'
 
@@ -25,7 +26,7 @@ export function loose(map: CloudMap): string[] {
  * before, or a smaller over-commit in the settings, does.
  */
 export function overbooked(map: CloudMap): string[] {
-  const overcommit = (map.get('settings')?.value ?? defaultSettings).overcommit
+  const overcommit = settingsOf(map).overcommit
   const reserved = new Map<string, Resources>()
   for (const [, { value }] of map.all('instances')) {
     for (const id of copiesOf(value)) reserved.set(id, plus(reserved.get(id) ?? nothing, value.need))

@@ -4,6 +4,11 @@
  */
 import Type, { type Static, type TSchema } from 'typebox'
 import { componentIdPattern, digestPattern, instanceIdPattern, nodeIdPattern } from './ids.js'
+import { Resources } from './resources.js'
+import { SettingsRecord } from './settings.js'
+
+export { Resources } from './resources.js'
+export { defaultSettings, Settings } from './settings.js'
 
 const schema = Type.Integer({ minimum: 1 })
 const nodeId = Type.String({ pattern: nodeIdPattern })
@@ -12,14 +17,6 @@ const version = Type.String({ pattern: '^\\d{1,9}\\.\\d{1,9}(\\.\\d{1,9})?$' })
 const time = Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z$' })
 const counter = Type.Integer({ minimum: 0 })
 const labels = Type.Record(Type.String(), Type.String())
-
-/** cpu in millicores, ram in MiB, bandwidth in kbit/s. */
-export const Resources = Type.Object({
-  cpu: Type.Number({ minimum: 0 }),
-  ram: Type.Number({ minimum: 0 }),
-  bandwidth: Type.Number({ minimum: 0 }),
-})
-export type Resources = Static<typeof Resources>
 
 /** What an instance asks of the motherships that may take it. */
 export const PlacementWish = Type.Object({
@@ -224,37 +221,6 @@ const ObservedRecord = Type.Object({
   since: time,
 })
 
-export const Settings = Type.Object({
-  schema,
-  /** From the loss of a node's session until its stateless work is placed again. */
-  lostAfterMs: Type.Integer({ minimum: 1000, maximum: 3_600_000 }),
-  /** What an instance needs whose descriptor and request say nothing. */
-  defaultNeed: Resources,
-  /** Measured pressure above which nothing more is placed, per resource, as a share of capacity. */
-  ceilings: Resources,
-  /** Reservable share of capacity, per resource. */
-  overcommit: Resources,
-  policy: Type.Union([Type.Literal('spread'), Type.Literal('pack'), Type.Literal('balanced')]),
-  weights: Resources,
-  fragmentDeadlineMs: Type.Integer({ minimum: 10, maximum: 60_000 }),
-  pageDeadlineMs: Type.Integer({ minimum: 10, maximum: 120_000 }),
-  errorComponent: Type.Union([Type.Null(), componentId]),
-})
-export type Settings = Static<typeof Settings>
-
-export const defaultSettings: Settings = {
-  schema: 1,
-  lostAfterMs: 10_000,
-  defaultNeed: { cpu: 50, ram: 32, bandwidth: 100 },
-  ceilings: { cpu: 0.9, ram: 0.95, bandwidth: 0.9 },
-  overcommit: { cpu: 1, ram: 1, bandwidth: 1 },
-  policy: 'spread',
-  weights: { cpu: 1, ram: 1, bandwidth: 1 },
-  fragmentDeadlineMs: 1000,
-  pageDeadlineMs: 3000,
-  errorComponent: null,
-}
-
 /**
  * Every kind of record in the map. The id is what follows `map/<kind>/`, and empty for the kinds of which there is
  * one only (`map/<kind>`): components `id/version`, sessions `kind/id`, undeployed `id/version`, observed
@@ -272,7 +238,7 @@ export const kinds = {
   leader: LeaderRecord,
   turn: TurnRecord,
   keys: KeysRecord,
-  settings: Settings,
+  settings: SettingsRecord,
   tokens: TokenRecord,
   undeployed: UndeployedRecord,
   observed: ObservedRecord,

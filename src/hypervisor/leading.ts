@@ -5,7 +5,7 @@
  */
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { departures, isStray, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
-import type { Step } from '../cloud/decide/verdict.js'
+import { type Step, settingsOf } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
 import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
 import { defaultSettings, put, remove, type TokenRecord } from '../cloud/records.js'
@@ -132,7 +132,7 @@ export class Leading {
 
   #unsettleLost(): void {
     const { maps, liveness } = this.ports
-    const after = maps.map.get('settings')?.value.lostAfterMs ?? defaultSettings.lostAfterMs
+    const after = settingsOf(maps.map).lostAfterMs
     for (const [id] of maps.map.all('motherships')) {
       if ((liveness.goneForMs({ kind: 'mothership', id }) ?? 0) >= after) this.#unsettle(id)
     }

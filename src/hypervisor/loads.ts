@@ -1,9 +1,13 @@
 /**
- * The latest load of every node, wherever it is connected: what this replica heard itself, and what others relay. Each
- * sample is dated by this replica's own monotonic clock; its age is the reader's to judge.
+ * The latest load of every node, wherever it is connected: what this replica heard itself, what others relay, and what
+ * Prometheus tells. Each sample is dated by this replica's own monotonic clock; its age is the reader's to judge. What
+ * Prometheus tells counts as long as it is not stale; then reports stand in.
  */
 import type { NodeRef } from '../cloud/ids.js'
 import { nodeName } from '../cloud/ids.js'
+import { LoadFilter } from '../cloud/placement/filter.js'
+import type { Resources } from '../cloud/resources.js'
+import { defaultSettings, type Settings } from '../cloud/settings.js'
 import type { Clock, ComponentStats, LoadSample, Loads } from './ports.js'
 
 const forgottenAfterMs = 60_000
@@ -20,28 +24,56 @@ interface Known extends LoadReport {
   readonly atMs: number
   /** Heard in a session of this replica: to be relayed. */
   readonly own: boolean
+  readonly filter: LoadFilter
+}
+
+interface Told {
+  readonly sample: Resources
+  readonly atMs: number
+  readonly filter: LoadFilter
 }
 
 export class LoadBook implements Loads {
   readonly #known = new Map<string, Known>()
+  readonly #told = new Map<string, Told>()
 
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    private readonly clock: Clock,
+    private readonly limits: () => Settings['load'] = () => defaultSettings.load,
+  ) {}
 
   note(report: LoadReport): void {
-    this.#known.set(nodeName(report.node), { ...report, atMs: this.clock.nowMs(), own: true })
+    this.#note(report, this.clock.nowMs(), true)
   }
 
   /** From another replica, `ageMs` old when it was sent. A newer one that is known stays. */
   noteRelayed(report: LoadReport, ageMs: number): void {
     const atMs = this.clock.nowMs() - ageMs
-    const name = nodeName(report.node)
-    const before = this.#known.get(name)
-    if (!before || before.atMs < atMs) this.#known.set(name, { ...report, atMs, own: false })
+    const before = this.#known.get(nodeName(report.node))
+    if (!before || before.atMs < atMs) this.#note(report, atMs, false)
+  }
+
+  /** From Prometheus, which says itself how bandwidth is taken together. */
+  noteTold(node: NodeRef, sample: Resources, ageMs: number): void {
+    const atMs = this.clock.nowMs() - ageMs
+    const name = nodeName(node)
+    const before = this.#told.get(name)
+    if (before && before.atMs >= atMs) return
+    const filter = before?.filter ?? new LoadFilter()
+    filter.note(sample, atMs, { ...this.limits(), bandwidthWindowMs: 1 })
+    this.#told.set(name, { sample, atMs, filter })
   }
 
   latest(node: NodeRef): LoadSample | undefined {
-    const known = this.#fresh(nodeName(node))
-    return known && { cpu: known.cpu, ram: known.ram, bandwidth: known.bandwidth, atMs: known.atMs, source: 'report' }
+    const name = nodeName(node)
+    const told = this.#told.get(name)
+    if (told && this.clock.nowMs() - told.atMs <= this.limits().staleMs) {
+      return { ...told.sample, atMs: told.atMs, source: 'prometheus', filtered: told.filter.value ?? told.sample }
+    }
+    const known = this.#fresh(name)
+    if (!known) return undefined
+    const { cpu, ram, bandwidth, atMs, filter } = known
+    return { cpu, ram, bandwidth, atMs, source: 'report', filtered: filter.value ?? { cpu, ram, bandwidth } }
   }
 
   statistics(componentVersion: string): ReadonlyMap<string, ComponentStats> {
@@ -59,13 +91,21 @@ export class LoadBook implements Loads {
     const nowMs = this.clock.nowMs()
     return [...this.#known.values()]
       .filter(each => each.own && each.atMs > atMs)
-      .map(each => ({ ...each, ageMs: nowMs - each.atMs }))
+      .map(({ filter: _filter, ...each }) => ({ ...each, ageMs: nowMs - each.atMs }))
+  }
+
+  #note(report: LoadReport, atMs: number, own: boolean): void {
+    const name = nodeName(report.node)
+    const filter = this.#fresh(name)?.filter ?? new LoadFilter()
+    filter.note({ cpu: report.cpu, ram: report.ram, bandwidth: report.bandwidth }, atMs, this.limits())
+    this.#known.set(name, { ...report, atMs, own, filter })
   }
 
   #fresh(name: string): Known | undefined {
     const known = this.#known.get(name)
     if (known && this.clock.nowMs() - known.atMs > forgottenAfterMs) {
       this.#known.delete(name)
+      this.#told.delete(name)
       return undefined
     }
     return known

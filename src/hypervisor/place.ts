@@ -17,7 +17,7 @@ export interface Placer {
 export function createPlacer({ maps, loads, clock }: { maps: Maps; loads: Loads; clock: Clock }): Placer {
   const loadOf = (id: string): MeasuredLoad | undefined => {
     const sample = loads.latest({ kind: 'mothership', id })
-    return sample && { ...sample, ageMs: clock.nowMs() - sample.atMs }
+    return sample && { ...sample.filtered, ageMs: clock.nowMs() - sample.atMs }
   }
   const engine = new Engine(maps.map, loadOf)
   const close = maps.onChange(changes => engine.apply(changes, clock.nowMs()))

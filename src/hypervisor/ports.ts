@@ -8,6 +8,7 @@ import type { NodeRef } from '../cloud/ids.js'
 import type { Applied, CloudMap } from '../cloud/map.js'
 import type { Order } from '../cloud/order.js'
 import type { Change, Decision, LeaderRecord, ObservedRecord, ReplicaRecord, SessionRecord } from '../cloud/records.js'
+import type { Resources } from '../cloud/resources.js'
 
 /** Monotonic time for durations, wall time for what people read, timers that the simulation can drive. */
 export interface Clock {
@@ -198,6 +199,8 @@ export interface LoadSample {
   readonly bandwidth: number
   readonly atMs: number
   readonly source: 'report' | 'prometheus'
+  /** As placement takes it: rises at once and falls slowly, bandwidth by a high percentile. */
+  readonly filtered: Resources
 }
 
 /** Calls of one component version on one mothership since its process started; latencies in a bounded histogram. */

@@ -53,7 +53,7 @@ export function rainServerView(id: string, ports: ViewPorts): RainServerView | u
     labels: value.labels,
     state: stateOf(node, value.draining, value.announced !== undefined, ports),
     wires: ports.map.get('wiring', id)?.value.wires ?? [],
-    load: sample ? loadView(sample, ports.clock) : null,
+    load: sample ? loadView(sample, ports) : null,
     generation: value.generation,
     revision: modified,
   }
@@ -67,7 +67,13 @@ function stateOf(node: NodeRef, draining: boolean, known: boolean, { map, goneFo
   return (goneMs ?? 0) >= settingsOf(map).lostAfterMs ? 'lost' : 'gone'
 }
 
-function loadView(sample: LoadSample, clock: Clock): LoadView {
+const tenths = ({ cpu, ram, bandwidth }: Resources): Resources => ({
+  cpu: tenth(cpu),
+  ram: tenth(ram),
+  bandwidth: tenth(bandwidth),
+})
+
+function loadView(sample: LoadSample, { clock, map }: Pick<ViewPorts, 'clock' | 'map'>): LoadView {
   const ageMs = Math.max(0, clock.nowMs() - sample.atMs)
   const { cpu, ram, bandwidth } = sample
   const at = new Date(clock.wallMs() - ageMs).toISOString()
@@ -76,7 +82,7 @@ function loadView(sample: LoadSample, clock: Clock): LoadView {
     ram: tenth(ram),
     bandwidth: tenth(bandwidth),
     at,
-    freshness: freshnessOf({ ...sample, ageMs }),
+    freshness: freshnessOf({ ageMs }, settingsOf(map).load),
   }
 }
 
@@ -89,7 +95,7 @@ export interface MothershipView {
   labels: Record<string, string>
   capacity: Resources
   reserved: Resources
-  measured: (LoadView & { source: LoadSample['source'] }) | null
+  measured: (LoadView & { source: LoadSample['source']; filtered: Resources }) | null
   instances: number
   state: NodeState
   cordoned: boolean
@@ -111,7 +117,7 @@ export function mothershipView(id: string, ports: ViewPorts): MothershipView | u
     labels: value.labels,
     capacity: value.capacity,
     reserved,
-    measured: sample ? { ...loadView(sample, ports.clock), source: sample.source } : null,
+    measured: sample ? { ...loadView(sample, ports), source: sample.source, filtered: tenths(sample.filtered) } : null,
     instances,
     state: stateOf(node, value.draining !== null, value.announced !== undefined, ports),
     cordoned: value.cordoned,

@@ -1,5 +1,6 @@
 /** Composition of a hypervisor replica. */
 import { createApi } from '../api/server.js'
+import { settingsOf } from '../cloud/decide/verdict.js'
 import type { HypervisorConfig } from '../config.js'
 import { attachGateway } from '../gateway/gateway.js'
 import { AppliedBook } from '../hypervisor/applied.js'
@@ -8,6 +9,7 @@ import type { Log } from '../hypervisor/ports.js'
 import { Replica } from '../hypervisor/replica.js'
 import { TicketOffice } from '../hypervisor/tickets.js'
 import { wantedFor } from '../hypervisor/wanted.js'
+import { PrometheusLoads } from '../metrics/prometheus-loads.js'
 import { createReplicaMetrics } from '../metrics/replica.js'
 import { attachPeers } from '../peers/peers.js'
 import { connectEtcd } from '../store/connect.js'
@@ -43,17 +45,19 @@ export async function startHypervisor(config: HypervisorConfig, software: Softwa
     log,
     events,
   })
-  const loads = new LoadBook(clock)
+  const loads = new LoadBook(clock, () => settingsOf(store.maps.map).load)
   const applied = new AppliedBook()
   const replica = new Replica({ ...store, loads, applied, clock, chance, log, bootstrap })
   metrics.watch(replica)
+  const prometheus = openPrometheus(config, { replica, loads, metrics, log })
   const closeStore = async (): Promise<void> => {
+    prometheus?.close()
     await replica.stop()
     await store.close()
     await etcd.close()
   }
   try {
-    const closeEdges = await openEdges(config, { replica, self, loads, applied, metrics, log, software })
+    const closeEdges = await openEdges(config, { replica, self, loads, applied, metrics, log, software, prometheus })
     return {
       says: `hypervisor ${config.id} serves ${config.url}`,
       broken: replica.broken,
@@ -80,11 +84,33 @@ interface Parts {
   readonly metrics: ReturnType<typeof createReplicaMetrics>
   readonly log: Log
   readonly software: Software
+  readonly prometheus: PrometheusLoads | undefined
+}
+
+/** Every replica asks, not the leader alone: explanations and dry runs rest on the same load then, and so does a new leader. */
+function openPrometheus(
+  { prometheus: url, prometheusToken: token }: HypervisorConfig,
+  { replica, loads, metrics, log }: Pick<Parts, 'replica' | 'loads' | 'metrics' | 'log'>,
+): PrometheusLoads | undefined {
+  if (url === undefined) return undefined
+  const { maps } = replica
+  const prometheus = new PrometheusLoads({
+    url,
+    ...(token === undefined ? {} : { token }),
+    clock,
+    log,
+    settings: () => settingsOf(maps.map).prometheus,
+    isMothership: id => maps.map.get('motherships', id) !== undefined,
+    note: (id, load, ageMs) => loads.noteTold({ kind: 'mothership', id }, load, ageMs),
+    onRound: metrics.onPrometheus,
+  })
+  prometheus.start()
+  return prometheus
 }
 
 /** REST, nodes' sessions and links on one listener. Resolves with what closes them. */
 async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => Promise<void>> {
-  const { replica, self, loads, applied, metrics, log } = parts
+  const { replica, self, loads, applied, metrics, log, prometheus } = parts
   const api = createApi({
     hypervisor: replica,
     clock,
@@ -94,6 +120,7 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
     privateMetrics: config.privateMetrics,
     metrics: metrics.registry,
     onRequest: metrics.onRequest,
+    ...(prometheus ? { prometheus: () => prometheus.state } : {}),
   })
   await api.ready()
   const { server } = api

@@ -2,16 +2,18 @@
  * The metrics of a hypervisor replica. What it does is told by its edges (requests, calls of the store, commits);
  * what it is (leader or not, queue, map) is read from it at each scrape, so that nothing has to be kept in step.
  */
-import type { Registry } from 'prom-client'
+import { Gauge, type Registry } from 'prom-client'
 import { nodeKinds } from '../cloud/ids.js'
 import { type Kind, kinds } from '../cloud/records.js'
 import type { Hypervisor } from '../hypervisor/hypervisor.js'
-import { bounded, counter, createRegistry, type Exposed, expose, histogram, type Reading } from './registry.js'
+import { bounded, counter, createRegistry, type Exposed, expose, histogram, prefix, type Reading } from './registry.js'
 
 export interface ReplicaMetrics {
   readonly registry: Registry
   /** `route` is the pattern that matched (`/mothership/:id`), undefined when none did. */
   onRequest(method: string, route: string | undefined, status: number, ms: number): void
+  /** A round of questions to Prometheus, by how it went. */
+  onPrometheus(outcome: string, ms: number): void
   /** To be given to the store: what it tells is counted. */
   readonly store: StoreListener
   /** From now on, scrapes show the replica itself too. */
@@ -41,6 +43,7 @@ export function createReplicaMetrics(options: { readonly id: string; readonly so
   return {
     registry,
     onRequest: requestMetrics(registry),
+    onPrometheus: prometheusMetrics(registry),
     store: storeMetrics(registry),
     watch: hypervisor => expose(registry, ...readingsOf(hypervisor)),
   }
@@ -57,6 +60,22 @@ function requestMetrics(registry: Registry): ReplicaMetrics['onRequest'] {
     const code = Number.isInteger(status) && status >= 100 && status <= 599 ? String(status) : 'other'
     total.inc({ method, route, status: code })
     duration.observe({ method, route }, ms / 1000)
+  }
+}
+
+function prometheusMetrics(registry: Registry): ReplicaMetrics['onPrometheus'] {
+  const help = 'Rounds of questions to Prometheus for the load of motherships, by how they went'
+  const rounds = counter(registry, 'prometheus_rounds_total', help, ['outcome'])
+  const duration = histogram(registry, 'prometheus_round_duration_seconds', 'One such round', secondsBuckets)
+  const up = new Gauge({
+    name: `${prefix}prometheus_up`,
+    help: '1 while Prometheus tells the load of motherships',
+    registers: [registry],
+  })
+  return (outcome, ms) => {
+    rounds.inc({ outcome })
+    duration.observe(ms / 1000)
+    up.set(Number(outcome === 'good'))
   }
 }
 

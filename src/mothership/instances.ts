@@ -93,6 +93,14 @@ export class Instances {
     return wanted && `${wanted.component}/${wanted.version}`
   }
 
+  /** Whether an instance of `id/version` is here. */
+  hosts(component: string): boolean {
+    for (const { wanted } of this.#slots.values()) {
+      if (`${wanted.component}/${wanted.version}` === component) return true
+    }
+    return false
+  }
+
   /** Of all that runs or starts: an old generation that still serves needs its files, and to be started again. */
   digests(): ReadonlySet<string> {
     return new Set([...this.#slots.values()].map(each => each.wanted.digest))

@@ -15,6 +15,8 @@ export interface RenderLinksOptions {
   readonly keys: () => readonly TicketKey[]
   onRender(message: MessageOf<'render'>): Promise<MessageOf<'fragment'> | MessageOf<'failed'>>
   onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>>
+  /** Bytes of a request, and of what was sent for it. */
+  onTraffic(message: MessageOf<'render'> | MessageOf<'call'>, bytesIn: number, bytesOut: number): void
 }
 
 const linksMax = 10_000
@@ -105,10 +107,11 @@ export class RenderLinks {
       heard()
       this.bytesIn += (data as Buffer).byteLength
       const decoded = decode(data as Buffer)
-      if (decoded.kind === 'message') void this.#onMessage(socket, decoded.message, link.underWay)
-      else if (decoded.kind === 'unknown')
+      if (decoded.kind === 'message') {
+        void this.#onMessage(socket, decoded.message, (data as Buffer).byteLength, link.underWay)
+      } else if (decoded.kind === 'unknown') {
         this.#send(socket, { t: 'error', about: decoded.type, message: 'unknown type' })
-      else {
+      } else {
         this.#send(socket, { t: 'error', message: decoded.reason })
         if (++link.wrongFrames >= wrongFramesMax) socket.close(1008)
       }
@@ -121,7 +124,7 @@ export class RenderLinks {
     watch()
   }
 
-  async #onMessage(socket: WebSocket, message: Message, underWay: Set<number>): Promise<void> {
+  async #onMessage(socket: WebSocket, message: Message, bytesIn: number, underWay: Set<number>): Promise<void> {
     if (message.t === 'cancel') return void underWay.delete(message.r)
     if (message.t !== 'render' && message.t !== 'call') {
       if (message.t !== 'error') this.#send(socket, { t: 'error', about: message.t, message: 'not for a mothership' })
@@ -129,12 +132,14 @@ export class RenderLinks {
     }
     const { r } = message
     if (underWay.size >= underWayMax) {
-      return this.#send(socket, { t: 'failed', r, status: 503, reason: 'too many requests on this link' })
+      this.#send(socket, { t: 'failed', r, status: 503, reason: 'too many requests on this link' })
+      return
     }
     underWay.add(r)
     const answer = await this.#answerTo(message)
     // Cancelled meanwhile: nobody waits for it.
-    if (underWay.delete(r)) this.#send(socket, answer)
+    const bytesOut = underWay.delete(r) ? this.#send(socket, answer) : 0
+    this.options.onTraffic(message, bytesIn, bytesOut)
   }
 
   async #answerTo(message: MessageOf<'render'> | MessageOf<'call'>): Promise<Message> {
@@ -147,9 +152,13 @@ export class RenderLinks {
     }
   }
 
-  #send(socket: WebSocket, message: Message): void {
-    if (socket.readyState !== WebSocket.OPEN) return
-    if (socket.bufferedAmount > bufferedMax) return socket.terminate()
+  /** Returns how many bytes are on their way. */
+  #send(socket: WebSocket, message: Message): number {
+    if (socket.readyState !== WebSocket.OPEN) return 0
+    if (socket.bufferedAmount > bufferedMax) {
+      socket.terminate()
+      return 0
+    }
     let frame = encode(message)
     if (frame.byteLength > frameBytesMax && 'r' in message) {
       const reason = `a fragment of ${frame.byteLength} bytes does not fit into a frame`
@@ -157,5 +166,6 @@ export class RenderLinks {
     }
     this.bytesOut += frame.byteLength
     socket.send(frame)
+    return frame.byteLength
   }
 }

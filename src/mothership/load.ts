@@ -1,8 +1,8 @@
-/** Cpu and memory of this process and its children, as the kernel counts them. */
+/** Cpu and memory of processes, as the kernel counts them. */
 import { readFileSync } from 'node:fs'
 
 /** Kernel ticks per second; 100 on every Linux that Node runs on. */
-const ticksPerS = 100
+export const ticksPerS = 100
 const pageBytes = 4096
 
 export interface Usage {

@@ -1,18 +1,21 @@
 /** A mothership: runs the instances that the hypervisor wants here, and renders their views for rain servers. */
+import { cpus, totalmem } from 'node:os'
 import type { Registry } from 'prom-client'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
+import type { Resources } from '../cloud/resources.js'
 import { normaliseVersion } from '../cloud/version.js'
 import { type MothershipConfig, metricsUrl } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
 import { type MessageOf, WantedInstance, WantedKeys } from '../protocol/messages.js'
 import type { TicketKey } from '../protocol/ticket.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
+import { type Cgroup, readCgroup } from './cgroup.js'
 import { ComponentProcess } from './component-process.js'
 import { Instances, type Runner } from './instances.js'
 import { RenderLinks } from './links.js'
-import { CpuMeter, type Usage, usageOf } from './load.js'
 import { WantedMemory } from './memory.js'
+import { type Measured, Meter } from './meter.js'
 import { PackageStore } from './packages.js'
 import { readResource } from './resources.js'
 import { Statistics } from './statistics.js'
@@ -54,8 +57,8 @@ class RunningMothership implements Mothership {
   #keys: readonly TicketKey[] = []
   #timers: (() => void)[] = []
   #stopped = false
-  readonly #cpu = new CpuMeter()
-  #bytes = { in: 0, out: 0, atMs: 0 }
+  readonly #meter: Meter
+  readonly #capacity: Resources
   port = 0
 
   constructor(
@@ -81,6 +84,17 @@ class RunningMothership implements Mothership {
       keys: () => this.#keys,
       onRender: message => this.#onRender(message),
       onCall: message => this.#onCall(message),
+      onTraffic: (message, bytesIn, bytesOut) => this.#onTraffic(message, bytesIn, bytesOut),
+    })
+    const cgroup = readCgroup()
+    this.#capacity = capacityOf(config.capacity, cgroup)
+    this.#statistics.capacity(this.#capacity)
+    this.#meter = new Meter({
+      measure: config.measure,
+      cgroup,
+      processes: () => [...this.#instances.processes()].map(({ component, runner: { pid } }) => ({ component, pid })),
+      traffic: () => ({ bytesIn: this.#links.bytesIn, bytesOut: this.#links.bytesOut }),
+      componentTraffic: () => this.#statistics.traffic,
     })
   }
 
@@ -127,10 +141,10 @@ class RunningMothership implements Mothership {
   }
 
   #hello(): Omit<MessageOf<'hello'>, 't' | 'kind' | 'id' | 'o'> {
-    const { address, capacity, zone, labels } = this.config
+    const { address, zone, labels } = this.config
     return {
       address,
-      capacity,
+      capacity: this.#capacity,
       labels,
       metrics: metricsUrl(this.config),
       runs: this.#instances.report(),
@@ -206,40 +220,26 @@ class RunningMothership implements Mothership {
     return { t: 'answer', r, status, headers, ...(body === undefined ? {} : { body }) }
   }
 
-  #reportLoad(): void {
-    const nowMs = this.deps.clock.nowMs()
-    const processes = [...this.#instances.processes()]
-    const usages = new Map<number, Usage>()
-    for (const pid of [process.pid, ...processes.map(each => each.runner.pid)]) {
-      const usage = pid === undefined ? undefined : usageOf(pid)
-      if (pid !== undefined && usage) usages.set(pid, usage)
+  #onTraffic(message: MessageOf<'render'> | MessageOf<'call'>, bytesIn: number, bytesOut: number): void {
+    const component =
+      message.t === 'render'
+        ? this.#instances.componentOf(message.instance)
+        : `${message.component}/${normaliseVersion(message.version) ?? message.version}`
+    // A path may name what never ran here: that would be counted for ever.
+    if (component !== undefined && this.#instances.hosts(component)) {
+      this.#statistics.noteTraffic(component, bytesIn, bytesOut)
     }
-    const cpu = this.#cpu.look(usages, nowMs)
-    const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0)
-    const bandwidth = this.#bandwidth(nowMs)
-    const load = { cpu: sum(cpu.values()), ram: sum([...usages.values()].map(each => each.ramMiB)) }
-    this.#statistics.load({ ...load, bandwidth: bandwidth.in + bandwidth.out })
-    const components = this.#componentLoads(processes, usages, cpu)
-    this.#session?.load({ ...load, bandwidth, windowMs: loadEveryMs, components })
   }
 
-  /** kbit/s over the links since the last look. */
-  #bandwidth(nowMs: number): { in: number; out: number } {
-    const { bytesIn, bytesOut } = this.#links
-    const before = this.#bytes
-    this.#bytes = { in: bytesIn, out: bytesOut, atMs: nowMs }
-    const elapsedMs = nowMs - before.atMs
-    if (before.atMs === 0 || elapsedMs <= 0) return { in: 0, out: 0 }
-    return { in: ((bytesIn - before.in) * 8) / elapsedMs, out: ((bytesOut - before.out) * 8) / elapsedMs }
+  #reportLoad(): void {
+    const measured = this.#meter.look(this.deps.clock.nowMs())
+    this.#statistics.load(measured)
+    this.#session?.load({ ...measured.self, windowMs: loadEveryMs, components: this.#componentLoads(measured) })
   }
 
-  #componentLoads(
-    processes: readonly { component: string; runner: Runner }[],
-    usages: ReadonlyMap<number, Usage>,
-    cpu: ReadonlyMap<number, number>,
-  ): NonNullable<MessageOf<'load'>['components']> {
+  #componentLoads(measured: Measured): NonNullable<MessageOf<'load'>['components']> {
     const loads: NonNullable<MessageOf<'load'>['components']> = {}
-    for (const { component, runner } of processes) {
+    for (const { component, runner } of this.#instances.processes()) {
       const calls = this.#statistics.calls(component)
       const entry = (loads[component] ??= {
         calls: calls?.calls ?? 0,
@@ -247,13 +247,9 @@ class RunningMothership implements Mothership {
         timeouts: calls?.timeouts ?? 0,
         latency: [...(calls?.latency ?? [])],
         restarts: 0,
-        cpu: 0,
-        ram: 0,
-        bandwidth: 0,
+        ...(measured.components.get(component) ?? { cpu: 0, ram: 0, bandwidth: 0 }),
       })
       entry.restarts += runner.restarts
-      entry.cpu += cpu.get(runner.pid ?? 0) ?? 0
-      entry.ram += usages.get(runner.pid ?? 0)?.ramMiB ?? 0
     }
     return loads
   }
@@ -264,5 +260,15 @@ class RunningMothership implements Mothership {
     } catch (error) {
       this.deps.log.warn({ err: error }, 'old packages could not be removed')
     }
+  }
+}
+
+/** What is not given is all that there is: the least of the machine's and the control group's. */
+function capacityOf({ cpu, ram, bandwidth }: MothershipConfig['capacity'], cgroup: Cgroup | undefined): Resources {
+  const least = (machine: number, group: number | undefined): number => Math.floor(Math.min(machine, group ?? machine))
+  return {
+    cpu: cpu ?? least(cpus().length * 1000, cgroup?.cpuMillicores),
+    ram: ram ?? least(totalmem() / 2 ** 20, cgroup?.ramMiB),
+    bandwidth,
   }
 }

@@ -1,7 +1,11 @@
 /** Calls of each component version, as counters and a bounded histogram, for reports and for Prometheus. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { resourceNames } from '../cloud/placement/host.js'
+import type { Resources } from '../cloud/resources.js'
 import { latencyBucketsMs } from '../protocol/messages.js'
 import type { CallResult } from './component-process.js'
+import type { Traffic } from './machine.js'
+import type { Load, Measured } from './meter.js'
 
 export interface Calls {
   calls: number
@@ -15,7 +19,10 @@ export class Statistics {
   readonly #byComponent = new Map<string, Calls>()
   readonly #seconds: Histogram<'component'>
   readonly #failures: Counter<'component' | 'kind'>
-  readonly #load: Gauge<'resource'>
+  readonly #traffic = new Map<string, Traffic>()
+  readonly #gauges: Readonly<Record<'load' | 'capacity' | 'machine', Gauge<'resource'>>>
+  readonly #bandwidth: Gauge<'direction'>
+  readonly #componentLoad: Gauge<'component' | 'resource'>
 
   constructor() {
     collectDefaultMetrics({ register: this.registry, prefix: 'rain_mothership_' })
@@ -33,12 +40,17 @@ export class Statistics {
       labelNames: ['component', 'kind'],
       registers,
     })
-    this.#load = new Gauge({
-      name: 'rain_mothership_load',
-      help: 'Measured load: cpu in millicores, ram in MiB, bandwidth in kbit/s.',
-      labelNames: ['resource'],
-      registers,
-    })
+    const units = 'cpu in millicores, ram in MiB, bandwidth in kbit/s'
+    const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<L> =>
+      new Gauge({ name, help, labelNames, registers })
+    this.#gauges = {
+      load: gauge('rain_mothership_load', `Measured load: ${units}.`, 'resource'),
+      capacity: gauge('rain_mothership_capacity', `What it has to give away: ${units}.`, 'resource'),
+      machine: gauge('rain_machine_load', `Load of the whole machine: ${units}.`, 'resource'),
+    }
+    this.#bandwidth = gauge('rain_mothership_bandwidth', 'Measured bandwidth by direction, kbit/s.', 'direction')
+    const help = `Load of a component version: ${units}.`
+    this.#componentLoad = gauge('rain_mothership_component_load', help, 'component', 'resource')
   }
 
   /** `component` is `id/version`. */
@@ -58,8 +70,30 @@ export class Statistics {
     this.#failures.inc({ component, kind: result.status === 504 ? 'timeout' : 'error' })
   }
 
-  load(load: { cpu: number; ram: number; bandwidth: number }): void {
-    for (const [resource, amount] of Object.entries(load)) this.#load.set({ resource }, amount)
+  noteTraffic(component: string, bytesIn: number, bytesOut: number): void {
+    const before = this.#traffic.get(component)
+    this.#traffic.set(component, {
+      bytesIn: (before?.bytesIn ?? 0) + bytesIn,
+      bytesOut: (before?.bytesOut ?? 0) + bytesOut,
+    })
+  }
+
+  get traffic(): ReadonlyMap<string, Traffic> {
+    return this.#traffic
+  }
+
+  capacity(capacity: Resources): void {
+    set(this.#gauges.capacity, capacity)
+  }
+
+  load({ self, machine, components }: Measured): void {
+    set(this.#gauges.load, summed(self))
+    if (machine) set(this.#gauges.machine, summed(machine))
+    for (const direction of ['in', 'out'] as const) this.#bandwidth.set({ direction }, self.bandwidth[direction])
+    this.#componentLoad.reset()
+    for (const [component, load] of components) {
+      for (const name of resourceNames) this.#componentLoad.set({ component, resource: name }, load[name])
+    }
   }
 
   calls(component: string): Calls | undefined {
@@ -69,4 +103,10 @@ export class Statistics {
   components(): Iterable<string> {
     return this.#byComponent.keys()
   }
+}
+
+const summed = ({ cpu, ram, bandwidth }: Load): Resources => ({ cpu, ram, bandwidth: bandwidth.in + bandwidth.out })
+
+function set(gauge: Gauge<'resource'>, amounts: Resources): void {
+  for (const resource of resourceNames) gauge.set({ resource }, amounts[resource])
 }

@@ -27,7 +27,10 @@ describe('the book of loads', () => {
     const atMs = clock.nowMs()
     book.note(report(7))
     clock.advance(500)
-    expect(book.latest(m1)).toEqual({ cpu: 7, ram: 2, bandwidth: 3, atMs, source: 'report' })
+    expect(book.latest(m1)).toEqual({
+      ...{ cpu: 7, ram: 2, bandwidth: 3, atMs, source: 'report' },
+      filtered: { cpu: 7, ram: 2, bandwidth: 3 },
+    })
     expect(book.latest({ kind: 'rainserver', id: 'm1' })).toBeUndefined()
   })
 
@@ -84,5 +87,24 @@ describe('the book of loads', () => {
     clock.advance(100)
     book.noteRelayed(report(2), 50)
     expect(book.ownSince(since)).toEqual([])
+  })
+
+  it('takes the word of Prometheus while it is not stale, and the report after that', () => {
+    const { book, clock } = aBook()
+    book.note(report(1))
+    book.noteTold(m1, { cpu: 50, ram: 60, bandwidth: 70 }, 2_000)
+    expect(book.latest(m1)).toMatchObject({ cpu: 50, source: 'prometheus', atMs: clock.nowMs() - 2_000 })
+    clock.advance(13_001)
+    expect(book.latest(m1)).toMatchObject({ cpu: 1, source: 'report' })
+    book.noteTold(m1, { cpu: 90, ram: 60, bandwidth: 70 }, 14_000)
+    expect(book.latest(m1)).toMatchObject({ cpu: 90, source: 'prometheus' })
+  })
+
+  it('shows what was measured, and beside it what placement takes, which falls slowly', () => {
+    const { book, clock } = aBook()
+    book.note(report(800))
+    clock.advance(15_000)
+    book.note(report(0))
+    expect(book.latest(m1)).toMatchObject({ cpu: 0, filtered: { cpu: 400 } })
   })
 })

@@ -1,65 +1,11 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer as createHttp, type Server } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { serveMetrics } from '../../src/metrics/listener.js'
 import { renderPrometheusConfig } from '../../src/metrics/prometheus-config.js'
 import { createRegistry, expose } from '../../src/metrics/registry.js'
+import { atTheEnd, cleanUp, configFile, startPrometheus, targets } from '../support/prometheus.js'
 
-const cleanups: (() => unknown)[] = []
-afterEach(async () => {
-  for (const clean of cleanups.splice(0).reverse()) await clean()
-})
-
-function configFile(text: string): { directory: string; file: string } {
-  const directory = mkdtempSync(join(tmpdir(), 'rain-prometheus-'))
-  cleanups.push(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
-  const file = join(directory, 'prometheus.yml')
-  writeFileSync(file, text)
-  return { directory, file }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
-}
-
-/** A replica's answer to `/prometheus/targets`, and nothing else of it. */
-async function targets(answer: () => unknown): Promise<string> {
-  const server: Server = createHttp((request, response) => {
-    response.statusCode = request.url === '/prometheus/targets' ? 200 : 404
-    response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify(answer()))
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  cleanups.push(() => {
-    server.closeAllConnections()
-    return new Promise(resolve => server.close(resolve))
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
-async function startPrometheus(config: string): Promise<string> {
-  const { directory, file } = configFile(config)
-  const port = await freePort()
-  const child: ChildProcess = spawn(
-    '/usr/bin/prometheus',
-    [`--config.file=${file}`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=127.0.0.1:${port}`],
-    { stdio: 'ignore' },
-  )
-  const gone = new Promise(resolve => child.once('exit', resolve))
-  cleanups.push(() => {
-    child.kill('SIGKILL')
-    return gone
-  })
-  return `http://127.0.0.1:${port}`
-}
+afterEach(cleanUp)
 
 interface Answer<T> {
   readonly data: T
@@ -96,10 +42,10 @@ describe('the configuration of Prometheus', () => {
     const registry = createRegistry({ role: 'mothership', id: 'm1', software: '0.1.0' })
     expose(registry, { name: 'instances', help: 'Copies that run here', type: 'gauge', read: () => 7 })
     const node = await serveMetrics({ host: '127.0.0.1', port: 0, registry })
-    cleanups.push(() => node.close())
+    atTheEnd(() => node.close())
     const named = [{ targets: [`127.0.0.1:${node.port}`], labels: { node: 'm1', kind: 'mothership' } }]
     const replicas = [await targets(() => named), await targets(() => named), 'http://127.0.0.1:1']
-    const url = await startPrometheus(
+    const { url } = await startPrometheus(
       renderPrometheusConfig({ replicas, scrapeIntervalMs: 500, refreshIntervalMs: 500 }),
     )
 

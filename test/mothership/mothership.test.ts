@@ -49,6 +49,7 @@ async function started(id = 'm1', hypervisors: readonly string[] = [replica.url]
       labels: { disk: 'ssd' },
       dataDir,
       capacity: { cpu: 1000, ram: 1024, bandwidth: 1000 },
+      measure: 'processes',
     },
     { log: new TestLog(), clock: testClock, workerPath: builtWorker, software: '0.1.0' },
   )

@@ -539,7 +539,8 @@ describe('loads', () => {
 
     const known = (replica: Replica): boolean => replica.hypervisor.loads.latest(m1) !== undefined
     await waitUntil('it is relayed', () => known(h2) && known(h3))
-    const sample = { cpu: 100, ram: 200, bandwidth: 300, source: 'report' }
+    const filtered = { cpu: 100, ram: 200, bandwidth: 300 }
+    const sample = { ...filtered, source: 'report', filtered }
     expect(h2.hypervisor.loads.latest(m1)).toEqual({ ...sample, atMs: 77_000_000 - 600 })
     expect(h3.hypervisor.loads.latest(m1)).toEqual({ ...sample, atMs: 900 - 600 })
     expect(h2.hypervisor.loads.statistics('news/1.0.0').get('m1')).toEqual(components['news/1.0.0'])

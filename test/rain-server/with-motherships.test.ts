@@ -72,6 +72,7 @@ async function mothershipWith(id: string, components: readonly string[]): Promis
       labels: {},
       dataDir: join(dataDir, id),
       capacity: { cpu: 1000, ram: 1024, bandwidth: 1000 },
+      measure: 'processes',
     },
     { log: new TestLog(), clock: testClock, workerPath: builtWorker },
   )

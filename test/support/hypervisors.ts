@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { Registry } from 'prom-client'
 import { createApi } from '../../src/api/server.js'
+import { settingsOf } from '../../src/cloud/decide/verdict.js'
 import type { Role } from '../../src/cloud/records.js'
 import { AppliedBook } from '../../src/hypervisor/applied.js'
 import { LoadBook } from '../../src/hypervisor/loads.js'
@@ -55,7 +56,7 @@ export async function aHypervisor(twin = aTwin(), id = 'h1', peers?: Peers): Pro
     chance,
     log,
   })
-  const loads = new LoadBook(clock)
+  const loads = new LoadBook(clock, () => settingsOf(store.maps.map).load)
   const applied = new AppliedBook()
   const bootstrap = (Object.entries(secrets) as [Role, string][]).map(([role, secret]) => ({
     id: digest(secret),

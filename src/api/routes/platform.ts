@@ -56,6 +56,7 @@ export function platformRoutes(app: FastifyInstance, ports: ApiPorts): void {
         staleForMs: Math.round(maps.staleForMs()),
         storeFull: status.storeFull,
         leader: status.leader,
+        prometheus: prometheusOf(ports),
         ...reasonOf(status),
       }
     },
@@ -83,6 +84,7 @@ export function platformRoutes(app: FastifyInstance, ports: ApiPorts): void {
       return {
         revision: formatOrder(maps.map.order),
         replicas: replicasOf(ports),
+        prometheus: prometheusOf(ports),
         rainServers: sortedIds(maps.map, 'rainservers').map(id => rainServerView(id, views)),
         motherships: sortedIds(maps.map, 'motherships').map(id => mothershipView(id, views)),
         components: sortedIds(maps.map, 'components').map(key => componentView(key, views)),
@@ -226,6 +228,13 @@ function targetsOf(map: CloudMap): { targets: string[]; labels: Record<string, s
     if (metrics !== undefined) add(metrics, roleNames[kind], id)
   }
   return found
+}
+
+function prometheusOf({ prometheus }: ApiPorts): Record<string, unknown> | null {
+  const state = prometheus?.()
+  if (!state) return null
+  const { kind, ...rest } = state
+  return { state: kind, ...rest }
 }
 
 /** Why it is not as it should be. */

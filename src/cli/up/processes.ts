@@ -59,6 +59,7 @@ export function replicaProcesses(layout: Layout, secrets: Secrets, { node, rain 
         host,
         port,
         etcd: layout.etcd.map(each => each.url).join(','),
+        prometheus: layout.prometheus.url,
         'peer-secret-file': secrets.peerSecretFile,
         'bootstrap-file': secrets.bootstrapFile,
       }),

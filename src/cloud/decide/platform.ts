@@ -1,19 +1,17 @@
 /** Settings and tokens. */
 import type { BodyOf } from '../commands.js'
 import type { CloudMap } from '../map.js'
-import { put, remove, type Settings } from '../records.js'
+import { put, remove } from '../records.js'
+import { contradictionIn, merged } from '../settings.js'
 import { type Context, change, done, refuse, settingsOf, staleRevision, unknown, type Verdict } from './verdict.js'
 
 export function putSettings(map: CloudMap, body: BodyOf<'put-settings'>): Verdict {
   const stale = staleRevision(map.get('settings')?.modified ?? 0, body.ifRevision)
   if (stale) return stale
   const before = settingsOf(map)
-  const value: Settings = { ...before, ...body.change }
-  if (value.fragmentDeadlineMs > value.pageDeadlineMs) {
-    return refuse('bad-request', 'fragmentDeadlineMs is longer than pageDeadlineMs', {
-      errors: [{ path: '/fragmentDeadlineMs', message: 'must not be longer than pageDeadlineMs' }],
-    })
-  }
+  const value = merged(before, body.change)
+  const wrong = contradictionIn(value)
+  if (wrong) return refuse('bad-request', `${wrong.path} ${wrong.message}`, { errors: [wrong] })
   return change({ outcome: 'changed', kind: 'settings', ids: [''] }, put('settings', '', value))
 }
 

@@ -6,15 +6,8 @@
 import type { Actor, Answer } from '../commands.js'
 import { CloudError, type Code, type Details, type Refusal } from '../errors.js'
 import type { CloudMap } from '../map.js'
-import {
-  type Change,
-  type Decision,
-  defaultSettings,
-  type InstanceRecord,
-  type PlacementWish,
-  type Resources,
-  type Settings,
-} from '../records.js'
+import type { Change, Decision, InstanceRecord, PlacementWish, Resources } from '../records.js'
+import { complete, type Settings } from '../settings.js'
 
 export interface Decided {
   readonly instance: string
@@ -90,7 +83,8 @@ export interface Context {
   readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
 }
 
-export const settingsOf = (map: CloudMap): Settings => map.get('settings')?.value ?? defaultSettings
+const noSettings = {}
+export const settingsOf = (map: CloudMap): Settings => complete(map.get('settings')?.value ?? noSettings)
 
 export function refuse(code: Code, message: string, details: Details = {}): Verdict {
   return { kind: 'refuse', error: new CloudError(code, message, details) }

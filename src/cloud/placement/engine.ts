@@ -57,12 +57,13 @@ export class Engine {
     const drafts = draftsOver(this.base, map)
     if (!drafts) return new Engine(map, this.loadOf).place(map, question, { nowMs, at })
     this.#follow(drafts)
+    const settings = settingsOf(map)
     const everyMs = Math.max(measureEveryMs, this.#fleet.columns.size / measuredPerMs)
     if (nowMs - this.#measuredAtMs >= everyMs || nowMs < this.#measuredAtMs) {
-      this.#fleet.measure(this.loadOf, nowMs)
+      this.#fleet.measure(this.loadOf, nowMs, settings.load)
       this.#measuredAtMs = nowMs
     }
-    return placeOn(this.#fleet, { question, settings: settingsOf(map), revision: map.order.revision, at })
+    return placeOn(this.#fleet, { question, settings, revision: map.order.revision, at })
   }
 
   #follow(drafts: readonly Draft[]): void {

@@ -12,6 +12,7 @@ import { firstObjection, isAsWished, isOpen } from './rules/index.js'
 import { isRegistered, type Registered, Slot } from './slot.js'
 
 type Undo = () => void
+type Ages = Parameters<typeof freshnessOf>[1]
 
 /** A change, and the record that it takes the place of: of instances only that matters. */
 export type Replacing = Change & { readonly before?: object | undefined }
@@ -153,10 +154,10 @@ export class Fleet {
   }
 
   /** A new look at the loads: what was placed before the sample is in it. */
-  measure(loadOf: (mothership: string) => MeasuredLoad | undefined, nowMs: number): void {
+  measure(loadOf: (mothership: string) => MeasuredLoad | undefined, nowMs: number, ages: Ages): void {
     for (const slot of this.#registered) {
       const load = loadOf(slot.id)
-      const freshness = freshnessOf(load)
+      const freshness = freshnessOf(load, ages)
       const { measured: before, since: sinceBefore } = slot
       slot.measured = freshness === 'fresh' || freshness === 'ageing' ? load : undefined
       slot.since = slot.measured ? slot.recent.since(nowMs - slot.measured.ageMs) : nothing

@@ -1,17 +1,18 @@
 /** A mothership as placement sees it, and what is asked of it. */
 import type { MothershipRecord, PlacementWish, Resources } from '../records.js'
+import type { Settings } from '../settings.js'
 
 export interface MeasuredLoad extends Resources {
   readonly ageMs: number
 }
 
 /** How old a sample may be: fresh and ageing ones count, a stale one is no load (declared needs stand in). */
-export const freshMs = 3_000
-export const staleMs = 10_000
-
 export type Freshness = 'fresh' | 'ageing' | 'stale' | 'absent'
 
-export function freshnessOf(load: MeasuredLoad | undefined): Freshness {
+export function freshnessOf(
+  load: { readonly ageMs: number } | undefined,
+  { freshMs, staleMs }: Pick<Settings['load'], 'freshMs' | 'staleMs'>,
+): Freshness {
   if (!load) return 'absent'
   return load.ageMs <= freshMs ? 'fresh' : load.ageMs <= staleMs ? 'ageing' : 'stale'
 }

@@ -3,12 +3,11 @@
  * buckets of time, so that it stays small however much is placed.
  */
 import type { Resources } from '../records.js'
-import { staleMs } from './host.js'
 import { nothing, plus } from './resources.js'
 
 const bucketMs = 100
-/** No sample that counts is older than this, nor the answer of a mothership that starts what it was given. */
-const rememberMs = staleMs + 5_000
+/** No sample that counts is older than this, whatever the settings say. */
+const rememberMs = 35_000
 
 export class Recent {
   #buckets: { readonly number: number; sum: Resources }[] = []

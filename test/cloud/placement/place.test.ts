@@ -140,7 +140,7 @@ describe('placement', () => {
     const at = (ageMs: number): PlacementResult =>
       place(motherships('m1', 'm2'), {}, { m1: load({ cpu: 1000, ageMs }) })
 
-    expect([3_000, 10_000, 10_001].map(ageMs => on(at(ageMs))[0])).toEqual(['m2', 'm2', 'm1'])
+    expect([5_000, 15_000, 15_001].map(ageMs => on(at(ageMs))[0])).toEqual(['m2', 'm2', 'm1'])
     expect(at(2_000)).toMatchObject({ decision: { candidates: [{ loadAgeMs: null }, { loadAgeMs: 2000 }] } })
   })
 

@@ -11,6 +11,7 @@ import { firstObjection } from '../../../src/cloud/placement/rules/index.js'
 import { allUpTo, sample } from '../../../src/cloud/placement/sample.js'
 import { scoreOf } from '../../../src/cloud/placement/score.js'
 import { type Change, type InstanceRecord, put, remove } from '../../../src/cloud/records.js'
+import { defaultSettings } from '../../../src/cloud/settings.js'
 import { clouds, componentNames, loads, mapOf, resources, settings, wishes } from '../../support/clouds.js'
 import { aMothership, anInstance, motherships, session } from '../../support/records.js'
 
@@ -52,7 +53,7 @@ describe('a decision over the columns', () => {
           const changes = [...cloud, ...standing.map(put1)]
           const fleet = new Fleet()
           fleet.apply(changes)
-          fleet.measure(loadOf, 50_000)
+          fleet.measure(loadOf, 50_000, defaultSettings.load)
           const { overcommit, ceilings } = set
           const taken = instance ? copiesOf(instance) : []
           const asked: Asked = { component: 'news', need, wish, taken, overcommit, ceilings }
