@@ -16,6 +16,7 @@ import { instantiate } from '../src/cloud/decide/instances.js'
 import { Draft } from '../src/cloud/draft.js'
 import { type Applied, MemoryMap } from '../src/cloud/map.js'
 import { Engine } from '../src/cloud/placement/engine.js'
+import { noPlan } from '../src/cloud/placement/plan.js'
 import { type Change, defaultSettings, type InstanceRecord, put, type Resources } from '../src/cloud/records.js'
 import { aComponent, aMothership, aSession, seeded } from './clouds/large.js'
 import { BareScan } from './floors/scan.js'
@@ -210,6 +211,7 @@ function whole(cloud: Cloud, number: number): number {
       requestId,
       at,
       place: (on, question) => cloud.engine.place(on, question, { nowMs: cloud.nowMs(), at }),
+      plan: () => noPlan,
     },
   )
   if (verdict.kind !== 'do' || verdict.steps.length !== batch) throw new Error('not all were placed')

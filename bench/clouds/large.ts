@@ -6,6 +6,7 @@
 import { instantiate } from '../../src/cloud/decide/instances.js'
 import { MemoryMap } from '../../src/cloud/map.js'
 import { Engine } from '../../src/cloud/placement/engine.js'
+import { noPlan } from '../../src/cloud/placement/plan.js'
 import {
   type Change,
   type ComponentRecord,
@@ -159,6 +160,7 @@ export function checkedAgainstProduct(): void {
       requestId: '0123456789abcdef0123456789abcdef',
       at,
       place: (on, question) => engine.place(on, question, { nowMs: 1, at }),
+      plan: () => noPlan,
     },
   )
   if (verdict.kind !== 'do') throw new Error('nothing was placed')

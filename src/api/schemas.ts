@@ -35,7 +35,15 @@ export const Mothership = Type.Object({
   instances: count,
   state,
   cordoned: Type.Boolean(),
-  draining: nullable(Type.Object({ deadline: nullable(text), remaining: count })),
+  draining: nullable(
+    Type.Object({
+      deadline: nullable(text),
+      remaining: count,
+      total: Type.Optional(count),
+      since: Type.Optional(text),
+    }),
+  ),
+  quarantined: Type.Array(Type.Object({ component: text, version: text, since: text, until: text, reason: text })),
   revision: count,
 })
 
@@ -202,6 +210,26 @@ export const CloudView = Type.Object({
   motherships: Type.Array(Mothership),
   components: Type.Array(Component),
   instances: count,
+})
+
+const beforeAndAfter = (description: string) =>
+  Type.Object({ before: Type.Number({ description }), after: Type.Number() })
+const imbalance = beforeAndAfter('how much fuller the fullest mothership is than the mean, in shares of capacity')
+const moved = { instance: text, from: text, to: text }
+export const RebalancePlan = Type.Object({
+  revision: text,
+  policy: Settings.properties.policy,
+  automatic: Type.Boolean(),
+  imbalance,
+  inUse: beforeAndAfter('motherships that hold anything'),
+  moves: Type.Array(Type.Object({ ...moved, component: text, version: text, gain: Type.Number() })),
+  staying: Type.Record(Type.String(), count, { description: 'why instances that were looked at are not moved' }),
+  underWay: Type.Array(Type.Object({ ...moved, at: text })),
+})
+export const Rebalanced = Type.Object({
+  moving: count,
+  imbalance: Type.Optional(imbalance),
+  moves: Type.Array(Type.Object(moved)),
 })
 
 export const Targets = Type.Array(Type.Object({ targets: Type.Array(text), labels: Type.Record(Type.String(), text) }))

@@ -12,6 +12,7 @@ import { instanceRoutes } from './routes/instances.js'
 import { mothershipRoutes } from './routes/motherships.js'
 import { platformRoutes } from './routes/platform.js'
 import { rainServerRoutes } from './routes/rainservers.js'
+import { rebalanceRoutes } from './routes/rebalance.js'
 
 const bodyMax = 1024 * 1024
 const paramMax = 300
@@ -46,6 +47,7 @@ export function createApi(ports: ApiPorts): FastifyInstance {
   mothershipRoutes(app, ports)
   componentRoutes(app, ports)
   instanceRoutes(app, ports)
+  rebalanceRoutes(app, ports)
   platformRoutes(app, ports)
   pages(app, () => openApi.document())
   app.setNotFoundHandler((request, reply) => {

@@ -114,6 +114,8 @@ export const commandSchemas = {
   'refresh-instance': Type.Object({ instance }),
   'stop-instance': Type.Object({ instance }),
   undeploy: Type.Object(componentVersion),
+  /** Moves instances now, whether or not the cloud is uneven enough to do it unasked. */
+  rebalance: Type.Object({ movesMax: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })) }),
   'put-settings': Type.Object({ change: SettingsChange, ifRevision }),
   'create-token': Type.Object({
     digest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
@@ -167,6 +169,8 @@ export interface Answer {
   readonly touched?: number
   /** Of a bulk call: why what was not placed was refused, one entry for each. */
   readonly refused?: readonly { readonly reasons: readonly Refusal[] }[]
+  /** Of a rebalance: how much fuller the fullest mothership is than the mean, as it was planned. */
+  readonly imbalance?: { readonly before: number; readonly after: number }
   readonly order: Order
   /** True when this request had been answered before, and this is that answer. */
   readonly replayed?: boolean

@@ -94,7 +94,16 @@ const MothershipRecord = Type.Object({
   labels,
   capacity: Resources,
   cordoned: Type.Boolean(),
-  draining: Type.Union([Type.Null(), Type.Object({ deadline: Type.Union([Type.Null(), time]) })]),
+  draining: Type.Union([
+    Type.Null(),
+    Type.Object({
+      /** After that, copies go as soon as there is another place for them, whether or not they run there yet. */
+      deadline: Type.Union([Type.Null(), time]),
+      since: Type.Optional(time),
+      /** Copies that it held when the drain began. */
+      total: Type.Optional(counter),
+    }),
+  ]),
   /** Unregistered while it held instances: goes as soon as it is empty. */
   leaving: Type.Optional(Type.Boolean()),
   announced: Type.Optional(announced),
@@ -210,6 +219,34 @@ const TokenRecord = Type.Object({
 /** What a version was before it was undeployed: it may come back with this digest only. */
 const UndeployedRecord = Type.Object({ schema, digest: Type.String({ pattern: digestPattern }), at: time })
 
+/** A version that kept failing on a mothership, which gets no more of it before `until`. Key: `mothership/id/version`. */
+const QuarantineRecord = Type.Object({
+  schema,
+  mothership: nodeId,
+  component: componentId,
+  /** Normalised. */
+  version,
+  since: time,
+  until: time,
+  reason: Type.String(),
+})
+
+/**
+ * A copy on its way from one mothership to another: as soon as it runs at the second, it goes from the first. Stays
+ * until `until`, so that nothing moves the instance again before.
+ */
+const MoveRecord = Type.Object({
+  schema,
+  from: nodeId,
+  to: nodeId,
+  at: time,
+  until: time,
+  /** What was measured of it at the first place: samples there show it for a while yet. */
+  used: Resources,
+  /** It has arrived, or will not: the copies stay where they are. */
+  over: Type.Optional(Type.Boolean()),
+})
+
 /** What a mothership last said of one copy. */
 const ObservedRecord = Type.Object({
   schema,
@@ -224,7 +261,7 @@ const ObservedRecord = Type.Object({
 /**
  * Every kind of record in the map. The id is what follows `map/<kind>/`, and empty for the kinds of which there is
  * one only (`map/<kind>`): components `id/version`, sessions `kind/id`, undeployed `id/version`, observed
- * `mothership/instance`, tokens the digest, all others the id itself.
+ * `mothership/instance`, quarantine `mothership/id/version`, moves the instance's id, tokens the digest, all others the id itself.
  */
 export const kinds = {
   era: EraRecord,
@@ -242,6 +279,8 @@ export const kinds = {
   tokens: TokenRecord,
   undeployed: UndeployedRecord,
   observed: ObservedRecord,
+  quarantine: QuarantineRecord,
+  moves: MoveRecord,
 } as const satisfies Record<string, TSchema>
 
 export type Kind = keyof typeof kinds
@@ -258,6 +297,8 @@ export type LeaderRecord = RecordOf<'leader'>
 export type TurnRecord = RecordOf<'turn'>
 export type TokenRecord = RecordOf<'tokens'>
 export type ObservedRecord = RecordOf<'observed'>
+export type QuarantineRecord = RecordOf<'quarantine'>
+export type MoveRecord = RecordOf<'moves'>
 export type KeysRecord = RecordOf<'keys'>
 
 /** One record put or (value null) deleted. A plan is a list of these, complete: nothing is left to choose later. */

@@ -6,6 +6,7 @@ import type { Answer, Envelope } from '../cloud/commands.js'
 import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict.js'
 import type { NodeRef } from '../cloud/ids.js'
 import type { CloudMap } from '../cloud/map.js'
+import type { RebalancePlan } from '../cloud/placement/plan.js'
 import type { Applied } from './applied.js'
 import type { Blobs, Decisions, Loads, Maps, Observations, Presence, Requests } from './ports.js'
 
@@ -37,6 +38,8 @@ export interface Hypervisor {
   endTerm(term: number): Promise<void>
   /** What placement would answer now, on this replica's memory or a draft over it; changes nothing. */
   place(map: CloudMap, question: PlacementQuestion): PlacementResult
+  /** What a rebalance would move now, at most so many instances, by this replica's memory; changes nothing. */
+  plan(movesMax: number): RebalancePlan
   /** How long a node has been without a session, as this replica saw it; undefined while it has one. */
   goneForMs(node: NodeRef): number | undefined
   status(): Status

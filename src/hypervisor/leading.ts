@@ -4,15 +4,21 @@
  * that is decided at its turn in the queue, on the map as it is then.
  */
 import { createPrivateKey, createPublicKey } from 'node:crypto'
-import { departures, isStray, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
+import { expired, hasExpired, quarantine } from '../cloud/decide/quarantine.js'
+import { stepsOf } from '../cloud/decide/rebalance.js'
+import { departures, isStray, priorityOf, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
 import { type Step, settingsOf } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
 import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
-import { defaultSettings, put, remove, type TokenRecord } from '../cloud/records.js'
+import type { Evenness } from '../cloud/placement/plan.js'
+import { defaultSettings, type ObservedRecord, put, remove, type TokenRecord } from '../cloud/records.js'
 import { wireAll } from '../cloud/wiring/wiring.js'
+import { Failures } from './failures.js'
 import type { Liveness } from './liveness.js'
 import type { Chance, Election, Log, Term } from './ports.js'
 import { LeaderQueue, type QueuePorts } from './queue.js'
+import { Rebalancing } from './rebalancing.js'
+import { Unsettled } from './unsettled.js'
 
 const passEveryMs = 500
 const coalesceMs = 20
@@ -27,6 +33,7 @@ export interface LeadingPorts extends QueuePorts {
   readonly liveness: Liveness
   readonly chance: Chance
   readonly log: Log
+  readonly evenness: () => Evenness
   /** Tokens that the first leader of a new cloud writes. */
   readonly bootstrap: readonly Omit<TokenRecord, 'schema' | 'createdAt'>[]
 }
@@ -34,8 +41,9 @@ export interface LeadingPorts extends QueuePorts {
 export class Leading {
   readonly queue: LeaderQueue
   /** Instances that a pass has to look at: changed, observed, or not yet as they should be. */
-  /** Looked at in the order in which they came in; who still waits afterwards goes to the end. */
-  readonly #unsettled = new Set<string>()
+  readonly #unsettled = new Unsettled()
+  readonly #failures: Failures
+  readonly #rebalancing: Rebalancing
   /** Instances that this term has not looked at yet, while there are any. */
   #unseen: Iterator<[string, unknown]> | undefined
   /** What was observed of copies that are none any more. */
@@ -51,13 +59,18 @@ export class Leading {
     private readonly ports: LeadingPorts,
   ) {
     this.queue = new LeaderQueue(term, ports)
+    this.#failures = new Failures(() => ports.clock.nowMs())
+    this.#rebalancing = new Rebalancing(() => ports.clock.nowMs())
   }
 
   /** Resolves when the term is over. */
   async run(): Promise<void> {
     const { maps, log } = this.ports
     this.#unseen = maps.map.all('instances')[Symbol.iterator]()
-    for (const [id] of maps.map.all('observed')) if (isStray(maps.map, id)) this.#strays.add(id)
+    for (const [id, { value }] of maps.map.all('observed')) {
+      if (isStray(maps.map, id)) this.#strays.add(id)
+      else if (value.phase === 'failed') this.#failures.note(maps.map, id, value)
+    }
     const unsubscribe = maps.onChange(changes => this.#note(changes))
     this.queue.propose({ name: 'bootstrap', steps: draft => firstThings(draft, this.ports, this.#at()) })
     this.#tick()
@@ -83,6 +96,7 @@ export class Leading {
     if (this.#stopped) return
     if ((this.queue.inFlightForMs ?? 0) < progressWithinMs) this.ports.election.healthy()
     this.#proposePasses()
+    this.#proposeMoves()
     this.#cancelTimer = this.ports.clock.after(passEveryMs, () => this.#tick())
   }
 
@@ -90,25 +104,34 @@ export class Leading {
     for (const change of changes) {
       if (change.kind === 'instances') this.#noteInstance(change)
       else if (change.kind === 'observed') this.#noteObserved(change)
-      else if (change.kind === 'motherships') this.#unsettle(change.id)
+      else if (change.kind === 'motherships') {
+        this.#unsettle(change.id)
+        this.#rebalancing.onChange()
+      } else if (change.kind === 'sessions' && change.id.startsWith('mothership/')) this.#rebalancing.onChange()
       if (wiringKinds.has(change.kind)) this.#rewire = true
     }
-    if (this.#rewire || this.#unsettled.size > 0 || this.#strays.size > 0) this.#soon()
+    if (this.#rewire || this.#unsettled.fresh > 0 || this.#strays.size > 0 || this.#failures.pending) this.#soon()
   }
 
   /** Most are new and as they should be. */
   #noteInstance({ id, value }: Applied): void {
     const { map } = this.ports.maps
-    if (value !== null && !(settled(map, id) && stays(map, id))) this.#unsettled.add(id)
+    if (value !== null && !(settled(map, id) && stays(map, id))) this.#unsettled.add(id, priorityOf(map, id))
   }
 
-  #noteObserved({ id, value }: Applied): void {
-    this.#unsettled.add(id.slice(id.indexOf('/') + 1))
-    if (value !== null && isStray(this.ports.maps.map, id)) this.#strays.add(id)
+  #noteObserved({ id, value, before }: Applied & { readonly kind: 'observed' }): void {
+    const { map } = this.ports.maps
+    const instance = id.slice(id.indexOf('/') + 1)
+    this.#unsettled.add(instance, priorityOf(map, instance))
+    if (value !== null && isStray(map, id)) this.#strays.add(id)
+    else if (value?.phase === 'failed' && (before as ObservedRecord | undefined)?.phase !== 'failed') {
+      this.#failures.note(map, id, value)
+    }
   }
 
   #unsettle(mothership: string): void {
-    for (const id of this.ports.maps.map.instancesOn(mothership)) this.#unsettled.add(id)
+    const { map } = this.ports.maps
+    for (const id of map.instancesOn(mothership)) this.#unsettled.add(id, priorityOf(map, id))
   }
 
   #soon(): void {
@@ -126,8 +149,27 @@ export class Leading {
       this.queue.propose({ name, steps: draft => this.#timed(() => steps(draft)) })
     if (this.#rewire) propose('wiring', draft => this.#wiringSteps(draft))
     if (this.#strays.size > 0) propose('sweep', draft => this.#sweepSteps(draft))
+    if (this.#failures.pending) propose('quarantine', draft => quarantine(draft, this.#failures.take(), this.#at()))
+    if (hasExpired(this.ports.maps.map, this.#at())) propose('expire', draft => expired(draft, this.#at()))
     if (this.#unsettled.size > 0 || this.#unseen) propose('upkeep', draft => this.#upkeepSteps(draft))
     else if (departures(this.ports.maps.map).length > 0) propose('departures', departures)
+  }
+
+  #proposeMoves(): void {
+    const { maps, plan, evenness, log } = this.ports
+    const movesMax = this.#rebalancing.allowance(settingsOf(maps.map), evenness)
+    if (movesMax === 0) return
+    this.queue.propose({
+      name: 'rebalance',
+      steps: draft => {
+        const { moves, before, after } = plan(draft, movesMax)
+        this.#rebalancing.planned(moves.length, settingsOf(draft))
+        if (moves.length > 0) {
+          log.info({ moves: moves.length, before: before.imbalance, after: after.imbalance }, 'moving instances')
+        }
+        return stepsOf(draft, moves, this.#at())
+      },
+    })
   }
 
   #unsettleLost(): void {
@@ -170,6 +212,7 @@ export class Leading {
     const context = {
       goneForMs: (id: string) => this.ports.liveness.goneForMs({ kind: 'mothership', id }),
       place: this.ports.place,
+      at: this.#at(),
     }
     for (const id of this.#nextUnsettled()) {
       const step = repair(draft, id, context)
@@ -177,7 +220,7 @@ export class Leading {
         draft.add(step.changes)
         steps.push(step)
       }
-      if (step || !settled(draft, id)) this.#unsettled.add(id)
+      if (step || !settled(draft, id) || !stays(draft, id)) this.#unsettled.later(id)
     }
     if (this.#unseen) this.#soon()
     return steps
@@ -185,13 +228,7 @@ export class Leading {
 
   /** A bounded share, so that instances that cannot be helped do not hold up those that can. */
   #nextUnsettled(): Set<string> {
-    const share = new Set<string>()
-    const most = this.#unseen ? repairsPerPass / 2 : repairsPerPass
-    for (const id of this.#unsettled) {
-      if (share.size >= most) break
-      share.add(id)
-    }
-    for (const id of share) this.#unsettled.delete(id)
+    const share = new Set(this.#unsettled.take(this.#unseen ? repairsPerPass / 2 : repairsPerPass))
     while (this.#unseen && share.size < repairsPerPass) {
       const next = this.#unseen.next()
       if (next.done) this.#unseen = undefined

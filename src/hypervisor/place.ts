@@ -2,15 +2,19 @@
  * Placement as the leader uses it: the pure decision, kept in step with the map and fed with the load that is known.
  * One function for placing, moving, dry run and explanation.
  */
-import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict.js'
+import { type PlacementQuestion, type PlacementResult, settingsOf } from '../cloud/decide/verdict.js'
 import type { CloudMap } from '../cloud/map.js'
 import { Engine, type Moment } from '../cloud/placement/engine.js'
-import type { MeasuredLoad } from '../cloud/placement/host.js'
+import type { Host, MeasuredLoad } from '../cloud/placement/host.js'
+import type { Evenness, RebalancePlan } from '../cloud/placement/plan.js'
+import { evennessOf, planRebalance, type RebalanceInput } from '../cloud/placement/rebalance.js'
 import type { Clock, Loads, Maps } from './ports.js'
 import { stamper } from './stamps.js'
 
 export interface Placer {
   readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
+  readonly plan: (map: CloudMap, movesMax: number) => RebalancePlan
+  readonly evenness: () => Evenness
   close(): void
 }
 
@@ -23,5 +27,17 @@ export function createPlacer({ maps, loads, clock }: { maps: Maps; loads: Loads;
   const close = maps.onChange(changes => engine.apply(changes, clock.nowMs()))
   const stamp = stamper(clock)
   const moment = (): Moment => ({ nowMs: clock.nowMs(), at: stamp() })
-  return { place: (map, question) => engine.place(map, question, moment()), close }
+  const hosts = (map: CloudMap): readonly Host[] => engine.hosts(map, clock.nowMs())
+  const place: Placer['place'] = (map, question) => engine.place(map, question, moment())
+  /** Of a component's processes there, each instance's share. */
+  const usageOf: RebalanceInput['usageOf'] = ({ component, version }, mothership) => {
+    const key = `${component}/${version}`
+    const used = loads.statistics(key).get(mothership)
+    const copies = maps.map.tallyOf(key).copies.get(mothership) ?? 0
+    if (!used || copies === 0) return undefined
+    return { cpu: used.cpu / copies, ram: used.ram / copies, bandwidth: used.bandwidth / copies }
+  }
+  const plan: Placer['plan'] = (map, movesMax) =>
+    planRebalance({ map, settings: settingsOf(map), place, hosts, usageOf, movesMax, at: stamp() })
+  return { place, plan, evenness: () => evennessOf(hosts(maps.map), settingsOf(maps.map)), close }
 }

@@ -49,6 +49,7 @@ export interface QueuePorts {
   readonly requests: Requests
   readonly clock: Clock
   readonly place: Place
+  readonly plan: Context['plan']
 }
 
 /** An id that was made for one call is used for no other one. */
@@ -269,6 +270,7 @@ export class LeaderQueue {
       requestId: job.requestId,
       at: this.#stamp(),
       place: this.ports.place,
+      plan: this.ports.plan,
       ...(resume
         ? {
             resume: {

@@ -7,6 +7,7 @@ import type { PlacementQuestion, PlacementResult } from '../cloud/decide/verdict
 import { CloudError } from '../cloud/errors.js'
 import type { NodeRef } from '../cloud/ids.js'
 import type { CloudMap } from '../cloud/map.js'
+import type { RebalancePlan } from '../cloud/placement/plan.js'
 import type { Applied } from './applied.js'
 import { Carrier } from './carrier.js'
 import { checkCommand } from './check.js'
@@ -128,6 +129,10 @@ export class Replica implements Hypervisor {
     return this.#placer.place(map, question)
   }
 
+  plan(movesMax: number): RebalancePlan {
+    return this.#placer.plan(this.maps.map, movesMax)
+  }
+
   goneForMs(node: NodeRef): number | undefined {
     return this.#liveness.goneForMs(node)
   }
@@ -218,8 +223,8 @@ export class Replica implements Hypervisor {
 
   async #lead(term: Term): Promise<void> {
     if (this.#stopped) return
-    const { place } = this.#placer
-    const leading = new Leading(term, { ...this.#ports, place, liveness: this.#liveness })
+    const { place, plan, evenness } = this.#placer
+    const leading = new Leading(term, { ...this.#ports, place, plan, evenness, liveness: this.#liveness })
     this.#leading = leading
     const over = (): void => {
       if (this.#leading === leading) this.#leading = undefined

@@ -1,7 +1,7 @@
 /** The map as people and control centers read it: the shapes of the API, computed from records, loads and sessions. */
 
 import { settingsOf } from '../cloud/decide/verdict.js'
-import { type NodeRef, nodeName } from '../cloud/ids.js'
+import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, type Entry, phaseOf } from '../cloud/map.js'
 import { compareOrder } from '../cloud/order.js'
 import { type Freshness, freshnessOf } from '../cloud/placement/host.js'
@@ -67,6 +67,21 @@ function stateOf(node: NodeRef, draining: boolean, known: boolean, { map, goneFo
   return (goneMs ?? 0) >= settingsOf(map).lostAfterMs ? 'lost' : 'gone'
 }
 
+/** Component versions that are kept away from it, by id and version. */
+function quarantinesOf(map: CloudMap, mothership: string): MothershipView['quarantined'] {
+  return [...map.all('quarantine')]
+    .filter(([, { value }]) => value.mothership === mothership)
+    .sort(([a], [b]) => byId(a, b))
+    .map(
+      ([
+        ,
+        {
+          value: { component, version, since, until, reason },
+        },
+      ]) => ({ component, version, since, until, reason }),
+    )
+}
+
 const tenths = ({ cpu, ram, bandwidth }: Resources): Resources => ({
   cpu: tenth(cpu),
   ram: tenth(ram),
@@ -99,7 +114,8 @@ export interface MothershipView {
   instances: number
   state: NodeState
   cordoned: boolean
-  draining: null | { deadline: string | null; remaining: number }
+  draining: null | { deadline: string | null; remaining: number; total?: number; since?: string }
+  quarantined: { component: string; version: string; since: string; until: string; reason: string }[]
   revision: number
 }
 
@@ -121,7 +137,8 @@ export function mothershipView(id: string, ports: ViewPorts): MothershipView | u
     instances,
     state: stateOf(node, value.draining !== null, value.announced !== undefined, ports),
     cordoned: value.cordoned,
-    draining: value.draining && { deadline: value.draining.deadline, remaining: instances },
+    draining: value.draining && { ...value.draining, remaining: instances },
+    quarantined: quarantinesOf(ports.map, id),
     revision: modified,
   }
 }

@@ -209,7 +209,8 @@ describe('nodes', () => {
     expect(body['primary']).toBe('m3')
     expect((await admin('DELETE', '/mothership/m3')).status).toBe(409)
     const draining = await admin('DELETE', '/mothership/m3?drain=true')
-    expect([draining.status, draining.body['draining']]).toEqual([202, { deadline: null, remaining: 1 }])
+    const drain = { deadline: null, remaining: 1, total: 1, since: expect.any(String) }
+    expect([draining.status, draining.body['draining']]).toEqual([202, drain])
     await admin('DELETE', `/webcomponent/${body['id'] as unknown as string}`)
     await waitUntil('it is gone', async () => (await admin('GET', '/mothership/m3')).status === 404)
   })

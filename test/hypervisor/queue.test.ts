@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Command, Envelope } from '../../src/cloud/commands.js'
 import type { Context } from '../../src/cloud/decide/verdict.js'
 import { CloudError } from '../../src/cloud/errors.js'
+import { noPlan } from '../../src/cloud/placement/plan.js'
 import { put, remove } from '../../src/cloud/records.js'
 import { LeaderQueue } from '../../src/hypervisor/queue.js'
 import { PlainStore, testClock } from '../support/plain-store.js'
@@ -16,7 +17,7 @@ const placeOn =
   })
 
 function queueOver(store: PlainStore, place: Context['place'] = placeOn('m1')): LeaderQueue {
-  const queue = new LeaderQueue(store, { maps: store, requests: store, clock: testClock, place })
+  const queue = new LeaderQueue(store, { maps: store, requests: store, clock: testClock, place, plan: () => noPlan })
   void queue.run()
   return queue
 }

@@ -13,6 +13,7 @@ const branches = [
   'bulk call resumed',
   'candidature failed',
   'client sends again',
+  'instances moved unasked',
   'leader key not deleted',
   'node leaves',
   'node moves',
@@ -31,7 +32,6 @@ const branches = [
   'term ended: the leader key is gone',
   'term ended: the lease is gone',
   'term ended: the lease may have run out',
-
   'term won',
   'watch reopened',
 ]

@@ -60,13 +60,16 @@ export class SimNode {
     if (this.#dice.percent(1)) return this.#leave(replica)
     const wanted = await this.#call(replica, async () => this.#wantedAt(replica))
     const items = wanted.map(
-      (each): ObservedItem => ({ ...each, phase: this.#dice.percent(95) ? 'running' : 'starting' }),
+      (each): ObservedItem => ({
+        ...each,
+        phase: this.#dice.percent(95) ? 'running' : this.#dice.percent(60) ? 'starting' : 'failed',
+      }),
     )
     await this.#call(replica, async () => {
       const number = replica.sessions.get(nodeName(this.node))
       if (number === undefined) throw new Error('no session here')
       if (items.length > 0) replica.replica!.observations.report(this.node.id, number, items)
-      replica.loads?.note({ node: this.node, cpu: 10, ram: 10, bandwidth: 10, components: {} })
+      replica.loads?.note({ node: this.node, cpu: this.#dice.between(0, 900), ram: 10, bandwidth: 10, components: {} })
     })
   }
 

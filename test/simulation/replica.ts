@@ -245,6 +245,7 @@ const spoken: Readonly<Record<string, string>> = {
   'could not stand for election': 'candidature failed',
   'the presence of this replica could not be renewed': 'presence not renewed',
   'the leader key could not be deleted': 'leader key not deleted',
+  'moving instances': 'instances moved unasked',
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -57,6 +57,8 @@ const weights = {
   cordon: 4,
   register: 2,
   rainserver: 2,
+  rebalance: 3,
+  drain: 3,
 } as const
 
 /** The memory may be old: what is asked for may be gone, or there already. */
@@ -101,6 +103,12 @@ export function wishFrom(dice: Dice, map: CloudMap): Command {
       return { op: 'revoke-token', body: { id: dice.percent(50) ? token : (tokens[0] ?? token) } }
     case 'cordon':
       return { op: 'update-mothership', body: { id: dice.pick(motherships), change: { cordoned: dice.percent(30) } } }
+    case 'rebalance':
+      return { op: 'rebalance', body: { movesMax: 1 + dice.below(200) } }
+    case 'drain': {
+      const draining = dice.percent(40) ? { deadline: dice.pick(['500ms', '2s', '1m']) } : dice.percent(30)
+      return { op: 'update-mothership', body: { id: dice.pick(motherships), change: { draining } } }
+    }
     case 'register': {
       const capacity = { cpu: 1000, ram: 1000, bandwidth: 1000 }
       return { op: 'register-mothership', body: { id: `x${dice.below(3)}`, address: 'ws://x:1', capacity } }
@@ -118,9 +126,14 @@ const instantiate = (component: string, wish: object, count = 1): Command => ({
   body: { component, version: '1', wish, count, bulk: count > 1 },
 })
 
+/** So that moves, and the ends of their cool-downs, are met in the seconds of a run. */
+const livelyMoves = { startAbove: 0.05, stopBelow: 0.02, minGain: 0.01, movesPerMinute: 300, coolDownMs: 1_500 }
+
 /** Sometimes with the revision that the asker saw, which others may have changed since. */
 function settings(dice: Dice, map: CloudMap): Command {
-  const change = { fragmentDeadlineMs: 100 + dice.below(900) }
+  const rebalance = { ...livelyMoves, automatic: dice.percent(80), quietMs: dice.pick([500, 2_000]) }
+  const policy = dice.pick(['spread', 'spread', 'balanced', 'pack'] as const)
+  const change = { fragmentDeadlineMs: 100 + dice.below(900), rebalance, policy, quarantine: { forMs: 2_000 } }
   const seen = map.get('settings')?.modified
   const conditional = seen !== undefined && dice.percent(60)
   return { op: 'put-settings', body: conditional ? { change, ifRevision: seen } : { change } }

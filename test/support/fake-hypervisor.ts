@@ -5,6 +5,7 @@
 import type { Answer, Envelope } from '../../src/cloud/commands.js'
 import type { PlacementResult } from '../../src/cloud/decide/verdict.js'
 import { type NodeRef, nodeName } from '../../src/cloud/ids.js'
+import { noPlan, type RebalancePlan } from '../../src/cloud/placement/plan.js'
 import { put, type ReplicaRecord, remove, type SessionRecord } from '../../src/cloud/records.js'
 import { digestOf } from '../../src/hypervisor/actors.js'
 import { AppliedBook } from '../../src/hypervisor/applied.js'
@@ -97,6 +98,10 @@ export class FakeHypervisor implements Hypervisor {
 
   place(): PlacementResult {
     return { kind: 'nowhere', reasons: [] }
+  }
+
+  plan(): RebalancePlan {
+    return noPlan
   }
 
   goneForMs(): number | undefined {

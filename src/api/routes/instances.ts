@@ -143,6 +143,7 @@ function dryRunOf(
       requestId: chance.id(32),
       at: new Date(clock.wallMs()).toISOString(),
       place: (map, question) => hypervisor.place(map, question),
+      plan: (_map, movesMax) => hypervisor.plan(movesMax),
     },
   )
   if (verdict.kind === 'refuse') {

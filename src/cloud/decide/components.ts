@@ -60,7 +60,12 @@ export function activate(map: CloudMap, body: BodyOf<'activate'>, context: Conte
 export function stopOf(map: CloudMap, instance: string): Change[] {
   const value = map.get('instances', instance)?.value
   if (!value) return []
-  return [remove('instances', instance), ...copiesOf(value).map(id => remove('observed', `${id}/${instance}`))]
+  const moves = map.get('moves', instance) ? [remove('moves', instance)] : []
+  return [
+    remove('instances', instance),
+    ...moves,
+    ...copiesOf(value).map(id => remove('observed', `${id}/${instance}`)),
+  ]
 }
 
 /**

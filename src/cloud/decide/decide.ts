@@ -15,6 +15,7 @@ import {
   updateRainServer,
 } from './nodes.js'
 import { createToken, putSettings, revokeToken } from './platform.js'
+import { rebalance } from './rebalance.js'
 import type { Context, Verdict } from './verdict.js'
 
 export function decide(map: CloudMap, command: Command, context: Context): Verdict {
@@ -30,7 +31,7 @@ export function decide(map: CloudMap, command: Command, context: Context): Verdi
     case 'update-mothership':
       return updateMothership(map, command.body, context)
     case 'unregister-mothership':
-      return unregisterMothership(map, command.body)
+      return unregisterMothership(map, command.body, context)
     case 'announce-rainserver':
       return announceRainServer(map, command.body, context)
     case 'announce-mothership':
@@ -51,6 +52,8 @@ export function decide(map: CloudMap, command: Command, context: Context): Verdi
       return stopInstance(map, command.body)
     case 'undeploy':
       return undeploy(map, command.body, context)
+    case 'rebalance':
+      return rebalance(map, command.body, context)
     case 'put-settings':
       return putSettings(map, command.body)
     case 'create-token':

@@ -14,6 +14,7 @@ import {
 } from '../records.js'
 import { normaliseVersion, resolveVersion } from '../version.js'
 import { componentKey, stopOf } from './components.js'
+import { pardon } from './quarantine.js'
 import { type Context, change, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
 
 interface Placed {
@@ -185,7 +186,14 @@ export function refreshVersion(map: CloudMap, body: BodyOf<'refresh-version'>, c
     return before && id > after ? [{ changes: [put('instances', id, refreshed(before))], subjects: [id] }] : []
   })
   const touched = steps.length + (context.resume?.progress ?? 0)
-  return done({ outcome: 'changed', kind: 'components', ids: [key], touched }, ...steps)
+  // Asked to try anew, also where it kept failing.
+  const [first = { changes: [], subjects: [key] }, ...rest] = steps
+  const pardons = pardon(map, key)
+  // The instance stays the last one: it says how far the call has come.
+  const subjects = [...pardons.map(each => each.id), ...first.subjects]
+  const pardoned = { subjects, changes: [...first.changes, ...pardons] }
+  const all = pardoned.changes.length > 0 ? [pardoned, ...rest] : []
+  return done({ outcome: 'changed', kind: 'components', ids: [key], touched }, ...all)
 }
 
 export function stopInstance(map: CloudMap, body: BodyOf<'stop-instance'>): Verdict {

@@ -146,18 +146,27 @@ export function updateMothership(map: CloudMap, body: BodyOf<'update-mothership'
   if (stale) return stale
   const { draining, ...rest } = body.change
   const value: MothershipRecord = { ...entry.value, ...rest }
-  if (draining !== undefined) value.draining = drainOf(draining, context)
+  if (draining !== undefined) value.draining = drainOf(draining, map.heldOn(body.id).instances, entry.value, context)
+  // Who is to stay after all does not leave either.
+  if (draining === false) delete value.leaving
   return change({ outcome: 'changed', kind: 'motherships', ids: [body.id] }, put('motherships', body.id, value))
 }
 
-function drainOf(draining: boolean | { deadline: string }, context: Context): MothershipRecord['draining'] {
+/** Asked again, it goes on from where it began, with another deadline. */
+function drainOf(
+  draining: boolean | { deadline: string },
+  held: number,
+  { draining: before }: MothershipRecord,
+  { at }: Context,
+): MothershipRecord['draining'] {
   if (draining === false) return null
   const ms = draining === true ? undefined : parseDurationMs(draining.deadline)
-  return { deadline: ms === undefined ? null : new Date(Date.parse(context.at) + ms).toISOString() }
+  const deadline = ms === undefined ? null : new Date(Date.parse(at) + ms).toISOString()
+  return { deadline, since: before?.since ?? at, total: before?.total ?? held }
 }
 
 /** An empty one goes at once; one with instances only with `drain`, and then when it is empty (the upkeep pass). */
-export function unregisterMothership(map: CloudMap, body: BodyOf<'unregister-mothership'>): Verdict {
+export function unregisterMothership(map: CloudMap, body: BodyOf<'unregister-mothership'>, context: Context): Verdict {
   const entry = map.get('motherships', body.id)
   if (!entry) return unknown('mothership', body.id)
   const stale = staleRevision(entry.modified, body.ifRevision)
@@ -168,7 +177,8 @@ export function unregisterMothership(map: CloudMap, body: BodyOf<'unregister-mot
   if (!body.drain) {
     return refuse('conflict', `mothership ${body.id} holds ${held} instances: stop them, or ask with ?drain=true`)
   }
-  const value: MothershipRecord = { ...entry.value, draining: { deadline: null }, leaving: true }
+  const draining = entry.value.draining ?? { deadline: null, since: context.at, total: held }
+  const value: MothershipRecord = { ...entry.value, draining, leaving: true }
   return change({ outcome: 'changed', ...answer, touched: held }, put('motherships', body.id, value))
 }
 

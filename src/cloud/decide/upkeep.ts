@@ -5,15 +5,18 @@
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Change, type Decision, type InstanceRecord, put, remove } from '../records.js'
+import { failsEverywhere } from './quarantine.js'
 import { type PlacementQuestion, type PlacementResult, type Step, settingsOf } from './verdict.js'
 
 export interface UpkeepContext {
   /** How long a mothership has been without a session; undefined while it has one. */
   readonly goneForMs: (mothership: string) => number | undefined
   readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
+  /** RFC 3339, for deadlines. */
+  readonly at: string
 }
 
-type CopyState = 'serves' | 'comes' | 'lost'
+type CopyState = 'serves' | 'comes' | 'failed' | 'lost'
 
 /** The one change that brings an instance nearer to what it should be; undefined when there is none. */
 export function repair(map: CloudMap, id: string, context: UpkeepContext): Step | undefined {
@@ -25,7 +28,7 @@ export function repair(map: CloudMap, id: string, context: UpkeepContext): Step 
   if (!after) return undefined
   const value: InstanceRecord = { ...before, ...after.configuration, epoch: before.epoch + 1 }
   const decisions = after.decision && [{ instance: id, decision: after.decision }]
-  const changes = [put('instances', id, value), ...forget(before, value)]
+  const changes = [put('instances', id, value), ...forget(before, value), ...movesOver(map, value)]
   return { changes, subjects: [id], ...(decisions ? { decisions } : {}) }
 }
 
@@ -37,27 +40,56 @@ interface Reshaped {
   readonly decision?: Decision
 }
 
+/**
+ * Copies that were lost go at once. Copies that leave (drain, move) go when there are enough others that serve; those
+ * that failed, and those that should have left by a deadline, when there is another place for them.
+ */
 function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext): Reshaped | undefined {
   const copies = copiesOf(instance)
-  const state = new Map(copies.map(id => [id, stateOf(map, instance.id, id, context)]))
+  const wanted = instance.placement.copies ?? 1
+  const state = new Map(copies.map(id => [id, stateOf(map, instance, id, context)]))
   const kept = copies.filter(id => state.get(id) !== 'lost')
-  const leaving = kept.filter(id => map.get('motherships', id)?.value.draining != null)
-  const staying = kept.filter(id => !leaving.includes(id))
-  const missing = (instance.placement.copies ?? 1) - staying.length
+  const moved = movedAway(map, instance, to => kept.includes(to) && state.get(to) !== 'failed')
+  const leaving = kept.filter(id => id === moved || map.get('motherships', id)?.value.draining != null)
+  const staying = kept.filter(id => !leaving.includes(id) && state.get(id) !== 'failed')
+  const missing = wanted - staying.length
   const found = missing > 0 ? more(map, instance, missing, context) : undefined
   const [added, decision] = found?.kind === 'placed' ? [found.on, found.decision] : [[]]
   const serving = staying.filter(id => state.get(id) === 'serves')
-  const stay = serving.length >= (instance.placement.copies ?? 1) ? staying : kept
+  const covered = added.length >= missing
+  const goes = (id: string): boolean => state.get(id) === 'failed' || isOverdue(map, id, context)
+  const stay = serving.length >= wanted ? staying : kept.filter(id => !covered || staying.includes(id) || !goes(id))
   const next = configure(instance, [...stay, ...added], id => state.get(id) === 'serves')
   if (!next || sameConfiguration(instance, next)) return undefined
   return { configuration: next, ...(decision ? { decision } : {}) }
 }
 
-function stateOf(map: CloudMap, instance: string, mothership: string, context: UpkeepContext): CopyState {
+/** Where a copy is moved away from; undefined when none is, or when it cannot stay where it was moved to. */
+function movedAway(map: CloudMap, { id }: InstanceRecord, stands: (to: string) => boolean): string | undefined {
+  const move = map.get('moves', id)?.value
+  return move && !move.over && stands(move.to) ? move.from : undefined
+}
+
+/** A move whose first or second place is left: it is never to be gone on with. */
+function movesOver(map: CloudMap, after: InstanceRecord): Change[] {
+  const move = map.get('moves', after.id)?.value
+  const copies = copiesOf(after)
+  if (!move || move.over || (copies.includes(move.from) && copies.includes(move.to))) return []
+  return [put('moves', after.id, { ...move, over: true })]
+}
+
+function isOverdue(map: CloudMap, mothership: string, { at }: UpkeepContext): boolean {
+  const deadline = map.get('motherships', mothership)?.value.draining?.deadline
+  return deadline != null && Date.parse(deadline) <= Date.parse(at)
+}
+
+function stateOf(map: CloudMap, instance: InstanceRecord, mothership: string, context: UpkeepContext): CopyState {
   const goneForMs = context.goneForMs(mothership)
   if (!map.get('motherships', mothership)) return 'lost'
   if (goneForMs !== undefined && goneForMs >= settingsOf(map).lostAfterMs) return 'lost'
-  return map.get('observed', `${mothership}/${instance}`)?.value.phase === 'running' ? 'serves' : 'comes'
+  const phase = map.get('observed', `${mothership}/${instance.id}`)?.value.phase
+  if (phase === 'failed' && !failsEverywhere(map, `${instance.component}/${instance.version}`)) return 'failed'
+  return phase === 'running' ? 'serves' : 'comes'
 }
 
 function more(map: CloudMap, instance: InstanceRecord, copies: number, context: UpkeepContext): PlacementResult {
@@ -119,12 +151,16 @@ export function settled(map: CloudMap, id: string): boolean {
   return !instance || (instance.learners.length === 0 && instance.inSync.length >= (instance.placement.copies ?? 1))
 }
 
-/** Whether all its copies are on motherships that are to keep them: none that is unknown, drains or has no session. */
+/** Whether all its copies are where they are to be: on no mothership that is unknown, drains, has no session, or failed it. */
 export function stays(map: CloudMap, id: string): boolean {
   const instance = map.get('instances', id)?.value
   if (!instance) return true
   return copiesOf(instance).every(mothership => {
     const record = map.get('motherships', mothership)?.value
-    return record !== undefined && !record.draining && map.get('sessions', `mothership/${mothership}`) !== undefined
+    if (record === undefined || record.draining || !map.get('sessions', `mothership/${mothership}`)) return false
+    return map.get('observed', `${mothership}/${id}`)?.value.phase !== 'failed'
   })
 }
+
+/** Of all instances of the mothership, which is the first to be helped. */
+export const priorityOf = (map: CloudMap, id: string): number => map.get('instances', id)?.value.placement.priority ?? 0

@@ -6,6 +6,7 @@
 import type { Actor, Answer } from '../commands.js'
 import { CloudError, type Code, type Details, type Refusal } from '../errors.js'
 import type { CloudMap } from '../map.js'
+import type { RebalancePlan } from '../placement/plan.js'
 import type { Change, Decision, InstanceRecord, PlacementWish, Resources } from '../records.js'
 import { complete, type Settings } from '../settings.js'
 
@@ -81,6 +82,8 @@ export interface Context {
   readonly at: string
   /** The one placement function: same for placing, moving, dry run and explanation. Sees what this batch placed. */
   readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
+  /** What would be moved so that motherships are alike, at most so many. */
+  readonly plan: (map: CloudMap, movesMax: number) => RebalancePlan
 }
 
 const noSettings = {}

@@ -8,8 +8,9 @@ import { type PlacementQuestion, type PlacementResult, settingsOf } from '../dec
 import { Draft } from '../draft.js'
 import type { CloudMap } from '../map.js'
 import type { Change } from '../records.js'
+import type { Settings } from '../settings.js'
 import { Fleet, type Replacing } from './fleet.js'
-import type { MeasuredLoad } from './host.js'
+import type { Host, MeasuredLoad } from './host.js'
 import { placeOn } from './place.js'
 
 export type LoadOf = (mothership: string) => MeasuredLoad | undefined
@@ -54,16 +55,28 @@ export class Engine {
 
   /** On the live map, or on drafts over it; another map is read as a whole. */
   place(map: CloudMap, question: PlacementQuestion, { nowMs, at }: Moment): PlacementResult {
-    const drafts = draftsOver(this.base, map)
-    if (!drafts) return new Engine(map, this.loadOf).place(map, question, { nowMs, at })
-    this.#follow(drafts)
     const settings = settingsOf(map)
+    if (!this.#look(map, settings, nowMs)) return new Engine(map, this.loadOf).place(map, question, { nowMs, at })
+    return placeOn(this.#fleet, { question, settings, revision: map.order.revision, at })
+  }
+
+  /** All motherships as decisions on this map see them, lowest id first. To be read before the next decision. */
+  hosts(map: CloudMap, nowMs: number): readonly Host[] {
+    if (!this.#look(map, settingsOf(map), nowMs)) return new Engine(map, this.loadOf).hosts(map, nowMs)
+    return this.#fleet.hosts()
+  }
+
+  /** Brings the fleet in step with the map and the loads; false when the map does not rest on the one beneath. */
+  #look(map: CloudMap, settings: Settings, nowMs: number): boolean {
+    const drafts = draftsOver(this.base, map)
+    if (!drafts) return false
+    this.#follow(drafts)
     const everyMs = Math.max(measureEveryMs, this.#fleet.columns.size / measuredPerMs)
     if (nowMs - this.#measuredAtMs >= everyMs || nowMs < this.#measuredAtMs) {
       this.#fleet.measure(this.loadOf, nowMs, settings.load)
       this.#measuredAtMs = nowMs
     }
-    return placeOn(this.#fleet, { question, settings, revision: map.order.revision, at })
+    return true
   }
 
   #follow(drafts: readonly Draft[]): void {
@@ -101,7 +114,7 @@ function draftsOver(base: CloudMap, map: CloudMap): Draft[] | undefined {
 }
 
 function* everything(map: CloudMap): Iterable<Change> {
-  for (const kind of ['motherships', 'sessions', 'instances'] as const) {
+  for (const kind of ['motherships', 'sessions', 'quarantine', 'instances'] as const) {
     for (const [id, entry] of map.all(kind)) yield { kind, id, value: entry.value } as Change
   }
 }

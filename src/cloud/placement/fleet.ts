@@ -4,7 +4,14 @@
  */
 import { byId } from '../ids.js'
 import { copiesOf } from '../map.js'
-import { type Change, defaultSettings, type InstanceRecord, type MothershipRecord, type Resources } from '../records.js'
+import {
+  type Change,
+  defaultSettings,
+  type InstanceRecord,
+  type MothershipRecord,
+  type QuarantineRecord,
+  type Resources,
+} from '../records.js'
 import { Columns, type Limits } from './columns.js'
 import { type Asked, freshnessOf, type Host, type MeasuredLoad } from './host.js'
 import { nothing, plus } from './resources.js'
@@ -44,6 +51,8 @@ export class Fleet {
   readonly #alone = new Map<string, number>()
   /** Where there are copies of the components that somebody asked for. */
   readonly #where = new Map<string, Set<Slot>>()
+  /** Where a component version is to stay away. */
+  readonly #quarantined = new Map<string, Set<Slot>>()
   #limits: Limits = defaultSettings
 
   /** Registered motherships, lowest id first. */
@@ -105,8 +114,9 @@ export class Fleet {
     return { list: list.slice(0, length), refused }
   }
 
-  /** Indexes of the motherships where copies stand that keep the asked one away. */
-  *keptApart({ component, wish }: Asked): Iterable<number> {
+  /** Indexes of the motherships where copies stand that keep the asked one away, or where it kept failing. */
+  *keptApart({ component, version, wish }: Asked): Iterable<number> {
+    for (const slot of this.#quarantined.get(`${component}/${version}`) ?? []) if (slot.index >= 0) yield slot.index
     const all = wish.antiAffinity === 'component'
     if (!all && !this.#alone.has(component)) return
     for (const slot of this.#whereIs(component)) {
@@ -184,6 +194,8 @@ export class Fleet {
         return this.#setRecord(change.id, change.value ?? undefined)
       case 'sessions':
         return this.#setConnected(change.id, change.value !== null)
+      case 'quarantine':
+        return this.#setQuarantine(change.id, change.value ?? undefined)
       default:
         return () => undefined
     }
@@ -300,6 +312,22 @@ export class Fleet {
     return () => void this.#setConnected(key, before)
   }
 
+  /** By `mothership/component/version`. */
+  #setQuarantine(key: string, after: QuarantineRecord | undefined): Undo {
+    const slash = key.indexOf('/')
+    const [slot, version] = [this.#slot(key.slice(0, slash)), key.slice(slash + 1)]
+    const before = slot.quarantines.get(version)
+    if (after) slot.quarantines.set(version, after)
+    else slot.quarantines.delete(version)
+    const where = this.#quarantined.get(version) ?? new Set()
+    if (after) where.add(slot)
+    else where.delete(slot)
+    if (where.size > 0) this.#quarantined.set(version, where)
+    else this.#quarantined.delete(version)
+    this.#drop(slot)
+    return () => void this.#setQuarantine(key, before)
+  }
+
   /** What was found out about the motherships as such. */
   #forget(): void {
     this.#closed = undefined
@@ -325,6 +353,7 @@ const everybody: Wished = { list: undefined, refused: new Map() }
 /** Asks nothing that a mothership could refuse for what it has. */
 const nobody: Asked = {
   component: '',
+  version: '',
   need: nothing,
   wish: {},
   taken: [],

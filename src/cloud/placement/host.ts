@@ -1,5 +1,5 @@
 /** A mothership as placement sees it, and what is asked of it. */
-import type { MothershipRecord, PlacementWish, Resources } from '../records.js'
+import type { MothershipRecord, PlacementWish, QuarantineRecord, Resources } from '../records.js'
 import type { Settings } from '../settings.js'
 
 export interface MeasuredLoad extends Resources {
@@ -29,10 +29,14 @@ export interface Host {
   readonly measured: MeasuredLoad | undefined
   /** Copies of instances of a component, of whatever version; `alone`: of those that want no other one beside them. */
   copiesOf(component: string): { readonly all: number; readonly alone: number }
+  /** Set while a version that kept failing here is to stay away. */
+  quarantineOf(component: string, version: string): QuarantineRecord | undefined
 }
 
 export interface Asked {
   readonly component: string
+  /** Normalised. */
+  readonly version: string
   readonly need: Resources
   readonly wish: PlacementWish
   /** Motherships that have a copy of the instance already. */

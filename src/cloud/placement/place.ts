@@ -57,8 +57,9 @@ function onlyOn(fleet: Fleet, id: string, asked: Asked, input: PlacementInput): 
   return { kind: 'placed', on: [id], decision }
 }
 
-const askedOf = ({ component, need, wish, instance }: PlacementQuestion, settings: Settings): Asked => ({
+const askedOf = ({ component, version, need, wish, instance }: PlacementQuestion, settings: Settings): Asked => ({
   component,
+  version,
   need,
   wish,
   taken: instance ? copiesOf(instance) : [],
@@ -131,12 +132,15 @@ function candidateOf(host: Host, { question, settings }: PlacementInput): Decisi
 
 const round = (share: number): number => Math.round(share * 10_000) / 10_000
 
+/** Rules that look at what stands, or stood, on a mothership. */
+const barring: ReadonlySet<string> = new Set(['one-copy-each', 'anti-affinity', 'quarantine'])
+
 /** Of those that take something and are as wished; where a sample was looked at, of the sample. */
 function refusedHere(fleet: Fleet, scan: Scan, asked: Asked, barred: Barred | undefined): ReadonlyMap<string, number> {
   const counts = new Map<string, number>()
   for (const index of barred?.indexes ?? []) {
     const rule = firstObjection(fleet.at(index), asked)?.rule
-    if (rule === 'one-copy-each' || rule === 'anti-affinity') counts.set(rule, (counts.get(rule) ?? 0) + 1)
+    if (rule !== undefined && barring.has(rule)) counts.set(rule, (counts.get(rule) ?? 0) + 1)
   }
   if (scan.short > 0) counts.set('enough-room', scan.short)
   if (scan.above > 0) counts.set('below-ceiling', scan.above)

@@ -41,8 +41,11 @@ function weightsOf({ weights }: Weighing): Resources {
   return { cpu: weights.cpu / sum, ram: weights.ram / sum, bandwidth: weights.bandwidth / sum }
 }
 
-export function scoreOf(host: Host, need: Resources, settings: Weighing): Score {
-  const pressure = pressureOf(host, need)
+export const scoreOf = (host: Host, need: Resources, settings: Weighing): Score =>
+  scoreAt(pressureOf(host, need), settings)
+
+/** Of a mothership that is so full with the instance. */
+export function scoreAt(pressure: Resources, settings: Weighing): Score {
   const weights = weightsOf(settings)
   const mean =
     weights.cpu * (1 - pressure.cpu) + weights.ram * (1 - pressure.ram) + weights.bandwidth * (1 - pressure.bandwidth)

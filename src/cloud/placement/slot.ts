@@ -2,7 +2,7 @@
  * One mothership in the fleet: what stands on it, added up, and what is known of its load. Also of a mothership that is
  * not registered (yet, or any more) but named by instances: then without a record.
  */
-import type { InstanceRecord, MothershipRecord, Resources } from '../records.js'
+import type { InstanceRecord, MothershipRecord, QuarantineRecord, Resources } from '../records.js'
 import type { Host, MeasuredLoad } from './host.js'
 import { Recent } from './recent.js'
 import { nothing, plus } from './resources.js'
@@ -23,6 +23,8 @@ export class Slot {
   index = -1
   readonly order: number
   readonly recent = new Recent()
+  /** By `component/version`. */
+  readonly quarantines = new Map<string, QuarantineRecord>()
   readonly #byComponent = new Map<string, { all: number; alone: number }>()
 
   constructor(readonly id: string) {
@@ -52,6 +54,10 @@ export class Slot {
     return this.#byComponent.get(component) ?? noCopies
   }
 
+  quarantineOf(component: string, version: string): QuarantineRecord | undefined {
+    return this.quarantines.size === 0 ? undefined : this.quarantines.get(`${component}/${version}`)
+  }
+
   /** Returns how many copies of the component are here now. */
   count({ component, need, placement }: InstanceRecord, sign: 1 | -1): number {
     this.copies += sign
@@ -65,7 +71,7 @@ export class Slot {
   }
 
   get unused(): boolean {
-    return this.record === undefined && this.copies === 0 && !this.connected
+    return this.record === undefined && this.copies === 0 && !this.connected && this.quarantines.size === 0
   }
 }
 

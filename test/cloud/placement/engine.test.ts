@@ -319,6 +319,7 @@ describe('the rules of placement', () => {
     placedSince,
     measured: measured ? { ...measured, ageMs: 0 } : undefined,
     copiesOf: () => ({ all: 0, alone: 0 }),
+    quarantineOf: () => undefined,
   })
   const add = (a: Resources, b: Resources): Resources => ({
     cpu: a.cpu + b.cpu,
@@ -330,7 +331,7 @@ describe('the rules of placement', () => {
     fc.assert(
       fc.property(hosts, resources, resources, resources, resources, (host, need, taken, loaded, more) => {
         const { overcommit, ceilings } = defaultSettings
-        const asked = { component: 'news', need, wish: {}, taken: [], overcommit, ceilings }
+        const asked = { component: 'news', version: '1.0.0', need, wish: {}, taken: [], overcommit, ceilings }
         if (firstObjection(hostOf(host), asked) === undefined) return
         const fuller = hostOf({ ...host, reserved: add(host.reserved, taken) })
         const busier = hostOf({ ...host, measured: add(host.measured ?? loaded, loaded) })

@@ -56,7 +56,7 @@ describe('a decision over the columns', () => {
           fleet.measure(loadOf, 50_000, defaultSettings.load)
           const { overcommit, ceilings } = set
           const taken = instance ? copiesOf(instance) : []
-          const asked: Asked = { component: 'news', need, wish, taken, overcommit, ceilings }
+          const asked: Asked = { component: 'news', version: '1.0.0', need, wish, taken, overcommit, ceilings }
           const objections = fleet.hosts().map(host => firstObjection(host, asked)?.rule)
           const good = fleet.hosts().filter((_, index) => objections[index] === undefined)
           const scores = new Map(good.map(host => [host.id, scoreOf(host, need, set).score]))

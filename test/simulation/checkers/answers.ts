@@ -131,6 +131,8 @@ function mayBeUnchanged(call: Call, answer: Answer, ledger: Ledger): boolean {
       )
     case 'refresh-version':
       return answer.touched === 0
+    case 'rebalance':
+      return answer.outcome === 'unchanged' && answer.ids.length === 0
     default:
       return false
   }

@@ -15,7 +15,7 @@ type Doing = 'make' | 'change' | 'remove'
 const may: Partial<Record<Kind, Readonly<Record<Doing, readonly string[]>>>> = {
   instances: {
     make: ['instantiate'],
-    change: ['clone', 'refresh-instance', 'refresh-version', 'upkeep'],
+    change: ['clone', 'refresh-instance', 'refresh-version', 'upkeep', 'rebalance'],
     remove: ['stop-instance', 'undeploy'],
   },
   components: { make: ['deploy'], change: ['activate', 'undeploy'], remove: ['undeploy'] },
@@ -27,6 +27,9 @@ const may: Partial<Record<Kind, Readonly<Record<Doing, readonly string[]>>>> = {
   rainservers: { make: ['register-rainserver'], change: ['update-rainserver', 'register-rainserver'], remove: [] },
   tokens: { make: ['create-token', 'bootstrap'], change: [], remove: ['revoke-token'] },
   settings: { make: ['bootstrap', 'put-settings'], change: ['put-settings'], remove: [] },
+  // Made once for each cool-down: nothing moves an instance while it lasts.
+  moves: { make: ['rebalance'], change: ['upkeep'], remove: ['expire', 'stop-instance', 'undeploy'] },
+  quarantine: { make: ['quarantine'], change: [], remove: ['expire', 'refresh-version'] },
   era: { make: ['bootstrap'], change: [], remove: [] },
   keys: { make: ['bootstrap'], change: [], remove: [] },
 }
@@ -71,7 +74,7 @@ function* counterViolations(change: RecordChange, { audit }: LeaderTxn): Iterabl
     `V1: revision ${change.after.revision} takes the ${what} of ${change.id} from ${from} to ${to}`
   const generation = (before?.generation ?? 0) + count('refresh-instance', 'refresh-version')
   if (after.generation !== generation) yield wrong('generation', before?.generation ?? 0, after.generation)
-  const epoch = (before?.epoch ?? 1) + count('clone', 'upkeep')
+  const epoch = (before?.epoch ?? 1) + count('clone', 'upkeep', 'rebalance')
   if (after.epoch !== epoch) yield wrong('epoch', before?.epoch ?? 1, after.epoch)
 }
 

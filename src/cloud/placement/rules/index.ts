@@ -5,6 +5,7 @@
 import type { Asked, Host, PlacementRule } from '../host.js'
 import { connected, notCordoned, notDraining } from './available.js'
 import { belowCeiling } from './ceiling.js'
+import { notQuarantined } from './quarantine.js'
 import { enoughRoom } from './room.js'
 import { apart, labelsMatch, oneCopyEach, zoneMatches } from './wishes.js'
 
@@ -16,6 +17,7 @@ export const rules: readonly PlacementRule[] = [
   ...ofTheWish,
   oneCopyEach,
   apart,
+  notQuarantined,
   enoughRoom,
   belowCeiling,
 ]
@@ -30,6 +32,7 @@ export function firstObjection(host: Host, asked: Asked): { rule: string; reason
 
 const nothingAsked: Asked = {
   component: '',
+  version: '',
   need: { cpu: 0, ram: 0, bandwidth: 0 },
   wish: {},
   taken: [],

@@ -1,0 +1,314 @@
+/**
+ * Which instances to move so that motherships are alike (`spread`, `balanced`), or so that fewer are in use (`pack`).
+ * The places are found by the placement decision itself, so the mover and the placer never disagree. Greedy: always the
+ * one move that takes most off the fullest mothership for what it puts elsewhere (steepest descent on the sum of
+ * squares of the worst pressures), until they are alike, nothing is worth moving, or so many moves are planned.
+ */
+
+import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
+import { Draft } from '../draft.js'
+import { byId } from '../ids.js'
+import { type CloudMap, copiesOf } from '../map.js'
+import { type Decision, type InstanceRecord, type MoveRecord, put, type Resources } from '../records.js'
+import type { Settings } from '../settings.js'
+import { freshnessOf, type Host, resourceNames } from './host.js'
+import type { Evenness, PlannedMove, RebalancePlan } from './plan.js'
+import { plus } from './resources.js'
+import { scoreAt } from './score.js'
+
+export interface RebalanceInput {
+  readonly map: CloudMap
+  readonly settings: Settings
+  readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
+  /** All motherships as placement sees them, on this map or draft; lowest id first. */
+  readonly hosts: (map: CloudMap) => readonly Host[]
+  /** What an instance is measured to use where it runs; undefined where nobody knows. */
+  readonly usageOf: (instance: InstanceRecord, mothership: string) => Resources | undefined
+  readonly movesMax: number
+  /** RFC 3339, to know how long ago earlier moves were. */
+  readonly at: string
+}
+
+export function planRebalance(input: RebalanceInput): RebalancePlan {
+  const planning = new Planning(input)
+  return input.settings.policy === 'pack' ? planning.consolidate() : planning.level()
+}
+
+/** Of all motherships with a session: those that take nothing new are as full as others. */
+export function evennessOf(hosts: readonly Host[], settings: Settings): Evenness {
+  return evenness(hosts.filter(host => host.connected).map(host => loadOf(host, settings)))
+}
+
+interface Load {
+  readonly host: Host
+  pressure: Resources
+  worst: number
+}
+
+const nothing: Resources = { cpu: 0, ram: 0, bandwidth: 0 }
+/** A rounding error is no gain. */
+const least = 1e-9
+
+class Planning {
+  readonly #draft: Draft
+  readonly #moves: PlannedMove[] = []
+  readonly #moved = new Set<string>()
+  /** By instance. */
+  readonly #staying = new Map<string, string>()
+  /** What samples still hold of what was moved away, and (less than nothing) do not hold yet of what came. */
+  readonly #relief = new Map<string, Resources>()
+  /** Reserved by copies that are on their way elsewhere. */
+  readonly #leaving = new Map<string, Resources>()
+
+  constructor(private readonly input: RebalanceInput) {
+    this.#draft = new Draft(input.map)
+    for (const [id, { value }] of input.map.all('moves')) {
+      const instance = input.map.get('instances', id)?.value
+      if (!value.over && instance && copiesOf(instance).includes(value.from)) {
+        this.#leaving.set(value.from, plus(this.#leaving.get(value.from) ?? nothing, instance.need))
+      }
+      const still = lingering(value, input)
+      if (still <= 0.01) continue
+      const used = each(name => value.used[name] * still)
+      this.#relieve(value.from, used)
+      // Nor does the sample of the second place show it at once.
+      this.#relieve(value.to, used, -1)
+    }
+  }
+
+  #relieve(host: string, used: Resources, sign: 1 | -1 = 1): void {
+    this.#relief.set(host, plus(this.#relief.get(host) ?? nothing, used, sign))
+  }
+
+  level(): RebalancePlan {
+    const { settings, movesMax } = this.input
+    const before = evenness(this.#loads())
+    const stuck = new Set<string>()
+    while (this.#moves.length < movesMax) {
+      const loads = this.#loads()
+      const mean = meanOf(loads)
+      const full = loads
+        .filter(each => each.worst - mean > settings.rebalance.stopBelow && !stuck.has(each.host.id))
+        .sort((a, b) => b.worst - a.worst || byId(a.host.id, b.host.id))
+      const fullest = full[0]
+      if (!fullest) break
+      const move = this.#bestOff(fullest, new Map(loads.map(each => [each.host.id, each])))
+      if (move) this.#apply(move)
+      else stuck.add(fullest.host.id)
+    }
+    return this.#plan(before)
+  }
+
+  /** Empties the motherships that hold least, one after the other, as far as the others can take all that they hold. */
+  consolidate(): RebalancePlan {
+    const { movesMax, hosts } = this.input
+    const before = evenness(this.#loads())
+    const order = this.#loads()
+      .filter(each => inUse(each.host))
+      .sort((a, b) => a.worst - b.worst || byId(a.host.id, b.host.id))
+      .map(each => each.host.id)
+    for (const id of order) {
+      if (this.#moves.length >= movesMax) break
+      const host = hosts(this.#draft).find(each => each.id === id)
+      if (host && inUse(host)) this.#evacuate(host, movesMax - this.#moves.length)
+    }
+    return this.#plan(before)
+  }
+
+  #plan(before: Evenness): RebalancePlan {
+    const staying: Record<string, number> = {}
+    for (const [id, why] of this.#staying) if (!this.#moved.has(id)) staying[why] = (staying[why] ?? 0) + 1
+    return { before, after: evenness(this.#loads()), moves: this.#moves, staying }
+  }
+
+  #loads(): Load[] {
+    const { settings, hosts } = this.input
+    return hosts(this.#draft)
+      .filter(host => host.connected)
+      .map(host => loadOf(host, settings, this.#relief.get(host.id), this.#leaving.get(host.id)))
+  }
+
+  #bestOff(from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
+    let best: Candidate | undefined
+    for (const instance of this.#movable(from.host)) {
+      const candidate = this.#candidate(instance, from, loads)
+      if (candidate && (!best || candidate.relieves > best.relieves + least)) best = candidate
+    }
+    return best
+  }
+
+  /** Of those that are alike only the first: where it does not go, the others do not either. */
+  #movable(host: Host): InstanceRecord[] {
+    const { map } = this.input
+    const kinds = new Map<string, InstanceRecord>()
+    for (const id of [...this.#draft.instancesOn(host.id)].sort(byId)) {
+      const instance = this.#draft.get('instances', id)!.value
+      const why = this.#staysFor(map, instance, host.id)
+      if (why !== undefined) {
+        this.#stays(id, why)
+        continue
+      }
+      const { component, version, need, placement } = instance
+      const used = this.input.usageOf(instance, host.id)
+      const key = JSON.stringify([component, version, need, placement, used, copiesOf(instance).length > 1 ? id : ''])
+      if (!kinds.has(key)) kinds.set(key, instance)
+    }
+    return [...kinds.values()]
+  }
+
+  #staysFor(map: CloudMap, instance: InstanceRecord, host: string): string | undefined {
+    const { id, component, version, learners } = instance
+    if (this.#moved.has(id)) return 'moved already'
+    if (map.get('moves', id)) return 'cools down'
+    if (map.get('components', `${component}/${version}`)?.value.state !== 'none') return 'keeps state'
+    if (learners.length > 0 || map.get('observed', `${host}/${id}`)?.value.phase !== 'running')
+      return 'does not run yet'
+    return undefined
+  }
+
+  #candidate(instance: InstanceRecord, from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
+    const { settings } = this.input
+    const used = this.input.usageOf(instance, from.host.id) ?? instance.need
+    const need = largest(instance.need, used)
+    const found = this.#place(instance, need)
+    if (found?.kind !== 'placed') return this.#stays(instance.id, 'fits nowhere else')
+    const to = loads.get(found.on[0]!)
+    if (!to) return undefined
+    const put = after(to, need)
+    const gain = scoreAt(put.pressure, settings).score - scoreAt(from.pressure, settings).score
+    if (gain < settings.rebalance.minGain) return this.#stays(instance.id, 'gains too little')
+    const taken = relieved(from, instance.need, used)
+    const relieves = from.worst ** 2 - taken.worst ** 2 - (put.worst ** 2 - to.worst ** 2)
+    if (relieves <= least) return this.#stays(instance.id, 'gains too little')
+    return { instance, from: from.host.id, to: to.host.id, gain, need, used, relieves, decision: found.decision }
+  }
+
+  #stays(instance: string, why: string): undefined {
+    this.#staying.set(instance, why)
+    return undefined
+  }
+
+  #place(instance: InstanceRecord, need: Resources): PlacementResult {
+    const { component, version, placement: wish } = instance
+    const seed = `${instance.id} ${instance.epoch}`
+    return this.input.place(this.#draft, { component, version, need, wish, copies: 1, instance, seed })
+  }
+
+  #apply(move: Candidate): void {
+    const { instance, from, to, gain, need, used, decision } = move
+    const elsewhere = (ids: readonly string[]): string[] => ids.map(id => (id === from ? to : id))
+    const primary = instance.primary === from ? to : instance.primary
+    const inSync = elsewhere(instance.inSync)
+    this.#draft.add([put('instances', instance.id, { ...instance, need, primary, inSync })])
+    this.#relieve(from, used)
+    this.#moved.add(instance.id)
+    const { id, component, version } = instance
+    this.#moves.push({ instance: id, component, version, from, to, gain: rounded(gain), used, decision })
+  }
+
+  /** All of what it holds, or nothing. */
+  #evacuate(host: Host, movesMax: number): void {
+    const ids = [...this.#draft.instancesOn(host.id)].sort(byId)
+    const instances = ids.map(id => this.#draft.get('instances', id)!.value)
+    for (const each of instances) {
+      const why = this.#staysFor(this.input.map, each, host.id)
+      if (why !== undefined) return this.#stays(each.id, why)
+    }
+    const trial = new Draft(this.#draft)
+    trial.add([put('motherships', host.id, { ...host.record, cordoned: true })])
+    // Large ones first, as for any packing (first-fit decreasing).
+    const bySize = [...instances].sort((a, b) => shareOf(b.need, host) - shareOf(a.need, host) || byId(a.id, b.id))
+    const planned: Candidate[] = []
+    for (const instance of bySize) {
+      const { component, version, placement: wish, need, id, epoch } = instance
+      const question = { component, version, need, wish, copies: 1, instance, seed: `${id} ${epoch}` }
+      const found = this.input.place(trial, question)
+      const to = found.kind === 'placed' ? found.on[0]! : undefined
+      // Another one that is empty would only take the place of this one.
+      const other = to === undefined ? undefined : this.input.hosts(trial).find(each => each.id === to)
+      if (found.kind !== 'placed' || !other || !inUse(other)) return this.#stays(id, 'fits nowhere else')
+      const moved = instance.inSync.map(each => (each === host.id ? to! : each))
+      trial.add([put('instances', id, { ...instance, primary: moved[0]!, inSync: moved })])
+      const { decision } = found
+      planned.push({ instance, from: host.id, to: to!, gain: 0, need, used: need, relieves: 0, decision })
+    }
+    for (const each of planned.slice(0, movesMax)) this.#apply(each)
+  }
+}
+
+interface Candidate {
+  readonly instance: InstanceRecord
+  readonly from: string
+  readonly to: string
+  readonly gain: number
+  readonly need: Resources
+  readonly used: Resources
+  /** By how much the sum of squares becomes less. */
+  readonly relieves: number
+  readonly decision: Decision
+}
+
+/** How much of what was moved away the smoothed samples still hold: all of it until it is gone, then ever less. */
+function lingering({ at, over }: MoveRecord, input: RebalanceInput): number {
+  if (!over) return 1
+  const { halfLifeMs } = input.settings.load
+  const sinceMs = Date.parse(input.at) - Date.parse(at)
+  return halfLifeMs <= 0 ? 0 : Math.min(1, 2 * 0.5 ** (sinceMs / halfLifeMs))
+}
+
+const inUse = (host: Host): boolean => resourceNames.some(name => host.reserved[name] > 0)
+
+/** Only a fresh sample is a reason to move anything: what is older may be over. */
+function loadOf(host: Host, { load }: Settings, relief = nothing, leaving = nothing): Load {
+  const measured = freshnessOf(host.measured, load) === 'fresh' ? host.measured : undefined
+  const share = (name: (typeof resourceNames)[number]): number => {
+    const used = measured ? measured[name] + host.placedSince[name] - relief[name] : 0
+    return Math.max(host.reserved[name] - leaving[name], used) / Math.max(host.record.capacity[name], 1e-9)
+  }
+  return loaded(host, { cpu: share('cpu'), ram: share('ram'), bandwidth: share('bandwidth') })
+}
+
+const loaded = (host: Host, pressure: Resources): Load => ({
+  host,
+  pressure,
+  worst: Math.max(pressure.cpu, pressure.ram, pressure.bandwidth),
+})
+
+const after = ({ host, pressure }: Load, need: Resources): Load =>
+  loaded(
+    host,
+    each(name => pressure[name] + need[name] / Math.max(host.record.capacity[name], 1e-9)),
+  )
+
+/** What is reserved and what is measured both become less. */
+function relieved({ host, pressure }: Load, need: Resources, used: Resources): Load {
+  return loaded(
+    host,
+    each(name => {
+      const capacity = Math.max(host.record.capacity[name], 1e-9)
+      const reserved = (host.reserved[name] - need[name]) / capacity
+      return Math.max(reserved, pressure[name] - used[name] / capacity)
+    }),
+  )
+}
+
+const each = (value: (name: (typeof resourceNames)[number]) => number): Resources => ({
+  cpu: value('cpu'),
+  ram: value('ram'),
+  bandwidth: value('bandwidth'),
+})
+
+const largest = (a: Resources, b: Resources): Resources => each(name => Math.max(a[name], b[name]))
+
+const shareOf = (need: Resources, { record }: Host): number =>
+  Math.max(...resourceNames.map(name => need[name] / Math.max(record.capacity[name], 1e-9)))
+
+const meanOf = (loads: readonly Load[]): number =>
+  loads.length === 0 ? 0 : loads.reduce((sum, { worst }) => sum + worst, 0) / loads.length
+
+function evenness(loads: readonly Load[]): Evenness {
+  const worst = loads.reduce((most, each) => Math.max(most, each.worst), 0)
+  return { imbalance: rounded(worst - meanOf(loads)), inUse: loads.filter(({ host }) => inUse(host)).length }
+}
+
+const rounded = (share: number): number => Math.round(share * 10_000) / 10_000

@@ -1,0 +1,198 @@
+/** The mover: what it moves, what it leaves alone, and that it agrees with the placer. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { stepsOf } from '../../../src/cloud/decide/rebalance.js'
+import { settingsOf } from '../../../src/cloud/decide/verdict.js'
+import { violations } from '../../../src/cloud/invariants.js'
+import type { MemoryMap } from '../../../src/cloud/map.js'
+import { Engine } from '../../../src/cloud/placement/engine.js'
+import type { MeasuredLoad } from '../../../src/cloud/placement/host.js'
+import type { RebalancePlan } from '../../../src/cloud/placement/plan.js'
+import { evennessOf, planRebalance, type RebalanceInput } from '../../../src/cloud/placement/rebalance.js'
+import { type Change, put, type Resources } from '../../../src/cloud/records.js'
+import { defaultSettings, type SettingsPart } from '../../../src/cloud/settings.js'
+import { mapOf } from '../../support/clouds.js'
+import { aComponent, aMothership, anInstance, session } from '../../support/records.js'
+
+const at = '2026-01-01T00:10:00.000Z'
+const capacity = { cpu: 1000, ram: 1000, bandwidth: 1000 }
+const cpu = (amount: number): Resources => ({ cpu: amount, ram: 10, bandwidth: 10 })
+const component = put('components', 'news/1.0.0', aComponent('news', '1.0.0'))
+const settings = (part: SettingsPart): Change => put('settings', '', { schema: 1, ...part })
+
+const motherships = (...ids: string[]): Change[] =>
+  ids.flatMap(id => [put('motherships', id, aMothership(id, { capacity })), session('mothership', id)])
+
+/** Instances that run, of so much cpu each. */
+function running(mothership: string, count: number, need: Resources, name = mothership): Change[] {
+  return Array.from({ length: count }, (_, index) => {
+    const id = `news.${name}-${String(index).padStart(3, '0')}`
+    const observed = { schema: 1, session: 1, epoch: 1, generation: 0, phase: 'running' as const, since: at }
+    return [
+      put('instances', id, { ...anInstance(id, [mothership]), need, placement: {} }),
+      put('observed', `${mothership}/${id}`, observed),
+    ]
+  }).flat()
+}
+
+interface More {
+  readonly loads?: Readonly<Record<string, MeasuredLoad>>
+  readonly usageOf?: RebalanceInput['usageOf']
+  readonly movesMax?: number
+  readonly at?: string
+}
+
+function planned(
+  map: MemoryMap,
+  { loads = {}, usageOf = () => undefined, movesMax = 100, at: now = at }: More = {},
+): RebalancePlan {
+  const engine = new Engine(map, id => loads[id])
+  return planRebalance({
+    map,
+    settings: settingsOf(map),
+    place: (over, question) => engine.place(over, question, { nowMs: 0, at: now }),
+    hosts: over => engine.hosts(over, 0),
+    usageOf,
+    movesMax,
+    at: now,
+  })
+}
+
+const routes = ({ moves }: RebalancePlan): string[] => moves.map(each => `${each.instance} ${each.from}>${each.to}`)
+
+/** The map as it is when all moves of the plan have arrived, and their cool-downs last. */
+function arrived(map: MemoryMap, plan: RebalancePlan): MemoryMap {
+  const changes: Change[] = []
+  for (const step of stepsOf(map, plan.moves, at)) {
+    for (const each of step.changes) {
+      if (each.kind === 'moves' && each.value) changes.push(put('moves', each.id, { ...each.value, over: true }))
+    }
+  }
+  for (const { instance, from, to } of plan.moves) {
+    const before = map.get('instances', instance)!.value
+    const on = (ids: readonly string[]): string[] => ids.map(id => (id === from ? to : id))
+    changes.push(
+      put('instances', instance, { ...before, primary: on([before.primary])[0]!, inSync: on(before.inSync) }),
+    )
+    const observed = map.get('observed', `${from}/${instance}`)!.value
+    changes.push(put('observed', `${to}/${instance}`, observed), {
+      kind: 'observed',
+      id: `${from}/${instance}`,
+      value: null,
+    })
+  }
+  map.apply(
+    changes.map(each => ({ ...each, created: 2, modified: 2 })),
+    map.order.revision + 1,
+  )
+  return map
+}
+
+describe('a rebalance', () => {
+  it('uses a mothership that came, until all are about as full', () => {
+    const map = mapOf(
+      component,
+      ...motherships('m1', 'm2', 'm3'),
+      ...running('m1', 6, cpu(100)),
+      ...running('m2', 6, cpu(100)),
+    )
+    const plan = planned(map)
+    expect(plan.before).toEqual({ imbalance: 0.2, inUse: 2 })
+    expect(plan.after.imbalance).toBeLessThanOrEqual(0.1)
+    expect(plan.moves.length).toBeGreaterThan(0)
+    expect(plan.moves.every(each => each.to === 'm3' && each.gain >= defaultSettings.rebalance.minGain)).toBe(true)
+  })
+
+  it('leaves alone what is alike, and what would gain too little', () => {
+    const alike = mapOf(
+      component,
+      ...motherships('m1', 'm2'),
+      ...running('m1', 5, cpu(100)),
+      ...running('m2', 5, cpu(100)),
+    )
+    expect(planned(alike).moves).toEqual([])
+    const one = mapOf(component, ...motherships('m1', 'm2'), ...running('m1', 1, cpu(600)))
+    expect(planned(one)).toMatchObject({ moves: [], staying: { 'gains too little': 1 } })
+  })
+
+  it('moves for measured load too, the one that takes most off, but only while the sample is fresh', () => {
+    const heavy = put('components', 'video/1.0.0', aComponent('video', '1.0.0'))
+    const video = running('m1', 1, cpu(10), 'v').map(each =>
+      each.kind === 'instances' ? put('instances', each.id, { ...each.value!, component: 'video' }) : each,
+    )
+    const map = mapOf(component, heavy, ...motherships('m1', 'm2'), ...running('m1', 5, cpu(10)), ...video)
+    const loads = (ageMs: number) => ({ m1: { ...cpu(800), ageMs }, m2: { ...cpu(50), ageMs } })
+    const usageOf: RebalanceInput['usageOf'] = ({ component: id }) => (id === 'video' ? cpu(350) : cpu(80))
+    const plan = planned(map, { loads: loads(1_000), usageOf, movesMax: 1 })
+    expect(routes(plan)).toEqual(['news.v-000 m1>m2'])
+    expect(plan.after.imbalance).toBeLessThan(plan.before.imbalance)
+    expect(planned(map, { loads: loads(6_000), usageOf }).moves).toEqual([])
+  })
+
+  it('does not move more for a sample that still shows what was moved away', () => {
+    const map = mapOf(component, ...motherships('m1', 'm2'), ...running('m1', 8, cpu(10)))
+    const loads = { m1: { ...cpu(640), ageMs: 100 }, m2: { ...cpu(0), ageMs: 100 } }
+    const usageOf = (): Resources => cpu(80)
+    const first = planned(map, { loads, usageOf })
+    expect(first.moves.length).toBeGreaterThan(1)
+    expect(routes(planned(arrived(map, first), { loads, usageOf }))).toEqual([])
+  })
+
+  it('done twice moves nothing the second time, and nothing twice within its cool-down', () => {
+    const map = mapOf(component, ...motherships('m1', 'm2', 'm3'), ...running('m1', 9, cpu(100)))
+    const first = planned(map, { movesMax: 2 })
+    expect(first.moves).toHaveLength(2)
+    const second = planned(arrived(map, first))
+    const moved = new Set(first.moves.map(each => each.instance))
+    expect(second.moves.some(each => moved.has(each.instance))).toBe(false)
+    expect(planned(arrived(map, second)).moves).toEqual([])
+  })
+
+  it('leaves what keeps state, does not run yet, or is alone in what it needs', () => {
+    const keeps = put('components', 'news/1.0.0', aComponent('news', '1.0.0', { state: 'kept' }))
+    const all = [...motherships('m1', 'm2'), ...running('m1', 4, cpu(200))]
+    expect(planned(mapOf(keeps, ...all))).toMatchObject({ moves: [], staying: { 'keeps state': 4 } })
+    const starting = all.filter(each => each.kind !== 'observed')
+    expect(planned(mapOf(component, ...starting))).toMatchObject({ moves: [], staying: { 'does not run yet': 4 } })
+    const bound = all.map(each =>
+      each.kind === 'instances'
+        ? put('instances', each.id, { ...each.value!, placement: { labels: { disk: 'x' } } })
+        : each,
+    )
+    expect(planned(mapOf(component, ...bound))).toMatchObject({ moves: [], staying: { 'fits nowhere else': 1 } })
+  })
+
+  it('with policy pack empties the motherships that hold least, when all of it fits on others in use', () => {
+    const pack = settings({ policy: 'pack' })
+    const some = [pack, component, ...motherships('m1', 'm2', 'm3', 'm4'), ...running('m1', 5, cpu(100))]
+    const map = mapOf(...some, ...running('m2', 2, cpu(100)), ...running('m3', 3, cpu(100)))
+    const plan = planned(map)
+    expect([plan.before.inUse, plan.after.inUse]).toEqual([3, 1])
+    expect(new Set(plan.moves.map(each => each.to))).toEqual(new Set(['m1']))
+    const full = mapOf(...some, ...running('m2', 8, cpu(100)), ...running('m3', 8, cpu(100)))
+    expect(planned(full).moves).toEqual([])
+  })
+
+  it('never breaks a rule, whatever the cloud, and plans the same again', () => {
+    const cloud = fc.array(fc.record({ count: fc.nat(6), need: fc.integer({ min: 1, max: 160 }) }), {
+      minLength: 2,
+      maxLength: 6,
+    })
+    fc.assert(
+      fc.property(cloud, fc.constantFrom('spread', 'balanced', 'pack'), (hosts, policy) => {
+        const ids = hosts.map((_, index) => `m${index}`)
+        const changes = hosts.flatMap(({ count, need }, index) => running(ids[index]!, count, cpu(need)))
+        const build = (): MemoryMap =>
+          mapOf(settings({ policy: policy as 'pack' }), component, ...motherships(...ids), ...changes)
+        const [map, plan] = [build(), planned(build())]
+        expect(planned(map)).toEqual(plan)
+        expect(violations(arrived(map, plan))).toEqual([])
+        if (policy === 'pack') expect(plan.after.inUse).toBeLessThanOrEqual(plan.before.inUse)
+        else expect(plan.after.imbalance).toBeLessThanOrEqual(plan.before.imbalance + 1e-9)
+        const engine = new Engine(map, () => undefined)
+        expect(evennessOf(engine.hosts(map, 0), settingsOf(map)).imbalance).toBeCloseTo(plan.after.imbalance, 3)
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
