@@ -108,6 +108,7 @@ const refusedByRule = Type.Record(Type.String(), count)
 export const DryRun = Type.Object({
   placed: Type.Array(Type.Array(text, { description: 'motherships of one instance, the primary first' })),
   candidates,
+  refusedByRule,
   reasons,
 })
 export const Placement = Type.Object({

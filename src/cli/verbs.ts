@@ -1,34 +1,16 @@
 /** The operator's verbs: what one wants of a cloud from a shell. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { CloudError } from '../cloud/errors.js'
 import { instanceIdPattern, nodeIdPattern } from '../cloud/ids.js'
 import type { ComponentView, InstanceView, MothershipView, RainServerView } from '../hypervisor/views.js'
-import { Client } from '../sdk/client.js'
+import type { Client } from '../sdk/client.js'
+import { connect, type Environment, type Finish, print, printJson, share, verbOf } from './connection.js'
+import { registerOperations } from './operations.js'
 import { packageBytes } from './pack.js'
 import { table } from './table.js'
 
-export type Environment = Readonly<Record<string, string | undefined>>
-
-interface Connection {
-  readonly url?: string
-  readonly token?: string
-  readonly dataDir: string
-}
-
-type Finish = (result: Promise<number>) => Promise<void>
-
 export function registerVerbs(program: Command, environment: Environment, finish: Finish): void {
-  const verb = (name: string, description: string): Command =>
-    program
-      .command(name)
-      .description(description)
-      .option('--url <url>', 'REST API of the cloud (RAIN_API_URL; default: what `rain up` wrote)')
-      .option('--token <token>', 'token (RAIN_TOKEN; default: the one that `rain up` made)')
-      .option('--data-dir <dir>', 'data directory of `rain up`', '.rain')
-      .option('--json', 'print what the API answered', false)
-
+  const verb = verbOf(program)
   verb('get', 'show motherships, servers, components, instances or replicas')
     .argument('<kind>', kindNames.join(', '), kindOf)
     .argument('[id]', 'one of them only; a component as id or id/version')
@@ -52,38 +34,9 @@ export function registerVerbs(program: Command, environment: Environment, finish
   verb('stop', 'stop instances')
     .argument('<instance...>', 'ids of instances')
     .action((ids: string[], given) => finish(stop(connect(given, environment), ids)))
-}
 
-/** Who reads what is printed may have seen enough (`| head`). */
-function endWithReader(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+  registerOperations(program, environment, finish)
 }
-
-/** From the flags, the environment, or what `up` wrote. Throws `misconfigured`, saying how to give them. */
-function connect(given: Connection, environment: Environment): Client {
-  endWithReader()
-  const url = given.url ?? environment['RAIN_API_URL']
-  const token = given.token ?? environment['RAIN_TOKEN']
-  if (url !== undefined && token !== undefined) return clientOf(url, token)
-  const path = join(given.dataDir, 'up.json')
-  try {
-    const { api, tokens } = JSON.parse(readFileSync(path, 'utf8')) as { api: string; tokens: { admin: string } }
-    return clientOf(url ?? api, token ?? tokens.admin)
-  } catch {
-    throw new CloudError(
-      'misconfigured',
-      `no cloud: give --url and --token, or start one with \`rain up\` (no ${path})`,
-    )
-  }
-}
-
-function clientOf(url: string, token: string): Client {
-  if (!URL.canParse(url)) throw new CloudError('misconfigured', `--url ${JSON.stringify(url)} is not an url`)
-  return new Client({ url, token })
-}
-
-const print = (text: string): void => void process.stdout.write(`${text}\n`)
-const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2))
 
 const kindNames = ['motherships', 'servers', 'components', 'instances', 'replicas'] as const
 type KindName = (typeof kindNames)[number]
@@ -104,7 +57,6 @@ interface Kind<V> {
 }
 
 const kind = <V>(each: Kind<V>): Kind<unknown> => each as Kind<unknown>
-const share = (used: number, of: number): string => (of > 0 ? `${Math.round((used / of) * 100)}%` : '-')
 
 const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
   motherships: kind<MothershipView>({

@@ -78,6 +78,9 @@ describe('a drain', () => {
     const start = [component, ...here('m1', 'm2'), draining('m1', at), observed('m1', 'running')]
     expect(repaired(mapOf(...start, instance('m1')))).toMatchObject({ on: ['m2'], primary: 'm2' })
     expect(repaired(mapOf(...start, instance('m1', 'm2'), observed('m2', 'starting')))).toMatchObject({ on: ['m2'] })
+    const two = put('instances', 'news.1', { ...anInstance('news.1', ['m1', 'm2']), placement: { copies: 2 } })
+    expect(repaired(mapOf(...start, two, observed('m2', 'running')))).toMatchObject({ on: ['m2'] })
+    expect(repaired(mapOf(...start, two, observed('m2', 'starting')))).toBeUndefined()
     const alone = [component, ...here('m1'), draining('m1', at), instance('m1'), observed('m1', 'running')]
     expect(repaired(mapOf(...alone))).toBeUndefined()
   })

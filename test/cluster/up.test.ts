@@ -213,6 +213,14 @@ describe('the command', () => {
       'deploy',
       'run',
       'stop',
+      'top',
+      'explain',
+      'clone',
+      'cordon',
+      'uncordon',
+      'drain',
+      'rebalance',
+      'settings',
     ]
     for (const command of commands) {
       const help = runRain([...(command === '' ? [] : [command]), '--help'])
@@ -234,8 +242,12 @@ describe('the command', () => {
     [['get', 'components', 'footer/1.0/descriptor'], 'footer/1.0/descriptor'],
     [['run', 'footer/1.0/index'], 'footer/1.0/index'],
     [['run', 'footer/'], 'footer/'],
+    [['explain', 'footer'], '"footer"'],
+    [['drain', 'm1', '--deadline', 'soon'], '--deadline'],
+    [['rebalance', '--moves', '0'], '--moves'],
+    [['settings', 'policy'], 'name=value'],
   ])('%j is answered in one line, which names what is wrong', async (args, named) => {
-    const nowhere = ['get', 'run'].includes(args[0]!) ? ['--url', 'http://127.0.0.1:1', '--token', 'x'] : []
+    const nowhere = ['get', 'run', 'explain'].includes(args[0]!) ? ['--url', 'http://127.0.0.1:1', '--token', 'x'] : []
     const { ended, said } = runRain([...args, ...nowhere])
     expect(await ended).toBe(1)
     expectOneLine(said(), named)

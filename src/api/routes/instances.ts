@@ -3,6 +3,9 @@ import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import { Clone, Instantiate } from '../../cloud/commands.js'
 import { instantiate } from '../../cloud/decide/instances.js'
+import { Draft } from '../../cloud/draft.js'
+import type { Refusal } from '../../cloud/errors.js'
+import { remove } from '../../cloud/records.js'
 import { type InstanceView, instanceView } from '../../hypervisor/views.js'
 import { fieldError } from '../problems.js'
 import { type ApiPorts, anyone, type Call, changers, define, found, pathParams, submit, viewPorts } from '../route.js'
@@ -135,6 +138,7 @@ function dryRunOf(
 ): unknown {
   const { hypervisor, chance, clock } = ports
   reply.code(200)
+  let reasons: readonly Refusal[] | undefined
   const verdict = instantiate(
     hypervisor.maps.map,
     { ...body, bulk: true },
@@ -142,14 +146,19 @@ function dryRunOf(
       actor,
       requestId: chance.id(32),
       at: new Date(clock.wallMs()).toISOString(),
-      place: (map, question) => hypervisor.place(map, question),
+      place: (map, question) => {
+        const found = hypervisor.place(map, { ...question, explain: true })
+        reasons ??= found.reasons
+        return found
+      },
       plan: (_map, movesMax) => hypervisor.plan(movesMax),
     },
   )
   if (verdict.kind === 'refuse') {
     const { code, details } = verdict.error
     if (code !== 'no-room') throw verdict.error
-    return { placed: [], candidates: [], reasons: details.reasons ?? [] }
+    const refusals = details.reasons ?? []
+    return { placed: [], candidates: [], refusedByRule: countByRule(refusals), reasons: refusals }
   }
   const records = verdict.steps
     .flatMap(step => step.changes)
@@ -157,7 +166,8 @@ function dryRunOf(
   return {
     placed: records.map(each => [...each.inSync, ...each.learners]),
     candidates: verdict.steps[0]?.decisions?.[0]?.decision.candidates ?? [],
-    reasons: verdict.answer.refused?.[0]?.reasons ?? [],
+    refusedByRule: verdict.steps[0]?.decisions?.[0]?.decision.refusedByRule ?? {},
+    reasons: verdict.answer.refused?.[0]?.reasons ?? reasons ?? [],
   }
 }
 
@@ -167,10 +177,17 @@ async function placementOf({ hypervisor }: ApiPorts, id: string): Promise<unknow
   const kept = value.decidedIn === undefined ? undefined : await hypervisor.decisions.read(value.decidedIn, id)
   const decided = kept ?? { decisionRevision: 0, at: value.createdAt, candidates: [], refusedByRule: {} }
   const { component, version, need, placement: wish } = value
-  const today = hypervisor.place(map, { component, version, need, wish, copies: 1 })
+  // As if it were not there: what it holds is not in its own way.
+  const without = new Draft(map)
+  without.add([remove('instances', id)])
+  const today = hypervisor.place(without, { component, version, need, wish, copies: 1, seed: id, explain: true })
   const now =
     today.kind === 'placed'
-      ? { candidates: today.decision.candidates, refusedByRule: today.decision.refusedByRule }
+      ? {
+          candidates: today.decision.candidates,
+          refusedByRule: today.decision.refusedByRule,
+          reasons: [...(today.reasons ?? [])],
+        }
       : { candidates: [], refusedByRule: countByRule(today.reasons), reasons: [...today.reasons] }
   return { ...decided, now }
 }

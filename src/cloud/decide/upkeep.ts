@@ -42,7 +42,8 @@ interface Reshaped {
 
 /**
  * Copies that were lost go at once. Copies that leave (drain, move) go when there are enough others that serve; those
- * that failed, and those that should have left by a deadline, when there is another place for them.
+ * that failed when there is another place for them; those that should have left by a deadline when there is, or when
+ * another one serves.
  */
 function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext): Reshaped | undefined {
   const copies = copiesOf(instance)
@@ -57,8 +58,9 @@ function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext
   const [added, decision] = found?.kind === 'placed' ? [found.on, found.decision] : [[]]
   const serving = staying.filter(id => state.get(id) === 'serves')
   const covered = added.length >= missing
-  const goes = (id: string): boolean => state.get(id) === 'failed' || isOverdue(map, id, context)
-  const stay = serving.length >= wanted ? staying : kept.filter(id => !covered || staying.includes(id) || !goes(id))
+  const goes = (id: string): boolean =>
+    state.get(id) === 'failed' ? covered : isOverdue(map, id, context) && (covered || serving.length > 0)
+  const stay = serving.length >= wanted ? staying : kept.filter(id => staying.includes(id) || !goes(id))
   const next = configure(instance, [...stay, ...added], id => state.get(id) === 'serves')
   if (!next || sameConfiguration(instance, next)) return undefined
   return { configuration: next, ...(decision ? { decision } : {}) }

@@ -53,6 +53,8 @@ export interface PlacementQuestion {
   readonly seed?: string
   /** Only this mothership will do. */
   readonly only?: string
+  /** Tell why others refuse, also when there is a place. */
+  readonly explain?: boolean
 }
 
 export type PlacementResult =
@@ -63,6 +65,7 @@ export type PlacementResult =
       readonly decision: Decision
       /** How many of the copies found no mothership, and why the others refused. */
       readonly missing?: number
+      /** Where copies are missing, or reasons were asked for. */
       readonly reasons?: readonly Refusal[]
     }
   | { readonly kind: 'nowhere'; readonly reasons: readonly Refusal[] }

@@ -43,7 +43,8 @@ export function placeOn(fleet: Fleet, input: PlacementInput): PlacementResult {
     kind: 'placed',
     on: chosen.map(index => fleet.ids[index]!),
     decision: { decisionRevision: input.revision, at: input.at, candidates, refusedByRule },
-    ...(missing > 0 ? { missing, reasons: reasonsOf(fleet.hosts(), asked) } : {}),
+    ...(missing > 0 ? { missing } : {}),
+    ...(missing > 0 || question.explain ? { reasons: reasonsOf(fleet.hosts(), asked) } : {}),
   }
 }
 
