@@ -156,6 +156,11 @@ export interface Bar {
   readonly ok: boolean
 }
 
+export const bar = (value: number, limit: number, which: 'atLeast' | 'atMost'): Bar => {
+  const shown = Number(value.toPrecision(4))
+  return { value: shown, bar: limit, ok: which === 'atLeast' ? shown >= limit : shown <= limit }
+}
+
 /** Prints the last line, and keeps it in `bench/results/<bench>.json`. */
 export function finish(
   bench: string,

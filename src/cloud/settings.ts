@@ -45,6 +45,8 @@ const Rebalance = Type.Object({
   /** By how much a move has to lower the pressure where the instance stands, as a share of capacity. */
   minGain: Type.Number(share),
   movesPerMinute: Type.Integer({ minimum: 1, maximum: 10_000 }),
+  /** When instances are moved, half of a fall of what a component uses is believed after this time. */
+  halfLifeMs: milliseconds(0, 86_400_000),
   /** An instance that was moved stays for so long. */
   coolDownMs: milliseconds(0, 86_400_000),
   /** How long nothing is moved after a mothership came or went. */
@@ -133,6 +135,7 @@ export const defaultSettings: Settings = {
     stopBelow: 0.1,
     minGain: 0.05,
     movesPerMinute: 30,
+    halfLifeMs: 7_200_000,
     coolDownMs: 600_000,
     quietMs: 30_000,
   },

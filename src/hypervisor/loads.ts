@@ -5,7 +5,7 @@
  */
 import type { NodeRef } from '../cloud/ids.js'
 import { nodeName } from '../cloud/ids.js'
-import { LoadFilter } from '../cloud/placement/filter.js'
+import { eased, LoadFilter } from '../cloud/placement/filter.js'
 import type { Resources } from '../cloud/resources.js'
 import { defaultSettings, type Settings } from '../cloud/settings.js'
 import type { Clock, ComponentStats, LoadSample, Loads } from './ports.js'
@@ -25,6 +25,8 @@ interface Known extends LoadReport {
   /** Heard in a session of this replica: to be relayed. */
   readonly own: boolean
   readonly filter: LoadFilter
+  /** What each component uses as a rule. */
+  readonly usual: ReadonlyMap<string, Resources>
 }
 
 interface Told {
@@ -40,6 +42,7 @@ export class LoadBook implements Loads {
   constructor(
     private readonly clock: Clock,
     private readonly limits: () => Settings['load'] = () => defaultSettings.load,
+    private readonly rebalance: () => Pick<Settings['rebalance'], 'halfLifeMs'> = () => defaultSettings.rebalance,
   ) {}
 
   note(report: LoadReport): void {
@@ -86,19 +89,39 @@ export class LoadBook implements Loads {
     return found
   }
 
+  usual(mothership: string): ReadonlyMap<string, Resources> {
+    return this.#fresh(nodeName({ kind: 'mothership', id: mothership }))?.usual ?? new Map()
+  }
+
   /** What this replica heard itself since then, for its peers. */
   ownSince(atMs: number): readonly (LoadReport & { readonly ageMs: number })[] {
     const nowMs = this.clock.nowMs()
     return [...this.#known.values()]
       .filter(each => each.own && each.atMs > atMs)
-      .map(({ filter: _filter, ...each }) => ({ ...each, ageMs: nowMs - each.atMs }))
+      .map(({ filter: _filter, usual: _usual, ...each }) => ({ ...each, ageMs: nowMs - each.atMs }))
   }
 
   #note(report: LoadReport, atMs: number, own: boolean): void {
     const name = nodeName(report.node)
-    const filter = this.#fresh(name)?.filter ?? new LoadFilter()
+    const before = this.#fresh(name)
+    const filter = before?.filter ?? new LoadFilter()
     filter.note({ cpu: report.cpu, ram: report.ram, bandwidth: report.bandwidth }, atMs, this.limits())
-    this.#known.set(name, { ...report, atMs, own, filter })
+    this.#known.set(name, { ...report, atMs, own, filter, usual: this.#usualAfter(report, atMs, before) })
+  }
+
+  #usualAfter({ components }: LoadReport, atMs: number, before: Known | undefined): ReadonlyMap<string, Resources> {
+    const { halfLifeMs } = this.rebalance()
+    const elapsedMs = before ? atMs - before.atMs : 0
+    const usual = new Map<string, Resources>()
+    for (const [component, { cpu, ram, bandwidth }] of Object.entries(components)) {
+      const was = before?.usual.get(component) ?? { cpu, ram, bandwidth }
+      usual.set(component, {
+        cpu: eased(was.cpu, cpu, elapsedMs, halfLifeMs),
+        ram: eased(was.ram, ram, elapsedMs, halfLifeMs),
+        bandwidth: eased(was.bandwidth, bandwidth, elapsedMs, halfLifeMs),
+      })
+    }
+    return usual
   }
 
   #fresh(name: string): Known | undefined {

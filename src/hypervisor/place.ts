@@ -8,6 +8,8 @@ import { Engine, type Moment } from '../cloud/placement/engine.js'
 import type { Host, MeasuredLoad } from '../cloud/placement/host.js'
 import type { Evenness, RebalancePlan } from '../cloud/placement/plan.js'
 import { evennessOf, planRebalance, type RebalanceInput } from '../cloud/placement/rebalance.js'
+import { nothing, plus } from '../cloud/placement/resources.js'
+import type { Resources } from '../cloud/resources.js'
 import type { Clock, Loads, Maps } from './ports.js'
 import { stamper } from './stamps.js'
 
@@ -32,12 +34,14 @@ export function createPlacer({ maps, loads, clock }: { maps: Maps; loads: Loads;
   /** Of a component's processes there, each instance's share. */
   const usageOf: RebalanceInput['usageOf'] = ({ component, version }, mothership) => {
     const key = `${component}/${version}`
-    const used = loads.statistics(key).get(mothership)
+    const used = loads.usual(mothership).get(key)
     const copies = maps.map.tallyOf(key).copies.get(mothership) ?? 0
     if (!used || copies === 0) return undefined
     return { cpu: used.cpu / copies, ram: used.ram / copies, bandwidth: used.bandwidth / copies }
   }
+  const usualOf = (mothership: string): Resources =>
+    [...loads.usual(mothership).values()].reduce((sum, each) => plus(sum, each), nothing)
   const plan: Placer['plan'] = (map, movesMax) =>
-    planRebalance({ map, settings: settingsOf(map), place, hosts, usageOf, movesMax, at: stamp() })
+    planRebalance({ map, settings: settingsOf(map), place, hosts, usageOf, usualOf, movesMax, at: stamp() })
   return { place, plan, evenness: () => evennessOf(hosts(maps.map), settingsOf(maps.map)), close }
 }

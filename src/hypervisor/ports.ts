@@ -219,6 +219,8 @@ export interface ComponentStats {
 export interface Loads {
   /** Latest known, wherever the node is connected (replicas relay them); its age is the reader's to judge. */
   latest(node: NodeRef): LoadSample | undefined
+  /** What each `component/version` (normalised) there uses as a rule: peaks of the last hours are in it. */
+  usual(mothership: string): ReadonlyMap<string, Resources>
   /** Keyed by `component/version` (normalised), then mothership. */
   statistics(componentVersion: string): ReadonlyMap<string, ComponentStats>
 }

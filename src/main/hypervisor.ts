@@ -45,7 +45,11 @@ export async function startHypervisor(config: HypervisorConfig, software: Softwa
     log,
     events,
   })
-  const loads = new LoadBook(clock, () => settingsOf(store.maps.map).load)
+  const loads = new LoadBook(
+    clock,
+    () => settingsOf(store.maps.map).load,
+    () => settingsOf(store.maps.map).rebalance,
+  )
   const applied = new AppliedBook()
   const replica = new Replica({ ...store, loads, applied, clock, chance, log, bootstrap })
   metrics.watch(replica)

@@ -56,7 +56,11 @@ export async function aHypervisor(twin = aTwin(), id = 'h1', peers?: Peers): Pro
     chance,
     log,
   })
-  const loads = new LoadBook(clock, () => settingsOf(store.maps.map).load)
+  const loads = new LoadBook(
+    clock,
+    () => settingsOf(store.maps.map).load,
+    () => settingsOf(store.maps.map).rebalance,
+  )
   const applied = new AppliedBook()
   const bootstrap = (Object.entries(secrets) as [Role, string][]).map(([role, secret]) => ({
     id: digest(secret),

@@ -7,7 +7,7 @@
 import { type PlacementQuestion, type PlacementResult, settingsOf } from '../decide/verdict.js'
 import { Draft } from '../draft.js'
 import type { CloudMap } from '../map.js'
-import type { Change } from '../records.js'
+import type { Change, InstanceRecord } from '../records.js'
 import type { Settings } from '../settings.js'
 import { Fleet, type Replacing } from './fleet.js'
 import type { Host, MeasuredLoad } from './host.js'
@@ -71,6 +71,7 @@ export class Engine {
     const drafts = draftsOver(this.base, map)
     if (!drafts) return false
     this.#follow(drafts)
+    if (settings.policy === 'pack') this.#fleet.populate(() => instancesIn(map))
     const everyMs = Math.max(measureEveryMs, this.#fleet.columns.size / measuredPerMs)
     if (nowMs - this.#measuredAtMs >= everyMs || nowMs < this.#measuredAtMs) {
       this.#fleet.measure(this.loadOf, nowMs, settings.load)
@@ -111,6 +112,10 @@ function draftsOver(base: CloudMap, map: CloudMap): Draft[] | undefined {
   let each = map
   for (; each !== base && each instanceof Draft; each = each.beneath) drafts.unshift(each)
   return each === base ? drafts : undefined
+}
+
+function* instancesIn(map: CloudMap): Iterable<InstanceRecord> {
+  for (const [, { value }] of map.all('instances')) yield value
 }
 
 function* everything(map: CloudMap): Iterable<Change> {

@@ -14,9 +14,11 @@ import {
 } from '../records.js'
 import { Columns, type Limits } from './columns.js'
 import { type Asked, freshnessOf, type Host, type MeasuredLoad } from './host.js'
+import { Population } from './population.js'
 import { nothing, plus } from './resources.js'
 import { firstObjection, isAsWished, isOpen } from './rules/index.js'
 import { isRegistered, type Registered, Slot } from './slot.js'
+import { kindsMax, Worth } from './worth.js'
 
 type Undo = () => void
 type Ages = Parameters<typeof freshnessOf>[1]
@@ -54,6 +56,10 @@ export class Fleet {
   /** Where a component version is to stay away. */
   readonly #quarantined = new Map<string, Set<Slot>>()
   #limits: Limits = defaultSettings
+  /** Counted from when it is asked for. */
+  #population: Population | undefined
+  #mean: Resources | undefined
+  #worth: { readonly of: readonly Resources[]; readonly worth: Worth; readonly reference: Resources } | undefined
 
   /** Registered motherships, lowest id first. */
   hosts(): readonly Host[] {
@@ -175,6 +181,40 @@ export class Fleet {
     }
   }
 
+  /** Begins to count what runs: to be told all that does, once. */
+  populate(instances: () => Iterable<InstanceRecord>): void {
+    if (this.#population) return
+    this.#population = new Population(kindsMax)
+    for (const { need } of instances()) this.#population.count(need, 1)
+  }
+
+  /** What room is worth by what runs. */
+  get worth(): Worth {
+    const of = this.#population?.frequent ?? []
+    const reference = this.#reference()
+    if (this.#worth?.of !== of || !same(this.#worth.reference, reference)) {
+      this.#worth = { of, worth: new Worth(of, reference), reference }
+      for (const slot of this.#registered) slot.appraised.clear()
+    }
+    return this.#worth.worth
+  }
+
+  /** What was found out of its room, by need. */
+  appraised(host: Host): Map<string, number> {
+    return (host as Registered).appraised
+  }
+
+  /** The capacity that motherships have on average. */
+  #reference(): Resources {
+    if (!this.#mean) {
+      let sum = nothing
+      for (const { record } of this.#registered) sum = plus(sum, record.capacity)
+      const count = Math.max(1, this.#registered.length)
+      this.#mean = { cpu: sum.cpu / count, ram: sum.ram / count, bandwidth: sum.bandwidth / count }
+    }
+    return this.#mean
+  }
+
   /** Where the ceilings are from now on, and how much may be given away. */
   limit(limits: Limits): void {
     if (same(limits.ceilings, this.#limits.ceilings) && same(limits.overcommit, this.#limits.overcommit)) return
@@ -183,6 +223,7 @@ export class Fleet {
   }
 
   #write(slot: Slot): void {
+    slot.appraised.clear()
     if (isRegistered(slot)) this.columns.write(slot.index, slot, this.#limits)
   }
 
@@ -232,6 +273,10 @@ export class Fleet {
   }
 
   #recount(before: InstanceRecord | undefined, after: InstanceRecord | undefined): void {
+    if (this.#population) {
+      if (after) this.#population.count(after.need, 1)
+      if (before) this.#population.count(before.need, -1)
+    }
     for (const mothership of after ? copiesOf(after) : []) this.#count(this.#slot(mothership), after!, 1)
     for (const mothership of before ? copiesOf(before) : []) {
       const slot = this.#slot(mothership)
@@ -330,6 +375,7 @@ export class Fleet {
 
   /** What was found out about the motherships as such. */
   #forget(): void {
+    this.#mean = undefined
     this.#closed = undefined
     this.#wished.clear()
   }

@@ -27,6 +27,8 @@ export interface Host {
   readonly placedSince: Resources
   /** Undefined when absent or stale. */
   readonly measured: MeasuredLoad | undefined
+  /** Whether a copy here takes more than half of it. */
+  readonly holdsLarge: boolean
   /** Copies of instances of a component, of whatever version; `alone`: of those that want no other one beside them. */
   copiesOf(component: string): { readonly all: number; readonly alone: number }
   /** Set while a version that kept failing here is to stay away. */
@@ -48,6 +50,12 @@ export interface Asked {
 
 export const resourceNames = ['cpu', 'ram', 'bandwidth'] as const
 export type ResourceName = (typeof resourceNames)[number]
+
+/** A need is large when it takes more than this share of a mothership. */
+const largeShare = 0.5
+
+export const isLarge = (need: Resources, capacity: Resources): boolean =>
+  resourceNames.some(name => need[name] > capacity[name] * largeShare)
 
 export const units: Readonly<Record<ResourceName, string>> = { cpu: 'millicores', ram: 'MiB', bandwidth: 'kbit/s' }
 

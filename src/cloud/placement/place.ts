@@ -7,12 +7,13 @@ import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
 import type { Refusal } from '../errors.js'
 import { copiesOf } from '../map.js'
 import type { Decision, Settings } from '../records.js'
+import { appraisalOf } from './appraise.js'
 import type { Fleet } from './fleet.js'
 import type { Asked, Host } from './host.js'
 import { firstObjection } from './rules/index.js'
-import { mixed, sample } from './sample.js'
+import { allUpTo, mixed, sample } from './sample.js'
 import { Scan, type Search } from './scan.js'
-import { formulaOf, scoreOf } from './score.js'
+import { type Appraisal, formulaOf, scoreOf } from './score.js'
 
 export interface PlacementInput {
   readonly question: PlacementQuestion
@@ -31,13 +32,15 @@ export function placeOn(fleet: Fleet, input: PlacementInput): PlacementResult {
   if (question.only !== undefined) return onlyOn(fleet, question.only, asked, input)
   const { list, refused } = fleet.asWished(asked)
   const barred = barredFor(fleet, asked)
-  const search: Search = { need: question.need, formula: formulaOf(settings), list, barred: barred?.marks }
+  const appraisal = appraisalOf(fleet, question.need, settings)
+  const extra = appraisal && ((index: number): number => appraisal.of(fleet.at(index)))
+  const search: Search = { need: question.need, formula: formulaOf(settings), list, barred: barred?.marks, extra }
   const scan = scanned(fleet, search, seedOf(question))
   const [best] = scan.best
   if (best === undefined) return { kind: 'nowhere', reasons: reasonsOf(fleet.hosts(), asked) }
   const chosen = question.copies <= 1 ? [best] : spreadOverZones(fleet, search, question, best)
   const missing = question.copies - chosen.length
-  const candidates = scan.best.map(index => candidateOf(fleet.at(index), input))
+  const candidates = scan.best.map(index => candidateOf(fleet.at(index), input, appraisal))
   const refusedByRule = add(fleet.closed, refused, refusedHere(fleet, scan, asked, barred))
   return {
     kind: 'placed',
@@ -53,7 +56,7 @@ function onlyOn(fleet: Fleet, id: string, asked: Asked, input: PlacementInput): 
   const reason = `there is no mothership ${id}`
   const objection = host ? firstObjection(host, asked) : { rule: 'registered', reason }
   if (!host || objection) return { kind: 'nowhere', reasons: [{ mothership: id, ...objection! }] }
-  const candidates = [candidateOf(host, input)]
+  const candidates = [candidateOf(host, input, appraisalOf(fleet, input.question.need, input.settings))]
   const decision = { decisionRevision: input.revision, at: input.at, candidates, refusedByRule: {} }
   return { kind: 'placed', on: [id], decision }
 }
@@ -74,7 +77,9 @@ const seedOf = ({ seed, component }: PlacementQuestion): number => mixed(seed ??
 function scanned(fleet: Fleet, search: Search, seed: number): Scan {
   const count = search.list?.length ?? fleet.columns.size
   const scan = new Scan(fleet.columns, fleet.ranks, search)
-  sample(count, seed, (from, to) => scan.look(from, to))
+  // To pack is to find the one place that wastes least: a sample would miss it.
+  const most = search.extra ? Number.POSITIVE_INFINITY : allUpTo
+  sample(count, seed, (from, to) => scan.look(from, to), most)
   if (scan.fits > 0 || scan.looked >= count) return scan
   const whole = new Scan(fleet.columns, fleet.ranks, search)
   whole.look(0, count)
@@ -120,12 +125,16 @@ function spreadOverZones(fleet: Fleet, search: Search, question: PlacementQuesti
   return chosen
 }
 
-function candidateOf(host: Host, { question, settings }: PlacementInput): Decision['candidates'][number] {
-  const { score, terms, pressure } = scoreOf(host, question.need, settings)
+function candidateOf(
+  host: Host,
+  { question, settings }: PlacementInput,
+  appraisal: Appraisal | undefined,
+): Decision['candidates'][number] {
+  const { score, terms, pressure } = scoreOf(host, question.need, settings, appraisal)
   return {
     mothership: host.id,
     score: round(score),
-    terms: { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) },
+    terms: Object.fromEntries(Object.entries(terms).map(([name, value]) => [name, round(value)])),
     pressure: { cpu: round(pressure.cpu), ram: round(pressure.ram), bandwidth: round(pressure.bandwidth) },
     loadAgeMs: host.measured ? Math.round(host.measured.ageMs) : null,
   }

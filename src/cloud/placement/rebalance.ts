@@ -1,8 +1,8 @@
 /**
  * Which instances to move so that motherships are alike (`spread`, `balanced`), or so that fewer are in use (`pack`).
  * The places are found by the placement decision itself, so the mover and the placer never disagree. Greedy: always the
- * one move that takes most off the fullest mothership for what it puts elsewhere (steepest descent on the sum of
- * squares of the worst pressures), until they are alike, nothing is worth moving, or so many moves are planned.
+ * one move that makes the sum of the sixth powers of the worst pressures least (steepest descent; a high power looks at the
+ * fullest ones first, and does not forget the others as a maximum does), until they are alike, nothing is worth moving, or so many moves are planned.
  */
 
 import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
@@ -24,6 +24,8 @@ export interface RebalanceInput {
   readonly hosts: (map: CloudMap) => readonly Host[]
   /** What an instance is measured to use where it runs; undefined where nobody knows. */
   readonly usageOf: (instance: InstanceRecord, mothership: string) => Resources | undefined
+  /** What everything there uses as a rule, peaks of the last hours included; undefined where nobody knows. */
+  readonly usualOf?: (mothership: string) => Resources | undefined
   readonly movesMax: number
   /** RFC 3339, to know how long ago earlier moves were. */
   readonly at: string
@@ -47,7 +49,11 @@ interface Load {
 
 const nothing: Resources = { cpu: 0, ram: 0, bandwidth: 0 }
 /** A rounding error is no gain. */
-const least = 1e-9
+const least = 1e-12
+/** So many of the fullest motherships are looked at for the best move, and so many of the instances on each. */
+const fullestMax = 3
+const kindsMax = 100
+const power = 6
 
 class Planning {
   readonly #draft: Draft
@@ -90,11 +96,15 @@ class Planning {
       const full = loads
         .filter(each => each.worst - mean > settings.rebalance.stopBelow && !stuck.has(each.host.id))
         .sort((a, b) => b.worst - a.worst || byId(a.host.id, b.host.id))
-      const fullest = full[0]
-      if (!fullest) break
-      const move = this.#bestOff(fullest, new Map(loads.map(each => [each.host.id, each])))
-      if (move) this.#apply(move)
-      else stuck.add(fullest.host.id)
+      if (full.length === 0) break
+      const byHost = new Map(loads.map(each => [each.host.id, each]))
+      let best: Candidate | undefined
+      for (const from of full.slice(0, fullestMax)) {
+        const candidate = this.#bestOff(from, byHost)
+        if (!candidate) stuck.add(from.host.id)
+        else if (!best || candidate.relieves > best.relieves + least) best = candidate
+      }
+      if (best) this.#apply(best)
     }
     return this.#plan(before)
   }
@@ -121,11 +131,19 @@ class Planning {
     return { before, after: evenness(this.#loads()), moves: this.#moves, staying }
   }
 
+  #shift(host: string): Shift {
+    return {
+      relief: this.#relief.get(host) ?? nothing,
+      leaving: this.#leaving.get(host) ?? nothing,
+      usual: this.input.usualOf?.(host) ?? nothing,
+    }
+  }
+
   #loads(): Load[] {
     const { settings, hosts } = this.input
     return hosts(this.#draft)
       .filter(host => host.connected)
-      .map(host => loadOf(host, settings, this.#relief.get(host.id), this.#leaving.get(host.id)))
+      .map(host => loadOf(host, settings, this.#shift(host.id)))
   }
 
   #bestOff(from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
@@ -153,7 +171,9 @@ class Planning {
       const key = JSON.stringify([component, version, need, placement, used, copiesOf(instance).length > 1 ? id : ''])
       if (!kinds.has(key)) kinds.set(key, instance)
     }
-    return [...kinds.values()]
+    const movable = [...kinds.values()]
+    if (movable.length <= kindsMax) return movable
+    return movable.sort((a, b) => shareOf(b.need, host) - shareOf(a.need, host) || byId(a.id, b.id)).slice(0, kindsMax)
   }
 
   #staysFor(map: CloudMap, instance: InstanceRecord, host: string): string | undefined {
@@ -178,7 +198,7 @@ class Planning {
     const gain = scoreAt(put.pressure, settings).score - scoreAt(from.pressure, settings).score
     if (gain < settings.rebalance.minGain) return this.#stays(instance.id, 'gains too little')
     const taken = relieved(from, instance.need, used)
-    const relieves = from.worst ** 2 - taken.worst ** 2 - (put.worst ** 2 - to.worst ** 2)
+    const relieves = from.worst ** power - taken.worst ** power - (put.worst ** power - to.worst ** power)
     if (relieves <= least) return this.#stays(instance.id, 'gains too little')
     return { instance, from: from.host.id, to: to.host.id, gain, need, used, relieves, decision: found.decision }
   }
@@ -215,7 +235,9 @@ class Planning {
       if (why !== undefined) return this.#stays(each.id, why)
     }
     const trial = new Draft(this.#draft)
-    trial.add([put('motherships', host.id, { ...host.record, cordoned: true })])
+    // Another one that is empty would only take the place of this one.
+    const closed = this.input.hosts(this.#draft).filter(each => each.id === host.id || !inUse(each))
+    trial.add(closed.map(each => put('motherships', each.id, { ...each.record, cordoned: true })))
     // Large ones first, as for any packing (first-fit decreasing).
     const bySize = [...instances].sort((a, b) => shareOf(b.need, host) - shareOf(a.need, host) || byId(a.id, b.id))
     const planned: Candidate[] = []
@@ -224,13 +246,11 @@ class Planning {
       const question = { component, version, need, wish, copies: 1, instance, seed: `${id} ${epoch}` }
       const found = this.input.place(trial, question)
       const to = found.kind === 'placed' ? found.on[0]! : undefined
-      // Another one that is empty would only take the place of this one.
-      const other = to === undefined ? undefined : this.input.hosts(trial).find(each => each.id === to)
-      if (found.kind !== 'placed' || !other || !inUse(other)) return this.#stays(id, 'fits nowhere else')
-      const moved = instance.inSync.map(each => (each === host.id ? to! : each))
+      if (found.kind !== 'placed' || to === undefined) return this.#stays(id, 'fits nowhere else')
+      const moved = instance.inSync.map(each => (each === host.id ? to : each))
       trial.add([put('instances', id, { ...instance, primary: moved[0]!, inSync: moved })])
       const { decision } = found
-      planned.push({ instance, from: host.id, to: to!, gain: 0, need, used: need, relieves: 0, decision })
+      planned.push({ instance, from: host.id, to, gain: 0, need, used: need, relieves: 0, decision })
     }
     for (const each of planned.slice(0, movesMax)) this.#apply(each)
   }
@@ -243,7 +263,7 @@ interface Candidate {
   readonly gain: number
   readonly need: Resources
   readonly used: Resources
-  /** By how much the sum of squares becomes less. */
+  /** By how much the sum of powers becomes less. */
   readonly relieves: number
   readonly decision: Decision
 }
@@ -258,11 +278,19 @@ function lingering({ at, over }: MoveRecord, input: RebalanceInput): number {
 
 const inUse = (host: Host): boolean => resourceNames.some(name => host.reserved[name] > 0)
 
+/** What the numbers of a mothership do not show, or not any more. */
+interface Shift {
+  readonly relief: Resources
+  readonly leaving: Resources
+  readonly usual: Resources
+}
+const noShift: Shift = { relief: nothing, leaving: nothing, usual: nothing }
+
 /** Only a fresh sample is a reason to move anything: what is older may be over. */
-function loadOf(host: Host, { load }: Settings, relief = nothing, leaving = nothing): Load {
+function loadOf(host: Host, { load }: Settings, { relief, leaving, usual }: Shift = noShift): Load {
   const measured = freshnessOf(host.measured, load) === 'fresh' ? host.measured : undefined
   const share = (name: (typeof resourceNames)[number]): number => {
-    const used = measured ? measured[name] + host.placedSince[name] - relief[name] : 0
+    const used = measured ? Math.max(measured[name], usual[name]) + host.placedSince[name] - relief[name] : 0
     return Math.max(host.reserved[name] - leaving[name], used) / Math.max(host.record.capacity[name], 1e-9)
   }
   return loaded(host, { cpu: share('cpu'), ram: share('ram'), bandwidth: share('bandwidth') })

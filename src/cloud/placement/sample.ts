@@ -22,8 +22,8 @@ const windowSize = 32
  * Calls `look` with ranges of indexes below `count`: all of them where they are few, else eight stretches of 32 at
  * places that the seed decides (power of k choices; M. Mitzenmacher, 2001). Stretches may overlap.
  */
-export function sample(count: number, seed: number, look: (from: number, to: number) => void): void {
-  if (count <= allUpTo) return look(0, count)
+export function sample(count: number, seed: number, look: (from: number, to: number) => void, most = allUpTo): void {
+  if (count <= most) return look(0, count)
   for (let window = 0; window < windows; window++) {
     const from = finalised(seed + Math.imul(window + 1, 0x9e3779b9)) % (count - windowSize + 1)
     look(from, from + windowSize)

@@ -15,6 +15,8 @@ export interface Search {
   readonly list: Int32Array | undefined
   /** Not those that are 1 here, by their index. */
   readonly barred: Uint8Array | undefined
+  /** What a place costs beside that, by its index. */
+  readonly extra?: ((index: number) => number) | undefined
 }
 
 const none = -1
@@ -44,7 +46,7 @@ export class Scan {
 
   /** Those from `from` to before `to`: of the list if there is one, else of all. */
   look(from: number, to: number): void {
-    const { need, list, barred, formula } = this.search
+    const { need, list, barred, formula, extra } = this.search
     const { ranks } = this
     const { numbers, unreserved } = this.columns
     // What is not asked for does not refuse, even where there is less than nothing left of it.
@@ -68,7 +70,8 @@ export class Scan {
         const bandwidth = numbers[at + 5]! + needBandwidth * numbers[at + 8]!
         const larger = cpu > ram ? cpu : ram
         const worst = larger > bandwidth ? larger : bandwidth
-        const cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst
+        let cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst
+        if (extra !== undefined) cost += extra(index)
         if (cost < third || (cost === third && ranks[index]! < thirdRank)) {
           this.#take(index, cost)
           third = this.#costs[2]

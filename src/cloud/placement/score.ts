@@ -21,17 +21,30 @@ function shareOf(host: Host, need: Resources, name: ResourceName): number {
 
 export interface Score {
   readonly score: number
-  readonly terms: { readonly free: number; readonly worst: number; readonly fit: number }
+  readonly terms: Readonly<Record<'free' | 'worst' | 'fit', number>> & { readonly [term in Appraisal['term']]?: number }
   readonly pressure: Resources
 }
 
 type Weighing = Pick<Settings, 'policy' | 'weights'>
 
-/** Share of each term by policy: mean of what stays free, what stays free of the worst resource, how full it gets. */
+/**
+ * What a policy looks at beside how full a mothership gets; each costs so much of the score. `waste`: what the room
+ * there loses beyond what the need is worth, in whole motherships (`pack`). `kept`: 1 where it is to stay free for
+ * large needs (`balanced`).
+ */
+export interface Appraisal {
+  readonly term: 'waste' | 'kept'
+  readonly of: (host: Host) => number
+}
+
+/**
+ * Share of each term by policy: mean of what stays free, what stays free of the worst resource, how full it gets. With
+ * `pack` that only decides between places that waste the same.
+ */
 const shares: Readonly<Record<Settings['policy'], { free: number; worst: number; fit: number }>> = {
   spread: { free: 0.4, worst: 0.6, fit: 0 },
-  balanced: { free: 0.2, worst: 0.5, fit: 0.3 },
-  pack: { free: 0, worst: 0.1, fit: 0.9 },
+  balanced: { free: 0, worst: 1, fit: 0 },
+  pack: { free: 0, worst: 0, fit: 0.003 },
 }
 
 /** Weights, made to add up to 1; all the same where all of them are 0. */
@@ -41,8 +54,12 @@ function weightsOf({ weights }: Weighing): Resources {
   return { cpu: weights.cpu / sum, ram: weights.ram / sum, bandwidth: weights.bandwidth / sum }
 }
 
-export const scoreOf = (host: Host, need: Resources, settings: Weighing): Score =>
-  scoreAt(pressureOf(host, need), settings)
+export function scoreOf(host: Host, need: Resources, settings: Weighing, appraisal?: Appraisal): Score {
+  const plain = scoreAt(pressureOf(host, need), settings)
+  if (!appraisal) return plain
+  const extra = appraisal.of(host)
+  return { ...plain, score: plain.score - extra, terms: { ...plain.terms, [appraisal.term]: extra } }
+}
 
 /** Of a mothership that is so full with the instance. */
 export function scoreAt(pressure: Resources, settings: Weighing): Score {

@@ -3,7 +3,7 @@
  * not registered (yet, or any more) but named by instances: then without a record.
  */
 import type { InstanceRecord, MothershipRecord, QuarantineRecord, Resources } from '../records.js'
-import type { Host, MeasuredLoad } from './host.js'
+import { type Host, isLarge, type MeasuredLoad } from './host.js'
 import { Recent } from './recent.js'
 import { nothing, plus } from './resources.js'
 import { mixed } from './sample.js'
@@ -15,6 +15,9 @@ export class Slot {
   connected = false
   reserved = nothing
   copies = 0
+  #large = 0
+  /** What was found out of its room, by need; forgotten when anything about it changes. */
+  readonly appraised = new Map<string, number>()
   measured: MeasuredLoad | undefined
   placedSince = nothing
   #since = nothing
@@ -54,6 +57,10 @@ export class Slot {
     return this.#byComponent.get(component) ?? noCopies
   }
 
+  get holdsLarge(): boolean {
+    return this.#large > 0
+  }
+
   quarantineOf(component: string, version: string): QuarantineRecord | undefined {
     return this.quarantines.size === 0 ? undefined : this.quarantines.get(`${component}/${version}`)
   }
@@ -61,6 +68,9 @@ export class Slot {
   /** Returns how many copies of the component are here now. */
   count({ component, need, placement }: InstanceRecord, sign: 1 | -1): number {
     this.copies += sign
+    // Counted by what it can hold at the moment: should that change meanwhile, the count is right again when it is empty.
+    if (this.record && isLarge(need, this.record.capacity)) this.#large = Math.max(0, this.#large + sign)
+    if (this.copies === 0) this.#large = 0
     this.reserved = this.copies === 0 ? nothing : plus(this.reserved, need, sign)
     let counted = this.#byComponent.get(component)
     if (!counted) this.#byComponent.set(component, (counted = { all: 0, alone: 0 }))

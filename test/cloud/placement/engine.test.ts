@@ -320,6 +320,7 @@ describe('the rules of placement', () => {
     measured: measured ? { ...measured, ageMs: 0 } : undefined,
     copiesOf: () => ({ all: 0, alone: 0 }),
     quarantineOf: () => undefined,
+    holdsLarge: false,
   })
   const add = (a: Resources, b: Resources): Resources => ({
     cpu: a.cpu + b.cpu,

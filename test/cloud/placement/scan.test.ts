@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { PlacementQuestion, PlacementResult } from '../../../src/cloud/decide/verdict.js'
 import { byId } from '../../../src/cloud/ids.js'
 import { copiesOf } from '../../../src/cloud/map.js'
+import { appraisalOf } from '../../../src/cloud/placement/appraise.js'
 import { Engine, type LoadOf } from '../../../src/cloud/placement/engine.js'
 import { Fleet } from '../../../src/cloud/placement/fleet.js'
 import type { Asked } from '../../../src/cloud/placement/host.js'
@@ -59,7 +60,9 @@ describe('a decision over the columns', () => {
           const asked: Asked = { component: 'news', version: '1.0.0', need, wish, taken, overcommit, ceilings }
           const objections = fleet.hosts().map(host => firstObjection(host, asked)?.rule)
           const good = fleet.hosts().filter((_, index) => objections[index] === undefined)
-          const scores = new Map(good.map(host => [host.id, scoreOf(host, need, set).score]))
+          fleet.populate(() => standing)
+          const appraisal = appraisalOf(fleet, need, set)
+          const scores = new Map(good.map(host => [host.id, scoreOf(host, need, set, appraisal).score]))
           const counts: Record<string, number> = {}
           for (const rule of objections) if (rule !== undefined) counts[rule] = (counts[rule] ?? 0) + 1
 

@@ -1,0 +1,127 @@
+/** The product's own engine and planner, on a map of its own records, as a replica uses them. */
+import { settingsOf } from '../../src/cloud/decide/verdict.js'
+import { type Applied, MemoryMap } from '../../src/cloud/map.js'
+import { Engine } from '../../src/cloud/placement/engine.js'
+import type { MeasuredLoad } from '../../src/cloud/placement/host.js'
+import type { RebalancePlan } from '../../src/cloud/placement/plan.js'
+import { planRebalance } from '../../src/cloud/placement/rebalance.js'
+import { type Change, type InstanceRecord, put, type Resources, remove } from '../../src/cloud/records.js'
+import type { SettingsPart } from '../../src/cloud/settings.js'
+import { aComponent, aMothership, anInstance, session } from '../../test/support/records.js'
+import type { Size } from './heuristics.js'
+
+/** One host, in the units of the product. */
+const whole = 1_000_000
+const capacity: Resources = { cpu: whole, ram: whole, bandwidth: whole }
+export const needOf = (size: Size): Resources => ({
+  cpu: size[0] * whole,
+  ram: size[1] * whole,
+  bandwidth: size[2] * whole,
+})
+const at = '2026-01-01T00:00:00.000Z'
+
+export class Product {
+  readonly #map = new MemoryMap()
+  readonly #engine: Engine
+  readonly #loads = new Map<string, MeasuredLoad>()
+  #nowMs = 0
+
+  constructor(
+    readonly hosts: number,
+    part: SettingsPart,
+  ) {
+    const settings = put('settings', '', { schema: 1, ceilings: { cpu: 10, ram: 10, bandwidth: 10 }, ...part })
+    const first: Change[] = [settings, put('components', 'item/1.0.0', aComponent('item', '1.0.0'))]
+    for (let each = 0; each < hosts; each++) {
+      first.push(
+        put('motherships', hostId(each), aMothership(hostId(each), { capacity })),
+        session('mothership', hostId(each)),
+      )
+    }
+    this.#commit(first)
+    this.#engine = new Engine(this.#map, id => this.#loads.get(id))
+  }
+
+  /** Which host takes it, as the engine decides; -1 for none. */
+  place(number: number, size: Size): number {
+    const need = needOf(size)
+    const question = { component: 'item', version: '1.0.0', need, wish: {}, copies: 1, seed: `item.${number}` }
+    const found = this.#engine.place(this.#map, question, { nowMs: this.#nowMs, at })
+    if (found.kind === 'nowhere') return -1
+    const on = found.on[0]!
+    const id = `item.${number}`
+    const observed = { schema: 1, session: 1, epoch: 1, generation: 0, phase: 'running' as const, since: at }
+    const record: InstanceRecord = { ...anInstance(id, [on]), need, placement: {} }
+    this.#commit([put('instances', id, record), put('observed', `${on}/${id}`, observed)])
+    return numberOf(on)
+  }
+
+  leave(number: number): void {
+    const id = `item.${number}`
+    const on = this.#map.get('instances', id)!.value.primary
+    this.#commit([remove('instances', id), remove('observed', `${on}/${id}`)])
+  }
+
+  /** Everything that is measured, from now on; all samples are as fresh as can be. */
+  measure(loads: ReadonlyMap<number, Size>): void {
+    this.#nowMs += 3_600_000
+    for (const [host, size] of loads) this.#loads.set(hostId(host), { ...needOf(size), ageMs: 0 })
+  }
+
+  plan(
+    movesMax: number,
+    usageOf: (number: number) => Size | undefined,
+    usualOf: (host: number) => Size | undefined,
+  ): RebalancePlan {
+    return planRebalance({
+      map: this.#map,
+      settings: settingsOf(this.#map),
+      place: (map, question) => this.#engine.place(map, question, { nowMs: this.#nowMs, at }),
+      hosts: map => this.#engine.hosts(map, this.#nowMs),
+      usageOf: ({ id }) => {
+        const used = usageOf(Number(id.slice(5)))
+        return used && needOf(used)
+      },
+      usualOf: host => {
+        const used = usualOf(numberOf(host))
+        return used && needOf(used)
+      },
+      movesMax,
+      at,
+    })
+  }
+
+  /** As when all of them have arrived. Returns which item is where now. */
+  move({ moves }: RebalancePlan): (readonly [number: number, host: number])[] {
+    return moves.map(({ instance, from, to }) => {
+      const before = this.#map.get('instances', instance)!.value
+      const observed = this.#map.get('observed', `${from}/${instance}`)!.value
+      this.#commit([
+        put('instances', instance, { ...before, primary: to, inSync: [to] }),
+        remove('observed', `${from}/${instance}`),
+        put('observed', `${to}/${instance}`, observed),
+      ])
+      return [Number(instance.slice(5)), numberOf(to)] as const
+    })
+  }
+
+  #commit(changes: readonly Change[]): void {
+    const revision = this.#map.order.revision + 1
+    const applied = changes.map(change => ({ ...change, created: revision, modified: revision })) as Applied[]
+    this.#map.apply(applied, revision)
+    this.#engine?.apply(applied, this.#nowMs)
+  }
+
+  /** Nothing stands where it does not fit. */
+  check(): void {
+    for (let each = 0; each < this.hosts; each++) {
+      const { reserved } = this.#map.heldOn(hostId(each))
+      if (Math.max(reserved.cpu, reserved.ram, reserved.bandwidth) > whole * (1 + 1e-9)) {
+        throw new Error(`${hostId(each)} is over its capacity`)
+      }
+    }
+  }
+}
+
+const hostId = (number: number): string => `host-${String(number).padStart(5, '0')}`
+const numberOf = (id: string): number => Number(id.slice(5))
