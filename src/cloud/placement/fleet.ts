@@ -120,9 +120,21 @@ export class Fleet {
     return { list: list.slice(0, length), refused }
   }
 
+  /** Whether anything that stands somewhere may keep the asked one away. */
+  mayKeepApart({ component, wish, taken }: Asked): boolean {
+    return (
+      taken.length > 0 ||
+      this.#quarantined.size > 0 ||
+      wish.antiAffinity === 'component' ||
+      (this.#alone.size > 0 && this.#alone.has(component))
+    )
+  }
+
   /** Indexes of the motherships where copies stand that keep the asked one away, or where it kept failing. */
   *keptApart({ component, version, wish }: Asked): Iterable<number> {
-    for (const slot of this.#quarantined.get(`${component}/${version}`) ?? []) if (slot.index >= 0) yield slot.index
+    if (this.#quarantined.size > 0) {
+      for (const slot of this.#quarantined.get(`${component}/${version}`) ?? []) if (slot.index >= 0) yield slot.index
+    }
     const all = wish.antiAffinity === 'component'
     if (!all && !this.#alone.has(component)) return
     for (const slot of this.#whereIs(component)) {
@@ -223,7 +235,7 @@ export class Fleet {
   }
 
   #write(slot: Slot): void {
-    slot.appraised.clear()
+    if (slot.appraised.size > 0) slot.appraised.clear()
     if (isRegistered(slot)) this.columns.write(slot.index, slot, this.#limits)
   }
 

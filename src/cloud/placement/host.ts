@@ -55,7 +55,9 @@ export type ResourceName = (typeof resourceNames)[number]
 const largeShare = 0.5
 
 export const isLarge = (need: Resources, capacity: Resources): boolean =>
-  resourceNames.some(name => need[name] > capacity[name] * largeShare)
+  need.cpu > capacity.cpu * largeShare ||
+  need.ram > capacity.ram * largeShare ||
+  need.bandwidth > capacity.bandwidth * largeShare
 
 export const units: Readonly<Record<ResourceName, string>> = { cpu: 'millicores', ram: 'MiB', bandwidth: 'kbit/s' }
 

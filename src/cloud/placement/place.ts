@@ -93,6 +93,7 @@ interface Barred {
 }
 
 function barredFor(fleet: Fleet, asked: Asked): Barred | undefined {
+  if (!fleet.mayKeepApart(asked)) return undefined
   const indexes = new Set(fleet.keptApart(asked))
   for (const id of asked.taken) {
     const index = fleet.indexOf(id)
@@ -131,10 +132,11 @@ function candidateOf(
   appraisal: Appraisal | undefined,
 ): Decision['candidates'][number] {
   const { score, terms, pressure } = scoreOf(host, question.need, settings, appraisal)
+  const plain = { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) }
   return {
     mothership: host.id,
     score: round(score),
-    terms: Object.fromEntries(Object.entries(terms).map(([name, value]) => [name, round(value)])),
+    terms: appraisal ? { ...plain, [appraisal.term]: round(terms[appraisal.term] ?? 0) } : plain,
     pressure: { cpu: round(pressure.cpu), ram: round(pressure.ram), bandwidth: round(pressure.bandwidth) },
     loadAgeMs: host.measured ? Math.round(host.measured.ageMs) : null,
   }

@@ -50,15 +50,20 @@ interface Load {
 const nothing: Resources = { cpu: 0, ram: 0, bandwidth: 0 }
 /** A rounding error is no gain. */
 const least = 1e-12
-/** So many of the fullest motherships are looked at for the best move, and so many of the instances on each. */
+/** So many of the fullest motherships are looked at for the best move, and so many of the instances on each are asked a place for. */
 const fullestMax = 3
-const kindsMax = 100
-const power = 6
+const triesMax = 8
+/** Where there are no more than this, all of them are. */
+const allUpTo = 50
+const levelShare = 0.9
 
 class Planning {
   readonly #draft: Draft
   readonly #moves: PlannedMove[] = []
   readonly #moved = new Set<string>()
+  /** The best move off a mothership, while neither place has changed. */
+  readonly #best = new Map<string, Candidate>()
+  readonly #movables = new Map<string, readonly Movable[]>()
   /** By instance. */
   readonly #staying = new Map<string, string>()
   /** What samples still hold of what was moved away, and (less than nothing) do not hold yet of what came. */
@@ -90,21 +95,37 @@ class Planning {
     const { settings, movesMax } = this.input
     const before = evenness(this.#loads())
     const stuck = new Set<string>()
+    let atMoves = 0
+    const { stopBelow } = settings.rebalance
+    // A little further than where it would begin: what is planned is not measured yet, and is not to be done twice.
+    const level = stopBelow * levelShare
+    if (before.imbalance <= stopBelow) return this.#plan(before)
     while (this.#moves.length < movesMax) {
       const loads = this.#loads()
       const mean = meanOf(loads)
       const full = loads
-        .filter(each => each.worst - mean > settings.rebalance.stopBelow && !stuck.has(each.host.id))
+        .filter(each => each.worst - mean > level && !stuck.has(each.host.id))
         .sort((a, b) => b.worst - a.worst || byId(a.host.id, b.host.id))
-      if (full.length === 0) break
+      if (full.length === 0) {
+        // What went nowhere may go somewhere now that others have moved.
+        if (this.#moves.length === atMoves) break
+        atMoves = this.#moves.length
+        stuck.clear()
+        continue
+      }
       const byHost = new Map(loads.map(each => [each.host.id, each]))
       let best: Candidate | undefined
       for (const from of full.slice(0, fullestMax)) {
-        const candidate = this.#bestOff(from, byHost)
+        const candidate = this.#best.get(from.host.id) ?? this.#bestOff(from, byHost)
+        if (candidate) this.#best.set(from.host.id, candidate)
         if (!candidate) stuck.add(from.host.id)
         else if (!best || candidate.relieves > best.relieves + least) best = candidate
       }
-      if (best) this.#apply(best)
+      if (!best) continue
+      this.#apply(best)
+      const { from, to } = best
+      const changed = (host: string): boolean => host === from || host === to
+      for (const [host, each] of this.#best) if (changed(each.from) || changed(each.to)) this.#best.delete(host)
     }
     return this.#plan(before)
   }
@@ -147,33 +168,58 @@ class Planning {
   }
 
   #bestOff(from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
+    const emptiest = [...loads.values()].reduce((least, each) => Math.min(least, each.worst), 1)
     let best: Candidate | undefined
-    for (const instance of this.#movable(from.host)) {
-      const candidate = this.#candidate(instance, from, loads)
+    for (const each of this.#worthiest(from, emptiest)) {
+      const candidate = this.#candidate(each, from, loads)
       if (candidate && (!best || candidate.relieves > best.relieves + least)) best = candidate
     }
     return best
   }
 
-  /** Of those that are alike only the first: where it does not go, the others do not either. */
-  #movable(host: Host): InstanceRecord[] {
-    const { map } = this.input
-    const kinds = new Map<string, InstanceRecord>()
-    for (const id of [...this.#draft.instancesOn(host.id)].sort(byId)) {
-      const instance = this.#draft.get('instances', id)!.value
-      const why = this.#staysFor(map, instance, host.id)
-      if (why !== undefined) {
-        this.#stays(id, why)
+  /**
+   * Those of its instances that would be worth most on a mothership as full as the emptiest, best first. Of those that are
+   * alike only the first: where it does not go, the others do not either.
+   */
+  #worthiest(from: Load, emptiest: number): Movable[] {
+    const found: { readonly each: Movable; readonly worth: number }[] = []
+    const movable = this.#movable(from.host)
+    const most = movable.length <= allUpTo ? allUpTo : triesMax
+    const [full, even] = [powerOf(from.worst), powerOf(emptiest)]
+    for (const each of movable) {
+      if (this.#moved.has(each.instance.id)) continue
+      const relieves = full - powerOf(worstWithout(from, each))
+      const worth = relieves - (powerOf(emptiest + each.share) - even)
+      if (relieves <= least) {
+        this.#stays(each.instance.id, 'gains too little')
         continue
       }
-      const { component, version, need, placement } = instance
-      const used = this.input.usageOf(instance, host.id)
-      const key = JSON.stringify([component, version, need, placement, used, copiesOf(instance).length > 1 ? id : ''])
-      if (!kinds.has(key)) kinds.set(key, instance)
+      if (found.length === most && worth <= found[most - 1]!.worth) continue
+      if (found.some(other => other.worth === worth && other.each.alike === each.alike)) continue
+      const place = found.findIndex(other => worth > other.worth)
+      found.splice(place < 0 ? found.length : place, 0, { each, worth })
+      if (found.length > most) found.pop()
     }
-    const movable = [...kinds.values()]
-    if (movable.length <= kindsMax) return movable
-    return movable.sort((a, b) => shareOf(b.need, host) - shareOf(a.need, host) || byId(a.id, b.id)).slice(0, kindsMax)
+    return found.map(({ each }) => each)
+  }
+
+  /** Looked up once: nothing that comes meanwhile may go again. */
+  #movable(host: Host): readonly Movable[] {
+    let movable = this.#movables.get(host.id)
+    if (!movable) {
+      movable = [...this.input.map.instancesOn(host.id)].sort(byId).flatMap(id => {
+        const instance = this.input.map.get('instances', id)!.value
+        const why = this.#staysFor(this.input.map, instance, host.id)
+        if (why !== undefined) return this.#stays(id, why) ?? []
+        const used = this.input.usageOf(instance, host.id) ?? instance.need
+        const { component, placement } = instance
+        const alike = `${component} ${copiesOf(instance).length > 1 ? id : ''} ${JSON.stringify(placement)}`
+        const need = largest(instance.need, used)
+        return [{ instance, used, need, share: shareOf(need, host), alike }]
+      })
+      this.#movables.set(host.id, movable)
+    }
+    return movable
   }
 
   #staysFor(map: CloudMap, instance: InstanceRecord, host: string): string | undefined {
@@ -186,10 +232,8 @@ class Planning {
     return undefined
   }
 
-  #candidate(instance: InstanceRecord, from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
+  #candidate({ instance, used, need }: Movable, from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
     const { settings } = this.input
-    const used = this.input.usageOf(instance, from.host.id) ?? instance.need
-    const need = largest(instance.need, used)
     const found = this.#place(instance, need)
     if (found?.kind !== 'placed') return this.#stays(instance.id, 'fits nowhere else')
     const to = loads.get(found.on[0]!)
@@ -197,8 +241,8 @@ class Planning {
     const put = after(to, need)
     const gain = scoreAt(put.pressure, settings).score - scoreAt(from.pressure, settings).score
     if (gain < settings.rebalance.minGain) return this.#stays(instance.id, 'gains too little')
-    const taken = relieved(from, instance.need, used)
-    const relieves = from.worst ** power - taken.worst ** power - (put.worst ** power - to.worst ** power)
+    const taken = worstWithout(from, { instance, used })
+    const relieves = powerOf(from.worst) - powerOf(taken) - (powerOf(put.worst) - powerOf(to.worst))
     if (relieves <= least) return this.#stays(instance.id, 'gains too little')
     return { instance, from: from.host.id, to: to.host.id, gain, need, used, relieves, decision: found.decision }
   }
@@ -256,6 +300,17 @@ class Planning {
   }
 }
 
+interface Movable {
+  readonly instance: InstanceRecord
+  readonly used: Resources
+  /** What it needs, or uses where that is more. */
+  readonly need: Resources
+  /** Of a mothership like the one where it is, by the resource of which it is most. */
+  readonly share: number
+  /** What else decides where it may go. */
+  readonly alike: string
+}
+
 interface Candidate {
   readonly instance: InstanceRecord
   readonly from: string
@@ -309,15 +364,20 @@ const after = ({ host, pressure }: Load, need: Resources): Load =>
   )
 
 /** What is reserved and what is measured both become less. */
-function relieved({ host, pressure }: Load, need: Resources, used: Resources): Load {
-  return loaded(
-    host,
-    each(name => {
-      const capacity = Math.max(host.record.capacity[name], 1e-9)
-      const reserved = (host.reserved[name] - need[name]) / capacity
-      return Math.max(reserved, pressure[name] - used[name] / capacity)
-    }),
-  )
+function worstWithout({ host, pressure }: Load, { instance, used }: Pick<Movable, 'instance' | 'used'>): number {
+  let worst = 0
+  for (const name of resourceNames) {
+    const capacity = Math.max(host.record.capacity[name], 1e-9)
+    const reserved = (host.reserved[name] - instance.need[name]) / capacity
+    worst = Math.max(worst, reserved, pressure[name] - used[name] / capacity)
+  }
+  return worst
+}
+
+/** The sixth. */
+const powerOf = (share: number): number => {
+  const square = share * share
+  return square * square * square
 }
 
 const each = (value: (name: (typeof resourceNames)[number]) => number): Resources => ({

@@ -29,8 +29,13 @@ export class Recent {
   /** At least what was placed since then: the bucket in which the moment lies counts as a whole. */
   since(atMs: number): Resources {
     const first = Math.floor(atMs / bucketMs)
-    const last = this.#buckets.at(-1)
-    if (!last || last.number < first) return nothing
-    return this.#buckets.reduce((sum, each) => (each.number >= first ? plus(sum, each.sum) : sum), nothing)
+    let sum = nothing
+    // Most look back a second or so, whatever is remembered.
+    for (let index = this.#buckets.length - 1; index >= 0; index--) {
+      const bucket = this.#buckets[index]!
+      if (bucket.number < first) break
+      sum = sum === nothing ? bucket.sum : plus(sum, bucket.sum)
+    }
+    return sum
   }
 }
