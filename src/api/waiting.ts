@@ -151,13 +151,14 @@ function boundedMs(path: string, text: string, maxMs: number): number {
   return ms
 }
 
+/** How long a call with `?wait=` waits. */
+export const waitMsOf = ({ timeout }: WaitQuery): number =>
+  timeout === undefined ? waitDefaultMs : boundedMs('query/timeout', timeout, waitMaxMs)
+
 /** What `?wait=` asks for of these instances; comes back without it when the time is up. */
-export async function waitForInstances(
-  ports: WaitPorts,
-  ids: readonly string[],
-  { wait, timeout }: WaitQuery,
-): Promise<void> {
-  const ms = timeout === undefined ? waitDefaultMs : boundedMs('query/timeout', timeout, waitMaxMs)
+export async function waitForInstances(ports: WaitPorts, ids: readonly string[], query: WaitQuery): Promise<void> {
+  const { wait } = query
+  const ms = waitMsOf(query)
   if (wait === undefined || wait === 'placed') return
   await until(ports, ms, map => {
     const needs = needsIn(map)
@@ -191,7 +192,7 @@ function needsIn(map: CloudMap): Needs {
 
 /** Waits until none of them is in the map and no mothership says that it still runs one. */
 export async function waitUntilGone(ports: WaitPorts, ids: readonly string[], query: WaitQuery): Promise<void> {
-  const ms = query.timeout === undefined ? waitDefaultMs : boundedMs('query/timeout', query.timeout, waitMaxMs)
+  const ms = waitMsOf(query)
   if (query.wait === undefined) return
   await until(ports, ms, map => ids.every(id => map.get('instances', id) === undefined))
 }

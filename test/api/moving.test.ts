@@ -140,3 +140,36 @@ describe('what fails', () => {
     expect((await admin('POST', '/webcomponent/news/1.0')).body['primary']).toBe('m1')
   })
 })
+
+describe('a start that finds no room', () => {
+  it('waits for some when it is asked to, as long as it is asked to, and is refused at once else', async () => {
+    const start = (query: string) => admin('POST', `/webcomponent/news/1.0${query}`, { need: { cpu: 900 } })
+    expect((await start('')).status).toBe(409)
+    const late = await start('?wait=placed&timeout=50ms')
+    expect([late.status, late.body['code']]).toEqual([409, 'no-room'])
+    expect((await start('?wait=placed&timeout=2h')).status).toBe(400)
+    const waiting = start('?wait=placed&timeout=30s')
+    await connectMothership(hypervisor, 'm1')
+    const placed = await waiting
+    expect([placed.status, placed.body['primary']]).toEqual([201, 'm1'])
+    // Another one fits when the first one goes.
+    const next = start('?wait=placed&timeout=30s')
+    await admin('DELETE', `/webcomponent/${placed.body['id'] as unknown as string}`)
+    expect((await next).status).toBe(201)
+  })
+})
+
+it('a replica that stops lets nobody wait for room', async () => {
+  const other = await aHypervisor()
+  const waiting = other.rest('admin')('POST', '/webcomponent/none/1.0?wait=placed&timeout=30s')
+  expect((await waiting).status).toBe(404)
+  const meta = JSON.stringify({ id: 'late', version: '1.0', views: { index: {} } })
+  const files = { 'meta.json': meta, 'client/templates/index.html': '<p></p>' }
+  await other.rest('admin')('POST', '/webcomponent/', await aPackage(files))
+  const late = other.rest('admin')('POST', '/webcomponent/late/1.0?wait=placed&timeout=30s')
+  await new Promise(resolve => setImmediate(resolve))
+  const closing = other.api.close()
+  expect([409, 503]).toContain((await late).status)
+  await closing
+  await other.close()
+})

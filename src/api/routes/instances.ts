@@ -1,16 +1,18 @@
 /** Instances: started, copied, refreshed, stopped, explained. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import type { Answer } from '../../cloud/commands.js'
 import { Clone, Instantiate } from '../../cloud/commands.js'
 import { instantiate } from '../../cloud/decide/instances.js'
+import type { Verdict } from '../../cloud/decide/verdict.js'
 import { Draft } from '../../cloud/draft.js'
-import type { Refusal } from '../../cloud/errors.js'
+import { CloudError, type Refusal } from '../../cloud/errors.js'
 import { remove } from '../../cloud/records.js'
 import { type InstanceView, instanceView } from '../../hypervisor/views.js'
 import { fieldError } from '../problems.js'
 import { type ApiPorts, anyone, type Call, changers, define, found, pathParams, submit, viewPorts } from '../route.js'
 import { DryRun, Instance, Instances, Placement, type WaitQuery, waitQuery } from '../schemas.js'
-import { waitForInstances, waitPorts, waitUntilGone } from '../waiting.js'
+import { until, waitForInstances, waitMsOf, waitPorts, waitUntilGone } from '../waiting.js'
 
 const params = { instanceId: pathParams.instance }
 const tag = 'instances'
@@ -38,7 +40,7 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
       const body = { component: id, version, wish: call.body, count: count ?? 1, bulk: count !== undefined }
       if (body.bulk && call.body.id !== undefined) throw fieldError('/id', 'cannot be given to many: leave out count')
       if (dryRun) return dryRunOf(ports, body, call)
-      const answer = await submit(ports, call, { op: 'instantiate', body })
+      const answer = await whenRoom(ports, call, body, () => submit(ports, call, { op: 'instantiate', body }))
       await waitForInstances(waitPorts(ports, call.reply), answer.ids, call.query as WaitQuery)
       call.reply.code(201)
       if (body.bulk) {
@@ -130,14 +132,72 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
 
 type InstantiateBody = Parameters<typeof instantiate>[1]
 
-/** The same decision as the leader's, on this replica's memory, and nothing is written. */
-function dryRunOf(
+/** More calls than this do not wait for room: they are refused at once. */
+const waitingMax = 200
+const lookEveryMs = 250
+let waiting = 0
+
+/**
+ * With `wait`, who finds no room waits until there is some, or the time is up. What is refused leaves nothing behind, so
+ * it is simply asked again, once this replica's own memory says that it would fit.
+ */
+async function whenRoom(
   ports: ApiPorts,
+  call: Pick<Call<unknown, unknown, unknown>, 'actor' | 'reply'> & { readonly query: WaitQuery },
   body: InstantiateBody,
-  { actor, reply }: Pick<Call<unknown, unknown, unknown>, 'actor' | 'reply'>,
-): unknown {
-  const { hypervisor, chance, clock } = ports
-  reply.code(200)
+  ask: () => Promise<Answer>,
+): Promise<Answer> {
+  const untilMs = ports.clock.nowMs() + waitMsOf(call.query)
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      const full = error instanceof CloudError && error.code === 'no-room' && call.query.wait !== undefined
+      if (!full || waiting >= waitingMax) throw error
+      const fits = await roomWithin(ports, call, body, untilMs)
+      if (!fits) throw error
+    }
+  }
+}
+
+async function roomWithin(
+  ports: ApiPorts,
+  call: Pick<Call<unknown, unknown, unknown>, 'actor' | 'reply'>,
+  body: InstantiateBody,
+  untilMs: number,
+): Promise<boolean> {
+  const { hypervisor, clock } = ports
+  const fits = (): boolean => decidedHere(ports, body, call.actor).verdict.kind === 'do'
+  const wait = waitPorts(ports, call.reply)
+  waiting++
+  try {
+    for (;;) {
+      const leftMs = untilMs - clock.nowMs()
+      if (leftMs <= 0) return false
+      const { revision } = hypervisor.maps.map.order
+      // Loads change without a change of the map.
+      let over = false
+      const forget = wait.whenOver(() => {
+        over = true
+      })
+      const came = await until(wait, Math.min(lookEveryMs, leftMs), map => map.order.revision !== revision)
+      forget()
+      // Nobody waits for the answer any more, or this replica stops: another one may be asked.
+      if (over) return false
+      if (fits()) return true
+      if (came) await new Promise<void>(resolve => clock.after(Math.min(lookEveryMs, leftMs), resolve))
+    }
+  } finally {
+    waiting--
+  }
+}
+
+/** What the leader would decide, on this replica's memory; and why others refused, where there is a place. */
+function decidedHere(
+  { hypervisor, chance, clock }: ApiPorts,
+  body: InstantiateBody,
+  actor: Call<unknown, unknown, unknown>['actor'],
+): { verdict: Verdict; reasons: readonly Refusal[] | undefined } {
   let reasons: readonly Refusal[] | undefined
   const verdict = instantiate(
     hypervisor.maps.map,
@@ -154,6 +214,17 @@ function dryRunOf(
       plan: (_map, movesMax) => hypervisor.plan(movesMax),
     },
   )
+  return { verdict, reasons }
+}
+
+/** The same decision as the leader's, on this replica's memory, and nothing is written. */
+function dryRunOf(
+  ports: ApiPorts,
+  body: InstantiateBody,
+  { actor, reply }: Pick<Call<unknown, unknown, unknown>, 'actor' | 'reply'>,
+): unknown {
+  reply.code(200)
+  const { verdict, reasons } = decidedHere(ports, body, actor)
   if (verdict.kind === 'refuse') {
     const { code, details } = verdict.error
     if (code !== 'no-room') throw verdict.error
