@@ -5,6 +5,7 @@
  */
 import type { Settings } from '../records.js'
 import { headroom, tolerance, unreserved } from './amounts.js'
+import { Bounds } from './bounds.js'
 import { type Host, resourceNames } from './host.js'
 import { isOpen } from './rules/index.js'
 
@@ -22,6 +23,7 @@ export type Limits = Pick<Settings, 'overcommit' | 'ceilings'>
 export class Columns {
   numbers: Float64Array = new Float64Array(16 * stride)
   unreserved: Float64Array = new Float64Array(16 * unreservedStride)
+  readonly bounds = new Bounds()
   #size = 0
 
   get size(): number {
@@ -33,12 +35,14 @@ export class Columns {
     this.numbers = inserted(this.numbers, index, this.#size, stride)
     this.unreserved = inserted(this.unreserved, index, this.#size, unreservedStride)
     this.#size++
+    this.bounds.forget()
   }
 
   remove(index: number): void {
     this.numbers.copyWithin(index * stride, (index + 1) * stride, this.#size * stride)
     this.unreserved.copyWithin(index * unreservedStride, (index + 1) * unreservedStride, this.#size * unreservedStride)
     this.#size--
+    this.bounds.forget()
   }
 
   write(index: number, host: Host, limits: Limits): void {
@@ -57,6 +61,7 @@ export class Columns {
       at++
       left++
     }
+    this.bounds.touch(index, this.numbers)
   }
 }
 

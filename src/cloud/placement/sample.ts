@@ -1,5 +1,7 @@
 /** Which motherships are looked at when there are too many to look at all of them: chance that comes from a seed alone. */
 
+import { blockSize } from './bounds.js'
+
 /** 32 bits of a text, well mixed (FNV-1a, then the finaliser of MurmurHash3). */
 export function mixed(text: string): number {
   let hash = 0x811c9dc5
@@ -16,16 +18,19 @@ function finalised(hash: number): number {
 /** Up to this many, all are looked at. */
 export const allUpTo = 1_024
 const windows = 8
-const windowSize = 32
 
 /**
- * Calls `look` with ranges of indexes below `count`: all of them where they are few, else eight stretches of 32 at
- * places that the seed decides (power of k choices; M. Mitzenmacher, 2001). Stretches may overlap.
+ * Calls `look` with ranges of indexes below `count`: all of them where they are few, else eight blocks of neighbours
+ * that the seed decides (power of k choices; M. Mitzenmacher, 2001). No block twice.
  */
 export function sample(count: number, seed: number, look: (from: number, to: number) => void, most = allUpTo): void {
   if (count <= most) return look(0, count)
-  for (let window = 0; window < windows; window++) {
-    const from = finalised(seed + Math.imul(window + 1, 0x9e3779b9)) % (count - windowSize + 1)
-    look(from, from + windowSize)
+  const blocks = Math.ceil(count / blockSize)
+  const drawn: number[] = []
+  while (drawn.length < Math.min(windows, blocks)) {
+    let block = finalised(seed + Math.imul(drawn.length + 1, 0x9e3779b9)) % blocks
+    while (drawn.includes(block)) block = (block + 1) % blocks
+    drawn.push(block)
+    look(block * blockSize, Math.min(count, (block + 1) * blockSize))
   }
 }

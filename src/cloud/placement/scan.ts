@@ -1,8 +1,10 @@
 /**
  * The loop over the motherships: who can take what is asked, and the best three of them. Everything that is not a sum,
- * a product or a comparison of numbers was worked out before.
+ * a product or a comparison of numbers was worked out before; and where all have room, it looks closely only at those
+ * that can be among the best three.
  */
 import type { Resources } from '../records.js'
+import { blockSize } from './bounds.js'
 import type { Columns } from './columns.js'
 import { stride, unreservedStride } from './columns.js'
 import type { Formula } from './score.js'
@@ -21,6 +23,8 @@ export interface Search {
 
 const none = -1
 const worse = Number.POSITIVE_INFINITY
+/** More than the sums of a few shares differ by the order in which they are added. */
+const rounding = 1e-9
 
 /** The best three by what placing there costs, over as many ranges as are looked at. Ties fall to the lowest id. */
 export class Scan {
@@ -37,7 +41,9 @@ export class Scan {
     /** By index: how many ids come before its own. */
     private readonly ranks: Int32Array,
     private readonly search: Search,
-  ) {}
+  ) {
+    columns.bounds.prepare(columns.size, search.formula)
+  }
 
   /** By index, best first. */
   get best(): readonly number[] {
@@ -46,14 +52,57 @@ export class Scan {
 
   /** Those from `from` to before `to`: of the list if there is one, else of all. */
   look(from: number, to: number): void {
-    if (this.search.extra) return this.#lookWith(this.search.extra, from, to)
+    const { list, barred, extra } = this.search
+    this.looked += to - from
+    if (extra) return this.#lookWith(extra, from, to)
+    if (list !== undefined || barred !== undefined) return this.#lookAtEach(from, to)
+    this.#lookInBlocks(from, to)
+  }
+
+  #lookInBlocks(from: number, to: number): void {
+    const { need } = this.search
+    const { bounds, numbers, size } = this.columns
+    bounds.freshen(numbers, from, to, size)
+    const added = bounds.addedBy(need)
+    const { bases, keys, lowest, rooms, open } = bounds
+    const [askCpu, askRam, askBandwidth] = askedOf(need)
+    let bound = this.#costs[2] + rounding
+    let at = from
+    while (at < to) {
+      const block = Math.floor(at / blockSize)
+      const end = Math.min(to, (block + 1) * blockSize)
+      const whole = at === block * blockSize && end === Math.min(size, at + blockSize)
+      const roomy =
+        askCpu <= rooms[block * 3]! && askRam <= rooms[block * 3 + 1]! && askBandwidth <= rooms[block * 3 + 2]!
+      if (!whole || !roomy) {
+        this.#lookAtEach(at, end)
+        bound = this.#costs[2] + rounding
+      } else {
+        this.fits += open[block]!
+        // What a need adds is not below nothing.
+        if (lowest[block]! < bound) {
+          for (let index = at; index < end; index++) {
+            if (bases[index]! + added[keys[index]!]! >= bound) continue
+            this.#consider(index)
+            bound = this.#costs[2] + rounding
+          }
+        }
+      }
+      at = end
+    }
+  }
+
+  #consider(index: number): void {
+    const { need, formula } = this.search
+    const cost = costAt(this.columns.numbers, index, need, formula)
+    if (this.#beats(index, cost, 2)) this.#take(index, cost)
+  }
+
+  #lookAtEach(from: number, to: number): void {
     const { need, list, barred, formula } = this.search
     const { ranks } = this
     const { numbers, unreserved } = this.columns
-    // What is not asked for does not refuse, even where there is less than nothing left of it.
-    const askCpu = need.cpu > 0 ? need.cpu : Number.NEGATIVE_INFINITY
-    const askRam = need.ram > 0 ? need.ram : Number.NEGATIVE_INFINITY
-    const askBandwidth = need.bandwidth > 0 ? need.bandwidth : Number.NEGATIVE_INFINITY
+    const [askCpu, askRam, askBandwidth] = askedOf(need)
     const { cpu: needCpu, ram: needRam, bandwidth: needBandwidth } = need
     const { cpu: ofCpu, ram: ofRam, bandwidth: ofBandwidth, worst: ofWorst } = formula
     let third = this.#costs[2]
@@ -86,7 +135,6 @@ export class Scan {
         else short++
       }
     }
-    this.looked += to - from
     this.fits += fits
     this.short += short
     this.above += above
@@ -96,25 +144,20 @@ export class Scan {
   #lookWith(extra: (index: number) => number, from: number, to: number): void {
     const { need, list, barred, formula } = this.search
     const { numbers, unreserved } = this.columns
-    const asked = [need.cpu, need.ram, need.bandwidth].map(each => (each > 0 ? each : Number.NEGATIVE_INFINITY))
+    const asked = askedOf(need)
     const within = (of: Float64Array, at: number): boolean =>
-      asked[0]! <= of[at]! && asked[1]! <= of[at + 1]! && asked[2]! <= of[at + 2]!
+      asked[0] <= of[at]! && asked[1] <= of[at + 1]! && asked[2] <= of[at + 2]!
     for (let each = from; each < to; each++) {
       const index = list === undefined ? each : list[each]!
       const at = index * stride
       if ((barred !== undefined && barred[index] === 1) || Number.isNaN(numbers[at]!)) continue
       if (within(numbers, at)) {
         this.fits++
-        const cpu = numbers[at + 3]! + need.cpu * numbers[at + 6]!
-        const ram = numbers[at + 4]! + need.ram * numbers[at + 7]!
-        const bandwidth = numbers[at + 5]! + need.bandwidth * numbers[at + 8]!
-        const plain = formula.cpu * cpu + formula.ram * ram + formula.bandwidth * bandwidth
-        const cost = plain + formula.worst * Math.max(cpu, ram, bandwidth) + extra(index)
+        const cost = costAt(numbers, index, need, formula) + extra(index)
         if (this.#beats(index, cost, 2)) this.#take(index, cost)
       } else if (within(unreserved, index * unreservedStride)) this.above++
       else this.short++
     }
-    this.looked += to - from
   }
 
   /** Its place among the best three. */
@@ -139,4 +182,20 @@ export class Scan {
     const index = this.#best[place]!
     return index === none ? Number.POSITIVE_INFINITY : this.ranks[index]!
   }
+}
+
+/** What is not asked for does not refuse, even where there is less than nothing left of it. */
+function askedOf({ cpu, ram, bandwidth }: Resources): readonly [cpu: number, ram: number, bandwidth: number] {
+  const none = Number.NEGATIVE_INFINITY
+  return [cpu > 0 ? cpu : none, ram > 0 ? ram : none, bandwidth > 0 ? bandwidth : none]
+}
+
+function costAt(numbers: Float64Array, index: number, need: Resources, formula: Formula): number {
+  const at = index * stride
+  const cpu = numbers[at + 3]! + need.cpu * numbers[at + 6]!
+  const ram = numbers[at + 4]! + need.ram * numbers[at + 7]!
+  const bandwidth = numbers[at + 5]! + need.bandwidth * numbers[at + 8]!
+  const larger = cpu > ram ? cpu : ram
+  const worst = larger > bandwidth ? larger : bandwidth
+  return formula.cpu * cpu + formula.ram * ram + formula.bandwidth * bandwidth + formula.worst * worst
 }

@@ -1,7 +1,7 @@
 /** The scan over columns, against asking every rule of every mothership; and samples of many. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { PlacementQuestion, PlacementResult } from '../../../src/cloud/decide/verdict.js'
+import { type PlacementQuestion, type PlacementResult, settingsOf } from '../../../src/cloud/decide/verdict.js'
 import { byId } from '../../../src/cloud/ids.js'
 import { copiesOf } from '../../../src/cloud/map.js'
 import { appraisalOf } from '../../../src/cloud/placement/appraise.js'
@@ -13,7 +13,16 @@ import { allUpTo, sample } from '../../../src/cloud/placement/sample.js'
 import { scoreOf } from '../../../src/cloud/placement/score.js'
 import { type Change, type InstanceRecord, put, remove } from '../../../src/cloud/records.js'
 import { defaultSettings } from '../../../src/cloud/settings.js'
-import { clouds, componentNames, loads, mapOf, resources, settings, wishes } from '../../support/clouds.js'
+import {
+  apply as applyTo,
+  clouds,
+  componentNames,
+  loads,
+  mapOf,
+  resources,
+  settings,
+  wishes,
+} from '../../support/clouds.js'
 import { aMothership, anInstance, motherships, session } from '../../support/records.js'
 
 const at = '2026-01-01T00:00:00.000Z'
@@ -104,6 +113,64 @@ describe('a decision over the columns', () => {
     )
   })
 
+  it('is the best of hundreds of all sizes, while they fill, change and close', () => {
+    const step = fc.record({
+      what: fc.constantFrom('place', 'place', 'place', 'place', 'resize', 'cordon', 'leave', 'weigh'),
+      which: fc.nat(199),
+      need: fc.constantFrom(...[5, 100, 700].flatMap(cpu => [10, 900].map(ram => ({ cpu, ram, bandwidth: cpu })))),
+    })
+    const many = fc.integer({ min: 20, max: 200 })
+    fc.assert(
+      fc.property(many, fc.integer({ min: 1, max: 300 }), loads, fc.array(step), (count, kinds, loadOf, steps) => {
+        const sized = (index: number, kind: number): Change =>
+          put('motherships', `m${index}`, {
+            ...aMothership(`m${index}`),
+            capacity: { cpu: 1000 + kind * 37, ram: 4096 - kind * 5, bandwidth: 2000 },
+          })
+        const changes = Array.from({ length: count }, (_, index) => [
+          sized(index, index % kinds),
+          session('mothership', `m${index}`),
+        ]).flat()
+        const map = mapOf(...changes, put('settings', '', defaultSettings))
+        const engine = new Engine(map, loadOf)
+        const change = (...some: Change[]): void => engine.apply(applyTo(map, some), 50_000)
+        for (const [turn, { what, which, need }] of steps.entries()) {
+          const id = `m${which % count}`
+          const there = map.get('motherships', id)?.value
+          if (what === 'resize') change(sized(which % count, (turn * 7) % 300))
+          if (what === 'cordon' && there) change(put('motherships', id, { ...there, cordoned: !there.cordoned }))
+          if (what === 'leave' && there) change(remove('motherships', id))
+          if (what === 'weigh') {
+            change(put('settings', '', { ...defaultSettings, weights: { cpu: which / 50, ram: 1, bandwidth: 0.2 } }))
+          }
+          if (what !== 'place') continue
+          const set = settingsOf(map)
+          const { overcommit, ceilings } = set
+          const question = { component: 'news', version: '1.0.0', need, wish: {}, copies: 1 }
+          const asked: Asked = { ...question, taken: [], overcommit, ceilings }
+          const hosts = engine.hosts(map, 50_000)
+          const objections = hosts.map(host => firstObjection(host, asked)?.rule)
+          const scores = hosts.flatMap((host, index) =>
+            objections[index] === undefined ? [scoreOf(host, need, set).score] : [],
+          )
+          const found = engine.place(map, question, { nowMs: 50_000, at })
+          if (found.kind !== 'placed') {
+            expect(scores).toEqual([])
+            continue
+          }
+          const best = scores.sort((a, b) => b - a).slice(0, 3)
+          expect(found.decision.candidates.map(each => each.score)).toEqual(best.map(each => expect.closeTo(each, 3)))
+          const refused = Object.values(found.decision.refusedByRule).reduce((sum, each) => sum + each, 0)
+          expect(refused).toBe(objections.filter(each => each !== undefined).length)
+          const on = hosts.find(host => host.id === found.on[0])!
+          expect(scoreOf(on, need, set).score).toBeCloseTo(best[0]!, 9)
+          change(put1(anInstance(`news.${turn}`, [...found.on], { need })))
+        }
+      }),
+      { numRuns: 150 },
+    )
+  })
+
   it('keeps its columns in step with motherships that come and go', () => {
     const steps = fc.array(fc.record({ id: fc.nat(12), there: fc.boolean(), cpu: fc.integer({ min: 1, max: 9 }) }))
     fc.assert(
@@ -147,13 +214,19 @@ describe('a sample of many motherships', () => {
   it('stays within what there is, and looks at all where they are few', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 20_000 }), fc.integer(), (count, seed) => {
-        let looked = 0
+        const looked = new Set<number>()
+        let all = 0
         sample(count, seed, (from, to) => {
           expect(from).toBeGreaterThanOrEqual(0)
           expect(to).toBeLessThanOrEqual(count)
-          looked += to - from
+          all += to - from
+          for (let index = from; index < to; index++) looked.add(index)
         })
-        expect(looked).toBe(count <= allUpTo ? count : 256)
+        expect(looked.size).toBe(all)
+        if (count <= allUpTo) expect(all).toBe(count)
+        // The last block may be a part of one.
+        else expect(all).toBeGreaterThan(224)
+        expect(all).toBeLessThanOrEqual(allUpTo)
       }),
     )
   })
