@@ -6,7 +6,7 @@
  * the least room, of all in them. Worked out anew only where something changed, when it is next looked at.
  */
 import type { Resources } from '../records.js'
-import { stride } from './columns.js'
+import { stride } from './layout.js'
 import type { Formula } from './score.js'
 
 /** So many neighbours make a block; a power of two. */

@@ -7,16 +7,8 @@ import type { Settings } from '../records.js'
 import { headroom, tolerance, unreserved } from './amounts.js'
 import { Bounds } from './bounds.js'
 import { type Host, resourceNames } from './host.js'
+import { pressureAt, roomAt, stride, unitAt, unreservedStride } from './layout.js'
 import { isOpen } from './rules/index.js'
-
-/**
- * Of each mothership, three numbers each, for cpu, ram and bandwidth: room (NaN while it takes nothing at all, which no
- * need is below), pressure as it is, pressure of one unit more. Few, so that a thousand motherships fit into the cache.
- */
-export const stride = 9
-const [roomAt, pressureAt, unitAt] = [0, 3, 6]
-/** What is unreserved of cpu, ram and bandwidth: looked at only where there is no room. */
-export const unreservedStride = 3
 
 export type Limits = Pick<Settings, 'overcommit' | 'ceilings'>
 

@@ -6,7 +6,7 @@
 import type { Resources } from '../records.js'
 import { blockSize } from './bounds.js'
 import type { Columns } from './columns.js'
-import { stride, unreservedStride } from './columns.js'
+import { stride, unreservedStride } from './layout.js'
 import type { Formula } from './score.js'
 
 /** What is looked for, as numbers. */
@@ -111,7 +111,7 @@ export class Scan {
     for (let each = from; each < to; each++) {
       const index = list === undefined ? each : list[each]!
       if (barred !== undefined && barred[index] === 1) continue
-      // In the order that columns.ts says: room 0 to 2, pressure 3 to 5, of a unit 6 to 8.
+      // In the order that layout.ts says: room 0 to 2, pressure 3 to 5, of a unit 6 to 8.
       const at = index * stride
       if (askCpu <= numbers[at]! && askRam <= numbers[at + 1]! && askBandwidth <= numbers[at + 2]!) {
         fits++
