@@ -72,6 +72,7 @@ export function instantiate(map: CloudMap, body: BodyOf<'instantiate'>, context:
 function placeMany(map: CloudMap, component: ComponentRecord, body: BodyOf<'instantiate'>, context: Context): Verdict {
   const draft = new Draft(map)
   const steps: Step[] = []
+  const wanted = wantedBy(map, component, body)
   let refused: Refused | undefined
   for (let index = 0; index < body.count && !refused; index++) {
     const id = body.wish.id ?? instanceIdOf(component.id, context.requestId, index)
@@ -80,7 +81,7 @@ function placeMany(map: CloudMap, component: ComponentRecord, body: BodyOf<'inst
       continue
     }
     if (map.get('instances', id)) return refuse('conflict', `there is an instance ${id} already`)
-    const placed = placeOne(draft, component, id, body, context)
+    const placed = placeOne(draft, wanted, id, body, context)
     if ('reasons' in placed) refused = placed
     else {
       const changes = [put('instances', id, placed.record)]
@@ -97,22 +98,36 @@ function cutShort(body: BodyOf<'instantiate'>, ids: readonly string[]): Verdict 
   return done({ outcome: 'created', kind: 'instances', ids, refused })
 }
 
+/** The same for all instances of a call, and kept once. */
+interface Wanted {
+  readonly component: string
+  readonly version: string
+  readonly need: Resources
+  readonly wish: PlacementWish
+}
+
+function wantedBy(map: CloudMap, component: ComponentRecord, { wish }: BodyOf<'instantiate'>): Wanted {
+  return {
+    component: component.id,
+    version: normaliseVersion(component.version) ?? component.version,
+    need: needOf(component, wish.need, settingsOf(map).defaultNeed),
+    wish: { ...component.placement, ...wish.placement },
+  }
+}
+
 function placeOne(
   map: CloudMap,
-  component: ComponentRecord,
+  { component, version, need, wish }: Wanted,
   id: string,
   body: BodyOf<'instantiate'>,
   context: Context,
 ): Placed | Refused {
-  const wish: PlacementWish = { ...component.placement, ...body.wish.placement }
-  const need = needOf(component, body.wish.need, settingsOf(map).defaultNeed)
-  const version = normaliseVersion(component.version) ?? component.version
-  const found = context.place(map, { component: component.id, version, need, wish, copies: wish.copies ?? 1, seed: id })
+  const found = context.place(map, { component, version, need, wish, copies: wish.copies ?? 1, seed: id })
   if (found.kind === 'nowhere') return { reasons: found.reasons }
   const record: InstanceRecord = {
     schema: 1,
     id,
-    component: component.id,
+    component,
     version,
     ...(body.wish.owner === undefined ? {} : { owner: body.wish.owner }),
     need,
