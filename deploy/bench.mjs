@@ -17,5 +17,7 @@ const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
 const built = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.bench.json'], { cwd: root, stdio: 'inherit' })
 const entry = join(root, 'dist-bench', 'bench', `${name}.js`)
 if (built.status !== 0 || !existsSync(entry)) process.exit(1)
-const { status } = spawnSync(process.execPath, [entry, ...args], { cwd: root, stdio: 'inherit' })
+// Parts of a replica run as a replica is run.
+const { replicaFlags } = await import(join(root, 'dist-bench', 'src', 'cli', 'up', 'processes.js'))
+const { status } = spawnSync(process.execPath, [...replicaFlags, entry, ...args], { cwd: root, stdio: 'inherit' })
 process.exit(status ?? 1)

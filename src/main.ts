@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=64
 /** The composition root: the one program `rain`, whose commands are the roles and the operator's verbs. */
 import { fileURLToPath } from 'node:url'
 import { runProgram } from './cli/program.js'

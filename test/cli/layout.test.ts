@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { layoutOf, portsOf, portsTaken, type Sizes } from '../../src/cli/up/layout.js'
 import { etcdProcesses, nodeProcesses, replicaProcesses } from '../../src/cli/up/processes.js'
@@ -47,6 +49,12 @@ describe('the processes of a cloud', () => {
 
   it('name the data directory in their arguments, so that what is left of them can be told from others', () => {
     expect(all.filter(each => !each.args.some(arg => arg.includes('/data/'))).map(each => each.name)).toEqual([])
+  })
+
+  it('run replicas as the program does that is called by its name', () => {
+    const { args } = all.find(each => each.name === 'hypervisor-h1')!
+    const [first] = readFileSync(join(import.meta.dirname, '..', '..', 'src', 'main.ts'), 'utf8').split('\n')
+    expect(first).toBe(`#!/usr/bin/env -S node ${args.slice(0, args.indexOf(commands.rain)).join(' ')}`)
   })
 
   it('know all members and all replicas', () => {
