@@ -3,11 +3,16 @@
  * In that order, and the first objection of a mothership is the one that is told.
  */
 import type { Asked, Host, PlacementRule } from '../host.js'
-import { connected, notCordoned, notDraining } from './available.js'
-import { belowCeiling } from './ceiling.js'
+import { apart } from './anti-affinity.js'
+import { belowCeiling } from './below-ceiling.js'
+import { connected } from './connected.js'
+import { enoughRoom } from './enough-room.js'
+import { labelsMatch } from './labels.js'
+import { notCordoned } from './not-cordoned.js'
+import { notDraining } from './not-draining.js'
+import { oneCopyEach } from './one-copy-each.js'
 import { notQuarantined } from './quarantine.js'
-import { enoughRoom } from './room.js'
-import { apart, labelsMatch, oneCopyEach, zoneMatches } from './wishes.js'
+import { zoneMatches } from './zone.js'
 
 const ofTheHost: readonly PlacementRule[] = [connected, notCordoned, notDraining]
 const ofTheWish: readonly PlacementRule[] = [labelsMatch, zoneMatches]
