@@ -35,6 +35,18 @@ const Prometheus = Type.Object({
   timeoutMs: milliseconds(100, 30_000),
 })
 
+/**
+ * What each soft term may cost a mothership, as pressure does, in shares of capacity: a zone that has more copies of the
+ * component version than others; a copy beside one of the version that stands on one or two motherships only; a
+ * mothership without its code; new wires of the rain servers that need it.
+ */
+const Preferences = Type.Object({
+  zones: Type.Number(share),
+  apart: Type.Number(share),
+  code: Type.Number(share),
+  wires: Type.Number(share),
+})
+
 /** When instances are moved from motherships that are fuller than others. */
 const Rebalance = Type.Object({
   /** Whether the leader does it unasked. */
@@ -71,6 +83,7 @@ const fields = {
   overcommit: Resources,
   policy: Type.Union([Type.Literal('spread'), Type.Literal('pack'), Type.Literal('balanced')]),
   weights: Resources,
+  preferences: Preferences,
   fragmentDeadlineMs: milliseconds(10, 60_000),
   pageDeadlineMs: milliseconds(10, 120_000),
   errorComponent: Type.Union([Type.Null(), Type.String({ pattern: componentIdPattern })]),
@@ -116,6 +129,7 @@ export const defaultSettings: Settings = {
   overcommit: { cpu: 1, ram: 1, bandwidth: 1 },
   policy: 'spread',
   weights: { cpu: 1, ram: 1, bandwidth: 1 },
+  preferences: { zones: 0.05, apart: 0.05, code: 0.005, wires: 0.005 },
   fragmentDeadlineMs: 1000,
   pageDeadlineMs: 3000,
   errorComponent: null,

@@ -119,7 +119,7 @@ function* instancesIn(map: CloudMap): Iterable<InstanceRecord> {
 }
 
 function* everything(map: CloudMap): Iterable<Change> {
-  for (const kind of ['motherships', 'sessions', 'quarantine', 'instances'] as const) {
+  for (const kind of ['motherships', 'sessions', 'quarantine', 'rainservers', 'wiring', 'instances'] as const) {
     for (const [id, entry] of map.all(kind)) yield { kind, id, value: entry.value } as Change
   }
 }

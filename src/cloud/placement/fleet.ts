@@ -11,10 +11,12 @@ import {
   type MothershipRecord,
   type QuarantineRecord,
   type Resources,
+  type WiringRecord,
 } from '../records.js'
 import { Columns, type Limits } from './columns.js'
 import { type Asked, freshnessOf, type Host, type MeasuredLoad } from './host.js'
 import { Population } from './population.js'
+import { Preferences } from './preferences.js'
 import { nothing, plus } from './resources.js'
 import { firstObjection, isAsWished, isOpen } from './rules/index.js'
 import { isRegistered, type Registered, Slot } from './slot.js'
@@ -45,6 +47,7 @@ export class Fleet {
    */
   readonly #registered: Registered[] = []
   readonly #ids: string[] = []
+  readonly preferences = new Preferences(this.#registered, id => this.indexOf(id))
   #sorted: readonly Registered[] | undefined
   #ranks: Int32Array | undefined
   #closed: ReadonlyMap<string, number> | undefined
@@ -67,13 +70,13 @@ export class Fleet {
     return this.#sorted
   }
 
-  host(id: string): Host | undefined {
+  host(id: string): Registered | undefined {
     const slot = this.#slots.get(id)
     return slot && isRegistered(slot) ? slot : undefined
   }
 
   /** By index of the columns. */
-  at(index: number): Host {
+  at(index: number): Registered {
     return this.#registered[index]!
   }
 
@@ -249,6 +252,10 @@ export class Fleet {
         return this.#setConnected(change.id, change.value !== null)
       case 'quarantine':
         return this.#setQuarantine(change.id, change.value ?? undefined)
+      case 'rainservers':
+        return this.#setRainServer(change.id, change.value !== null)
+      case 'wiring':
+        return this.#setWiring(change.id, change.value ?? undefined)
       default:
         return () => undefined
     }
@@ -298,8 +305,9 @@ export class Fleet {
   }
 
   #count(slot: Slot, instance: InstanceRecord, sign: 1 | -1): void {
-    const { component, placement } = instance
+    const { component, version, placement } = instance
     const here = slot.count(instance, sign)
+    this.preferences.count(slot, component, version, sign)
     if (placement.antiAffinity === 'component') {
       const alone = (this.#alone.get(component) ?? 0) + sign
       if (alone > 0) this.#alone.set(component, alone)
@@ -318,6 +326,7 @@ export class Fleet {
     if (before && !after) this.#unregister(slot)
     this.#write(slot)
     this.#forget()
+    this.preferences.forget()
     this.#drop(slot)
     return () => void this.#setRecord(id, before)
   }
@@ -383,6 +392,16 @@ export class Fleet {
     else this.#quarantined.delete(version)
     this.#drop(slot)
     return () => void this.#setQuarantine(key, before)
+  }
+
+  #setRainServer(id: string, after: boolean): Undo {
+    const before = this.preferences.setRainServer(id, after)
+    return () => void this.#setRainServer(id, before)
+  }
+
+  #setWiring(rainServer: string, after: WiringRecord | undefined): Undo {
+    const before = this.preferences.setWiring(rainServer, after)
+    return () => void this.#setWiring(rainServer, before)
   }
 
   /** What was found out about the motherships as such. */

@@ -13,7 +13,8 @@ import type { Asked, Host } from './host.js'
 import { firstObjection } from './rules/index.js'
 import { allUpTo, mixed, sample } from './sample.js'
 import { Scan, type Search } from './scan.js'
-import { type Appraisal, formulaOf, scoreOf } from './score.js'
+import { type Appraisal, formulaOf, type PreferenceTerms, preferenceScale, scoreOf } from './score.js'
+import type { Registered } from './slot.js'
 
 export interface PlacementInput {
   readonly question: PlacementQuestion
@@ -34,13 +35,15 @@ export function placeOn(fleet: Fleet, input: PlacementInput): PlacementResult {
   const barred = barredFor(fleet, asked)
   const appraisal = appraisalOf(fleet, question.need, settings)
   const extra = appraisal && ((index: number): number => appraisal.of(fleet.at(index)))
-  const search: Search = { need: question.need, formula: formulaOf(settings), list, barred: barred?.marks, extra }
+  const { component, version, need } = question
+  const preferences = fleet.preferences.costsOf(component, version, settings.preferences, preferenceScale(settings))
+  const search: Search = { need, formula: formulaOf(settings), preferences, list, barred: barred?.marks, extra }
   const scan = scanned(fleet, search, seedOf(question))
   const [best] = scan.best
   if (best === undefined) return { kind: 'nowhere', reasons: reasonsOf(fleet.hosts(), asked) }
   const chosen = question.copies <= 1 ? [best] : spreadOverZones(fleet, search, question, best)
   const missing = question.copies - chosen.length
-  const candidates = scan.best.map(index => candidateOf(fleet.at(index), input, appraisal))
+  const candidates = scan.best.map(index => candidateOf(fleet, fleet.at(index), input, appraisal))
   const refusedByRule = add(fleet.closed, refused, refusedHere(fleet, scan, asked, barred))
   return {
     kind: 'placed',
@@ -56,7 +59,7 @@ function onlyOn(fleet: Fleet, id: string, asked: Asked, input: PlacementInput): 
   const reason = `there is no mothership ${id}`
   const objection = host ? firstObjection(host, asked) : { rule: 'registered', reason }
   if (!host || objection) return { kind: 'nowhere', reasons: [{ mothership: id, ...objection! }] }
-  const candidates = [candidateOf(host, input, appraisalOf(fleet, input.question.need, input.settings))]
+  const candidates = [candidateOf(fleet, host, input, appraisalOf(fleet, input.question.need, input.settings))]
   const decision = { decisionRevision: input.revision, at: input.at, candidates, refusedByRule: {} }
   return { kind: 'placed', on: [id], decision }
 }
@@ -127,20 +130,28 @@ function spreadOverZones(fleet: Fleet, search: Search, question: PlacementQuesti
 }
 
 function candidateOf(
-  host: Host,
+  fleet: Fleet,
+  host: Registered,
   { question, settings }: PlacementInput,
   appraisal: Appraisal | undefined,
 ): Decision['candidates'][number] {
-  const { score, terms, pressure } = scoreOf(host, question.need, settings, appraisal)
-  const plain = { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) }
+  const { component, version, need } = question
+  const preferences = fleet.preferences.termsOf(host, component, version)
+  const { score, terms, pressure } = scoreOf(host, need, settings, preferences, appraisal)
+  const told: Record<string, number> = { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) }
+  if (appraisal) told[appraisal.term] = round(terms[appraisal.term] ?? 0)
+  // Most speak against nothing.
+  for (const name of preferenceNames) if (preferences[name] !== 0) told[name] = round(preferences[name])
   return {
     mothership: host.id,
     score: round(score),
-    terms: appraisal ? { ...plain, [appraisal.term]: round(terms[appraisal.term] ?? 0) } : plain,
+    terms: told,
     pressure: { cpu: round(pressure.cpu), ram: round(pressure.ram), bandwidth: round(pressure.bandwidth) },
     loadAgeMs: host.measured ? Math.round(host.measured.ageMs) : null,
   }
 }
+
+const preferenceNames: readonly (keyof PreferenceTerms)[] = ['zones', 'apart', 'code', 'wires']
 
 const round = (share: number): number => Math.round(share * 10_000) / 10_000
 

@@ -7,12 +7,14 @@ import type { Resources } from '../records.js'
 import { blockSize } from './bounds.js'
 import type { Columns } from './columns.js'
 import { stride, unreservedStride } from './layout.js'
+import type { PreferenceCosts } from './preferences.js'
 import type { Formula } from './score.js'
 
 /** What is looked for, as numbers. */
 export interface Search {
   readonly need: Resources
   readonly formula: Formula
+  readonly preferences: PreferenceCosts
   /** Only these, by their index; all when undefined. */
   readonly list: Int32Array | undefined
   /** Not those that are 1 here, by their index. */
@@ -61,6 +63,7 @@ export class Scan {
 
   #lookInBlocks(from: number, to: number): void {
     const { need } = this.search
+    const { zones, zoneCosts, kinds, kindCosts } = this.search.preferences
     const { bounds, numbers, size } = this.columns
     bounds.freshen(numbers, from, to, size)
     const added = bounds.addedBy(need)
@@ -79,10 +82,11 @@ export class Scan {
         bound = this.#costs[2] + rounding
       } else {
         this.fits += open[block]!
-        // What a need adds is not below nothing.
+        // Neither what a need adds nor what preferences cost is below nothing.
         if (lowest[block]! < bound) {
           for (let index = at; index < end; index++) {
-            if (bases[index]! + added[keys[index]!]! >= bound) continue
+            const preferred = zoneCosts[zones[index]!]! + kindCosts[kinds[index]!]!
+            if (bases[index]! + added[keys[index]!]! + preferred >= bound) continue
             this.#consider(index)
             bound = this.#costs[2] + rounding
           }
@@ -93,13 +97,14 @@ export class Scan {
   }
 
   #consider(index: number): void {
-    const { need, formula } = this.search
-    const cost = costAt(this.columns.numbers, index, need, formula)
+    const { need, formula, preferences } = this.search
+    const cost = costAt(this.columns.numbers, index, need, formula) + preferredAt(index, preferences)
     if (this.#beats(index, cost, 2)) this.#take(index, cost)
   }
 
   #lookAtEach(from: number, to: number): void {
     const { need, list, barred, formula } = this.search
+    const { zones, zoneCosts, kinds, kindCosts } = this.search.preferences
     const { ranks } = this
     const { numbers, unreserved } = this.columns
     const [askCpu, askRam, askBandwidth] = askedOf(need)
@@ -120,7 +125,8 @@ export class Scan {
         const bandwidth = numbers[at + 5]! + needBandwidth * numbers[at + 8]!
         const larger = cpu > ram ? cpu : ram
         const worst = larger > bandwidth ? larger : bandwidth
-        const cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst
+        const preferred = zoneCosts[zones[index]!]! + kindCosts[kinds[index]!]!
+        const cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst + preferred
         if (cost < third || (cost === third && ranks[index]! < thirdRank)) {
           this.#take(index, cost)
           third = this.#costs[2]
@@ -142,7 +148,7 @@ export class Scan {
 
   /** The same where a place costs something beside that: apart, because asking for it slows the other loop down by half. */
   #lookWith(extra: (index: number) => number, from: number, to: number): void {
-    const { need, list, barred, formula } = this.search
+    const { need, list, barred, formula, preferences } = this.search
     const { numbers, unreserved } = this.columns
     const asked = askedOf(need)
     const within = (of: Float64Array, at: number): boolean =>
@@ -153,7 +159,7 @@ export class Scan {
       if ((barred !== undefined && barred[index] === 1) || Number.isNaN(numbers[at]!)) continue
       if (within(numbers, at)) {
         this.fits++
-        const cost = costAt(numbers, index, need, formula) + extra(index)
+        const cost = costAt(numbers, index, need, formula) + preferredAt(index, preferences) + extra(index)
         if (this.#beats(index, cost, 2)) this.#take(index, cost)
       } else if (within(unreserved, index * unreservedStride)) this.above++
       else this.short++
@@ -189,6 +195,9 @@ function askedOf({ cpu, ram, bandwidth }: Resources): readonly [cpu: number, ram
   const none = Number.NEGATIVE_INFINITY
   return [cpu > 0 ? cpu : none, ram > 0 ? ram : none, bandwidth > 0 ? bandwidth : none]
 }
+
+const preferredAt = (index: number, { zones, zoneCosts, kinds, kindCosts }: PreferenceCosts): number =>
+  zoneCosts[zones[index]!]! + kindCosts[kinds[index]!]!
 
 function costAt(numbers: Float64Array, index: number, need: Resources, formula: Formula): number {
   const at = index * stride

@@ -21,11 +21,16 @@ function shareOf(host: Host, need: Resources, name: ResourceName): number {
 
 export interface Score {
   readonly score: number
-  readonly terms: Readonly<Record<'free' | 'worst' | 'fit', number>> & { readonly [term in Appraisal['term']]?: number }
+  readonly terms: Readonly<Record<'free' | 'worst' | 'fit', number>> & {
+    readonly [term in Appraisal['term'] | keyof PreferenceTerms]?: number
+  }
   readonly pressure: Resources
 }
 
-type Weighing = Pick<Settings, 'policy' | 'weights'>
+/** Soft terms, each from 0 to 1: what else speaks against a mothership (preferences.ts). */
+export type PreferenceTerms = Settings['preferences']
+
+type Weighing = Pick<Settings, 'policy' | 'weights' | 'preferences'>
 
 /**
  * What a policy looks at beside how full a mothership gets; each costs so much of the score. `waste`: what the room
@@ -47,22 +52,37 @@ const shares: Readonly<Record<Settings['policy'], { free: number; worst: number;
   pack: { free: 0, worst: 0, fit: 0.003 },
 }
 
+/** With `pack`, preferences decide between places that waste about the same. */
+export const preferenceScale = ({ policy }: Pick<Settings, 'policy'>): number => (policy === 'pack' ? 0.01 : 1)
+
 /** Weights, made to add up to 1; all the same where all of them are 0. */
-function weightsOf({ weights }: Weighing): Resources {
+function weightsOf({ weights }: Pick<Settings, 'weights'>): Resources {
   const sum = weights.cpu + weights.ram + weights.bandwidth
   if (sum === 0) return { cpu: 1 / 3, ram: 1 / 3, bandwidth: 1 / 3 }
   return { cpu: weights.cpu / sum, ram: weights.ram / sum, bandwidth: weights.bandwidth / sum }
 }
 
-export function scoreOf(host: Host, need: Resources, settings: Weighing, appraisal?: Appraisal): Score {
-  const plain = scoreAt(pressureOf(host, need), settings)
-  if (!appraisal) return plain
-  const extra = appraisal.of(host)
-  return { ...plain, score: plain.score - extra, terms: { ...plain.terms, [appraisal.term]: extra } }
+export function scoreOf(
+  host: Host,
+  need: Resources,
+  settings: Weighing,
+  preferences: PreferenceTerms,
+  appraisal?: Appraisal,
+): Score {
+  const { score, terms, pressure } = scoreAt(pressureOf(host, need), settings)
+  const extra = appraisal ? appraisal.of(host) : 0
+  const told = appraisal ? { ...terms, ...preferences, [appraisal.term]: extra } : { ...terms, ...preferences }
+  return { score: score - extra - costOf(preferences, settings), terms: told, pressure }
+}
+
+function costOf({ zones, apart, code, wires }: PreferenceTerms, settings: Weighing): number {
+  const { preferences: of } = settings
+  const sum = of.zones * zones + of.apart * apart + of.code * code + of.wires * wires
+  return preferenceScale(settings) * sum
 }
 
 /** Of a mothership that is so full with the instance. */
-export function scoreAt(pressure: Resources, settings: Weighing): Score {
+export function scoreAt(pressure: Resources, settings: Pick<Settings, 'policy' | 'weights'>): Score {
   const weights = weightsOf(settings)
   const mean =
     weights.cpu * (1 - pressure.cpu) + weights.ram * (1 - pressure.ram) + weights.bandwidth * (1 - pressure.bandwidth)
@@ -77,7 +97,7 @@ export interface Formula extends Resources {
   readonly worst: number
 }
 
-export function formulaOf(settings: Weighing): Formula {
+export function formulaOf(settings: Pick<Settings, 'policy' | 'weights'>): Formula {
   const weights = weightsOf(settings)
   const { free, worst, fit } = shares[settings.policy]
   const by = free - fit

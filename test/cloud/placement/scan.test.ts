@@ -3,14 +3,14 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type PlacementQuestion, type PlacementResult, settingsOf } from '../../../src/cloud/decide/verdict.js'
 import { byId } from '../../../src/cloud/ids.js'
-import { copiesOf } from '../../../src/cloud/map.js'
+import { type CloudMap, copiesOf } from '../../../src/cloud/map.js'
 import { appraisalOf } from '../../../src/cloud/placement/appraise.js'
 import { Engine, type LoadOf } from '../../../src/cloud/placement/engine.js'
 import { Fleet } from '../../../src/cloud/placement/fleet.js'
 import type { Asked } from '../../../src/cloud/placement/host.js'
 import { firstObjection } from '../../../src/cloud/placement/rules/index.js'
 import { allUpTo, sample } from '../../../src/cloud/placement/sample.js'
-import { scoreOf } from '../../../src/cloud/placement/score.js'
+import { type PreferenceTerms, scoreOf } from '../../../src/cloud/placement/score.js'
 import { type Change, type InstanceRecord, put, remove } from '../../../src/cloud/records.js'
 import { defaultSettings } from '../../../src/cloud/settings.js'
 import {
@@ -23,7 +23,7 @@ import {
   settings,
   wishes,
 } from '../../support/clouds.js'
-import { aMothership, anInstance, motherships, session } from '../../support/records.js'
+import { aMothership, anInstance, aRainServer, motherships, session } from '../../support/records.js'
 
 const at = '2026-01-01T00:00:00.000Z'
 const noLoads: LoadOf = () => undefined
@@ -45,6 +45,51 @@ const copies: fc.Arbitrary<InstanceRecord[]> = fc
     }),
   )
 
+const wirings: fc.Arbitrary<Change[]> = fc
+  .array(
+    fc.uniqueArray(fc.record({ on: fc.nat(6), of: fc.subarray(componentNames.map(name => `${name}/1.0.0`)) }), {
+      maxLength: 4,
+      selector: ({ on }) => on,
+    }),
+    { maxLength: 4 },
+  )
+  .map(all =>
+    all.flatMap((wires, index) => [
+      put('rainservers', `r${index}`, aRainServer(`r${index}`)),
+      put('wiring', `r${index}`, {
+        schema: 1,
+        wires: wires.map(({ on, of }) => ({ mothership: `m${on}`, components: of })),
+      }),
+    ]),
+  )
+
+/** What speaks against a mothership for `news/1.0.0`, counted anew from everything. */
+function preferencesBy(map: CloudMap, mothership: string): PreferenceTerms {
+  const copies = [...map.all('instances')]
+    .map(([, { value }]) => value)
+    .filter(each => each.component === 'news' && each.version === '1.0.0')
+    .flatMap(each => copiesOf(each))
+  const zoneOf = (id: string): string | null => {
+    const record = map.get('motherships', id)?.value
+    return record ? (record.zone ?? '') : null
+  }
+  const zones = new Set([...map.all('motherships')].map(([id]) => zoneOf(id)))
+  const inZone = (zone: string | null): number => copies.filter(id => zoneOf(id) === zone).length
+  const fewest = Math.min(...[...zones].map(inZone))
+  const here = copies.includes(mothership)
+  const few = new Set(copies).size < 3
+  const wired = [...map.all('wiring')].map(([, { value }]) => value.wires)
+  const needing = wired.filter(wires => wires.some(each => each.components.includes('news/1.0.0')))
+  const servers = needing.length > 0 ? needing : wired
+  const without = servers.filter(wires => !wires.some(each => each.mothership === mothership))
+  return {
+    zones: copies.length === 0 ? 0 : (inZone(zoneOf(mothership)) - fewest) / copies.length,
+    apart: few && here ? 1 : 0,
+    code: !few && !here ? 1 : 0,
+    wires: servers.length === 0 ? 0 : without.length / servers.length,
+  }
+}
+
 const put1 = (instance: InstanceRecord): Change => put('instances', instance.id, instance)
 
 describe('a decision over the columns', () => {
@@ -53,14 +98,16 @@ describe('a decision over the columns', () => {
       fc.property(
         clouds,
         copies,
+        wirings,
         loads,
         settings,
         resources,
         wishes,
         fc.boolean(),
-        (cloud, standing, loadOf, set, need, wish, further) => {
+        (cloud, standing, wired, loadOf, set, need, wish, further) => {
           const instance = further ? standing[0] : undefined
-          const changes = [...cloud, ...standing.map(put1)]
+          const changes = [...cloud, ...wired, ...standing.map(put1)]
+          const map = mapOf(...changes, put('settings', '', set))
           const fleet = new Fleet()
           fleet.apply(changes)
           fleet.measure(loadOf, 50_000, defaultSettings.load)
@@ -71,11 +118,12 @@ describe('a decision over the columns', () => {
           const good = fleet.hosts().filter((_, index) => objections[index] === undefined)
           fleet.populate(() => standing)
           const appraisal = appraisalOf(fleet, need, set)
-          const scores = new Map(good.map(host => [host.id, scoreOf(host, need, set, appraisal).score]))
+          const scores = new Map(
+            good.map(host => [host.id, scoreOf(host, need, set, preferencesBy(map, host.id), appraisal).score]),
+          )
           const counts: Record<string, number> = {}
           for (const rule of objections) if (rule !== undefined) counts[rule] = (counts[rule] ?? 0) + 1
 
-          const map = mapOf(...changes, put('settings', '', set))
           const question = {
             component: 'news',
             version: '1.0.0',
@@ -151,7 +199,7 @@ describe('a decision over the columns', () => {
           const hosts = engine.hosts(map, 50_000)
           const objections = hosts.map(host => firstObjection(host, asked)?.rule)
           const scores = hosts.flatMap((host, index) =>
-            objections[index] === undefined ? [scoreOf(host, need, set).score] : [],
+            objections[index] === undefined ? [scoreOf(host, need, set, preferencesBy(map, host.id)).score] : [],
           )
           const found = engine.place(map, question, { nowMs: 50_000, at })
           if (found.kind !== 'placed') {
@@ -163,7 +211,7 @@ describe('a decision over the columns', () => {
           const refused = Object.values(found.decision.refusedByRule).reduce((sum, each) => sum + each, 0)
           expect(refused).toBe(objections.filter(each => each !== undefined).length)
           const on = hosts.find(host => host.id === found.on[0])!
-          expect(scoreOf(on, need, set).score).toBeCloseTo(best[0]!, 9)
+          expect(scoreOf(on, need, set, preferencesBy(map, on.id)).score).toBeCloseTo(best[0]!, 9)
           change(put1(anInstance(`news.${turn}`, [...found.on], { need })))
         }
       }),

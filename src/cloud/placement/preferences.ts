@@ -1,0 +1,170 @@
+/**
+ * What else speaks for or against a mothership than how full it gets (soft terms; each costs its weight at most): that
+ * the zone has more copies of the component version than others, that a copy stands there while the version stands on
+ * a few motherships only, that its code is not there yet, and that rain servers would need new wires.
+ */
+import type { WiringRecord } from '../records.js'
+import type { Settings } from '../settings.js'
+import type { PreferenceTerms } from './score.js'
+import type { Registered, Slot } from './slot.js'
+import { copyAmong, type Ground, kindsOf, newWiresAmong, Standing, wireStepsMax } from './standing.js'
+
+/** On fewer motherships than this a version is rather begun on another one; from there on where its code is. */
+const apartBelow = 3
+/** So many versions are known by index at once, times motherships. */
+const knownMax = 4_000_000
+const zonesMax = 1_000
+
+/** For a scan: cost by zone and by kind, and of which zone and kind a mothership is, by index. */
+export interface PreferenceCosts {
+  readonly zones: Uint16Array
+  readonly zoneCosts: Float64Array
+  readonly kinds: Uint8Array
+  readonly kindCosts: Float64Array
+}
+
+export class Preferences {
+  /** By component, then version. */
+  readonly #standings = new Map<string, Map<string, Standing>>()
+  /** Those that are known by index, the one that was asked for longest ago first. */
+  readonly #known = new Set<Standing>()
+  readonly #wirings = new Map<string, WiringRecord>()
+  readonly #rainServers = new Set<string>()
+  #zones: { readonly zones: Uint16Array; readonly zoneCount: number } | undefined
+
+  /** `registered`: by index; `indexOf`: by id, below 0 for who is not among them. */
+  constructor(
+    private readonly registered: readonly Registered[],
+    private readonly indexOf: (mothership: string) => number,
+  ) {}
+
+  count(slot: Slot, component: string, version: string, sign: 1 | -1): void {
+    let versions = this.#standings.get(component)
+    if (!versions) this.#standings.set(component, (versions = new Map()))
+    let standing = versions.get(version)
+    if (!standing) versions.set(version, (standing = new Standing()))
+    standing.count(slot, sign)
+    if (standing.total > 0) return
+    this.#known.delete(standing)
+    versions.delete(version)
+    if (versions.size === 0) this.#standings.delete(component)
+  }
+
+  /** Returns what was there before. */
+  setWiring(rainServer: string, wiring: WiringRecord | undefined): WiringRecord | undefined {
+    const before = this.#wirings.get(rainServer)
+    if (wiring) this.#wirings.set(rainServer, wiring)
+    else this.#wirings.delete(rainServer)
+    this.#forgetKnown()
+    return before
+  }
+
+  /** Returns whether it was there before. */
+  setRainServer(id: string, there: boolean): boolean {
+    const before = this.#rainServers.has(id)
+    if (before === there) return before
+    if (there) this.#rainServers.add(id)
+    else this.#rainServers.delete(id)
+    this.#forgetKnown()
+    return before
+  }
+
+  /** Who is at which index, or in which zone, has changed. */
+  forget(): void {
+    this.#zones = undefined
+    this.#forgetKnown()
+  }
+
+  /** Of a mothership for a version; each from 0 to 1. */
+  termsOf(slot: Registered, component: string, version: string): PreferenceTerms {
+    const standing = this.#standingOf(component, version)
+    const { ground, kinds, byZone } = this.#look(standing, component, version)
+    const kind = kinds[slot.index]!
+    const few = standing.motherships < apartBelow
+    return {
+      zones: zoneShare(byZone, standing.total, ground.zones[slot.index]!),
+      apart: few && copyAmong(kind) ? 1 : 0,
+      code: !few && !copyAmong(kind) ? 1 : 0,
+      wires: ground.wireSteps === 0 ? 0 : newWiresAmong(kind) / ground.wireSteps,
+    }
+  }
+
+  /** Valid until the next change. */
+  costsOf(component: string, version: string, weights: Settings['preferences'], scale: number): PreferenceCosts {
+    const standing = this.#standingOf(component, version)
+    const { ground, kinds, byZone } = this.#look(standing, component, version)
+    const zoneCosts = byZone.map((_, zone) => scale * weights.zones * zoneShare(byZone, standing.total, zone))
+    const few = standing.motherships < apartBelow
+    const [here, elsewhere] = few ? [scale * weights.apart, 0] : [0, scale * weights.code]
+    const kindCosts = new Float64Array(kindsOf(ground.wireSteps))
+    for (let kind = 0; kind < kindCosts.length; kind++) {
+      const wires = ground.wireSteps === 0 ? 0 : newWiresAmong(kind) / ground.wireSteps
+      kindCosts[kind] = (copyAmong(kind) ? here : elsewhere) + scale * weights.wires * wires
+    }
+    return { zones: ground.zones, zoneCosts, kinds, kindCosts }
+  }
+
+  #forgetKnown(): void {
+    for (const each of this.#known) each.forget()
+    this.#known.clear()
+  }
+
+  #standingOf(component: string, version: string): Standing {
+    return this.#standings.get(component)?.get(version) ?? new Standing()
+  }
+
+  #look(standing: Standing, component: string, version: string): ReturnType<Standing['on']> {
+    return standing.on(() => {
+      const most = Math.max(16, Math.floor(knownMax / Math.max(1, this.registered.length)))
+      for (const oldest of this.#known) {
+        if (this.#known.size < most) break
+        oldest.forget()
+        this.#known.delete(oldest)
+      }
+      if (standing.total > 0) this.#known.add(standing)
+      return this.#ground(`${component}/${version}`)
+    })
+  }
+
+  #ground(componentVersion: string): Ground {
+    this.#zones ??= zonesOf(this.registered)
+    const count = this.registered.length
+    // Before a version runs anywhere, no wire tells who needs it: then all do.
+    const all = [...this.#wirings].filter(([id]) => this.#rainServers.has(id))
+    const needing = all.filter(([, { wires }]) => wires.some(each => each.components.includes(componentVersion)))
+    const some = needing.length > 0
+    const servers = some ? needing.length : this.#rainServers.size
+    const wired = new Float64Array(count)
+    for (const [, { wires }] of some ? needing : all) {
+      for (const mothership of new Set(wires.map(each => each.mothership))) {
+        const index = this.indexOf(mothership)
+        if (index >= 0) wired[index]!++
+      }
+    }
+    const wireSteps = Math.min(wireStepsMax, servers)
+    const newWires = Uint8Array.from(wired, each => Math.round((wireSteps * (servers - each)) / Math.max(1, servers)))
+    return { ...this.#zones, newWires, wireSteps }
+  }
+}
+
+/** How many more of all copies the zone has than the one that has fewest. */
+function zoneShare(byZone: Float64Array, total: number, zone: number): number {
+  if (total === 0 || byZone.length < 2) return 0
+  let fewest = Number.POSITIVE_INFINITY
+  for (const each of byZone) if (each < fewest) fewest = each
+  return (byZone[zone]! - fewest) / total
+}
+
+/** In the order in which they are met; motherships without a zone are in one of their own. */
+function zonesOf(registered: readonly Registered[]): Pick<Ground, 'zones' | 'zoneCount'> {
+  const numbers = new Map<string, number>()
+  const zones = new Uint16Array(registered.length)
+  for (const [index, { record }] of registered.entries()) {
+    const zone = record.zone ?? ''
+    let number = numbers.get(zone)
+    // So many zones are none: those beyond share one.
+    if (number === undefined) numbers.set(zone, (number = Math.min(numbers.size, zonesMax)))
+    zones[index] = number
+  }
+  return { zones, zoneCount: Math.min(numbers.size, zonesMax + 1) }
+}
