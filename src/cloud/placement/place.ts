@@ -6,15 +6,17 @@
 import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
 import type { Refusal } from '../errors.js'
 import { copiesOf } from '../map.js'
-import type { Decision, Settings } from '../records.js'
+import type { Settings } from '../records.js'
 import { appraisalOf } from './appraise.js'
 import type { Fleet } from './fleet.js'
+import { Grounds, type Row } from './grounds.js'
 import type { Asked, Host } from './host.js'
+import { pressureAt, stride, unitAt } from './layout.js'
+import { termsAt } from './preferences.js'
 import { firstObjection } from './rules/index.js'
 import { allUpTo, mixed, sample } from './sample.js'
 import { Scan, type Search } from './scan.js'
-import { type Appraisal, formulaOf, type PreferenceTerms, preferenceScale, scoreOf } from './score.js'
-import type { Registered } from './slot.js'
+import { type Appraisal, type Weighed, weigh } from './score.js'
 
 export interface PlacementInput {
   readonly question: PlacementQuestion
@@ -30,38 +32,35 @@ export function placeOn(fleet: Fleet, input: PlacementInput): PlacementResult {
   const { question, settings } = input
   const asked = askedOf(question, settings)
   fleet.limit(settings)
-  if (question.only !== undefined) return onlyOn(fleet, question.only, asked, input)
+  const weighed = weigh(settings)
+  const appraisal = appraisalOf(fleet, question.need, settings)
+  const { component, version, need } = question
+  const preferences = fleet.preferences.costsOf(component, version, weighed.preferences)
+  const plain = { need, formula: weighed.formula, preferences }
+  const considered: Considered = { fleet, search: plain, weighed, appraisal }
+  if (question.only !== undefined) return onlyOn(considered, question.only, asked, input)
   const { list, refused } = fleet.asWished(asked)
   const barred = barredFor(fleet, asked)
-  const appraisal = appraisalOf(fleet, question.need, settings)
   const extra = appraisal && ((index: number): number => appraisal.of(fleet.at(index)))
-  const { component, version, need } = question
-  const preferences = fleet.preferences.costsOf(component, version, settings.preferences, preferenceScale(settings))
-  const search: Search = { need, formula: formulaOf(settings), preferences, list, barred: barred?.marks, extra }
+  const search: Search = { need, formula: weighed.formula, preferences, list, barred: barred?.marks, extra }
   const scan = scanned(fleet, search, seedOf(question))
-  const [best] = scan.best
-  if (best === undefined) return { kind: 'nowhere', reasons: reasonsOf(fleet.hosts(), asked) }
-  const chosen = question.copies <= 1 ? [best] : spreadOverZones(fleet, search, question, best)
+  const { best } = scan
+  if (best.length === 0) return { kind: 'nowhere', reasons: reasonsOf(fleet.hosts(), asked) }
+  const chosen = question.copies <= 1 ? [best[0]!] : spreadOverZones(fleet, search, question, best[0]!)
   const missing = question.copies - chosen.length
-  const candidates = scan.best.map(index => candidateOf(fleet, fleet.at(index), input, appraisal))
-  const refusedByRule = add(fleet.closed, refused, refusedHere(fleet, scan, asked, barred))
-  return {
-    kind: 'placed',
-    on: chosen.map(index => fleet.ids[index]!),
-    decision: { decisionRevision: input.revision, at: input.at, candidates, refusedByRule },
-    ...(missing > 0 ? { missing } : {}),
-    ...(missing > 0 || question.explain ? { reasons: reasonsOf(fleet.hosts(), asked) } : {}),
-  }
+  const on = chosen.map(index => fleet.ids[index]!)
+  const decision = groundsOf(considered, best, refusedBy(fleet, scan, refused, asked, barred), input)
+  if (missing <= 0 && !question.explain) return { kind: 'placed', on, decision }
+  const reasons = reasonsOf(fleet.hosts(), asked)
+  return { kind: 'placed', on, decision, reasons, ...(missing > 0 ? { missing } : {}) }
 }
 
-function onlyOn(fleet: Fleet, id: string, asked: Asked, input: PlacementInput): PlacementResult {
-  const host = fleet.host(id)
+function onlyOn(considered: Considered, id: string, asked: Asked, input: PlacementInput): PlacementResult {
+  const host = considered.fleet.host(id)
   const reason = `there is no mothership ${id}`
   const objection = host ? firstObjection(host, asked) : { rule: 'registered', reason }
   if (!host || objection) return { kind: 'nowhere', reasons: [{ mothership: id, ...objection! }] }
-  const candidates = [candidateOf(fleet, host, input, appraisalOf(fleet, input.question.need, input.settings))]
-  const decision = { decisionRevision: input.revision, at: input.at, candidates, refusedByRule: {} }
-  return { kind: 'placed', on: [id], decision }
+  return { kind: 'placed', on: [id], decision: groundsOf(considered, [host.index], {}, input) }
 }
 
 const askedOf = ({ component, version, need, wish, instance }: PlacementQuestion, settings: Settings): Asked => ({
@@ -129,52 +128,69 @@ function spreadOverZones(fleet: Fleet, search: Search, question: PlacementQuesti
   return chosen
 }
 
-function candidateOf(
-  fleet: Fleet,
-  host: Registered,
-  { question, settings }: PlacementInput,
-  appraisal: Appraisal | undefined,
-): Decision['candidates'][number] {
-  const { component, version, need } = question
-  const preferences = fleet.preferences.termsOf(host, component, version)
-  const { score, terms, pressure } = scoreOf(host, need, settings, preferences, appraisal)
-  const told: Record<string, number> = { free: round(terms.free), worst: round(terms.worst), fit: round(terms.fit) }
-  if (appraisal) told[appraisal.term] = round(terms[appraisal.term] ?? 0)
-  // Most speak against nothing.
-  for (const name of preferenceNames) if (preferences[name] !== 0) told[name] = round(preferences[name])
-  return {
-    mothership: host.id,
-    score: round(score),
-    terms: told,
-    pressure: { cpu: round(pressure.cpu), ram: round(pressure.ram), bandwidth: round(pressure.bandwidth) },
-    loadAgeMs: host.measured ? Math.round(host.measured.ageMs) : null,
-  }
+interface Considered {
+  readonly fleet: Fleet
+  readonly search: Pick<Search, 'need' | 'preferences'>
+  readonly weighed: Weighed
+  readonly appraisal: Appraisal | undefined
 }
 
-const preferenceNames: readonly (keyof PreferenceTerms)[] = ['zones', 'apart', 'code', 'wires']
+function groundsOf(
+  considered: Considered,
+  best: readonly number[],
+  refusedByRule: Readonly<Record<string, number>>,
+  { revision, at }: PlacementInput,
+): Grounds {
+  const { fleet, appraisal } = considered
+  const motherships = best.map(index => fleet.ids[index]!)
+  const rows = best.map(index => rowOf(considered, index))
+  return new Grounds(revision, at, refusedByRule, motherships, rows, appraisal?.term)
+}
 
-const round = (share: number): number => Math.round(share * 10_000) / 10_000
+/** What speaks for and against a candidate, by the numbers that the scan went by. */
+function rowOf({ fleet, search: { need, preferences }, weighed, appraisal }: Considered, index: number): Row {
+  const { numbers } = fleet.columns
+  const { weights, shares, preferences: costs } = weighed
+  const at = index * stride
+  const cpu = numbers[at + pressureAt]! + need.cpu * numbers[at + unitAt]!
+  const ram = numbers[at + pressureAt + 1]! + need.ram * numbers[at + unitAt + 1]!
+  const bandwidth = numbers[at + pressureAt + 2]! + need.bandwidth * numbers[at + unitAt + 2]!
+  const fit = weights.cpu * cpu + weights.ram * ram + weights.bandwidth * bandwidth
+  const [free, worst] = [1 - fit, 1 - Math.max(cpu, ram, bandwidth)]
+  const host = fleet.at(index)
+  const appraised = appraisal ? appraisal.of(host) : 0
+  const { zones, apart, code, wires } = termsAt(preferences, index)
+  const preferred = costs.zones * zones + costs.apart * apart + costs.code * code + costs.wires * wires
+  const score = shares.free * free + shares.worst * worst + shares.fit * fit - appraised - preferred
+  const ageMs = host.measured ? host.measured.ageMs : Number.NaN
+  return [score, cpu, ram, bandwidth, ageMs, free, worst, fit, zones, apart, code, wires, appraised]
+}
 
 /** Rules that look at what stands, or stood, on a mothership. */
 const barring: ReadonlySet<string> = new Set(['one-copy-each', 'anti-affinity', 'quarantine'])
 
-/** Of those that take something and are as wished; where a sample was looked at, of the sample. */
-function refusedHere(fleet: Fleet, scan: Scan, asked: Asked, barred: Barred | undefined): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>()
-  for (const index of barred?.indexes ?? []) {
+/** How many motherships each rule refused; of those that take something and are as wished, where a sample was looked at, of it. */
+function refusedBy(
+  fleet: Fleet,
+  scan: Scan,
+  wished: ReadonlyMap<string, number>,
+  asked: Asked,
+  barred: Barred | undefined,
+): Record<string, number> {
+  const counts: Record<string, number> = {}
+  const add = (rule: string, count: number): void => void (counts[rule] = (counts[rule] ?? 0) + count)
+  if (fleet.closed.size > 0) for (const [rule, count] of fleet.closed) add(rule, count)
+  if (wished.size > 0) for (const [rule, count] of wished) add(rule, count)
+  for (const index of barred?.indexes ?? none) {
     const rule = firstObjection(fleet.at(index), asked)?.rule
-    if (rule !== undefined && barring.has(rule)) counts.set(rule, (counts.get(rule) ?? 0) + 1)
+    if (rule !== undefined && barring.has(rule)) add(rule, 1)
   }
-  if (scan.short > 0) counts.set('enough-room', scan.short)
-  if (scan.above > 0) counts.set('below-ceiling', scan.above)
+  if (scan.short > 0) add('enough-room', scan.short)
+  if (scan.above > 0) add('below-ceiling', scan.above)
   return counts
 }
 
-function add(...counts: readonly ReadonlyMap<string, number>[]): Record<string, number> {
-  const sums: Record<string, number> = {}
-  for (const each of counts) for (const [rule, count] of each) sums[rule] = (sums[rule] ?? 0) + count
-  return sums
-}
+const none: readonly number[] = []
 
 /** The first ones are told: a cloud of thousands that is full would answer a book. */
 function reasonsOf(hosts: readonly Host[], asked: Asked): Refusal[] {

@@ -4,22 +4,23 @@
  * a few motherships only, that its code is not there yet, and that rain servers would need new wires.
  */
 import type { WiringRecord } from '../records.js'
-import type { Settings } from '../settings.js'
 import type { PreferenceTerms } from './score.js'
 import type { Registered, Slot } from './slot.js'
-import { copyAmong, type Ground, kindsOf, newWiresAmong, Standing, wireStepsMax } from './standing.js'
+import { type Ground, Standing, wireStepsMax } from './standing.js'
 
-/** On fewer motherships than this a version is rather begun on another one; from there on where its code is. */
-const apartBelow = 3
 /** So many versions are known by index at once, times motherships. */
 const knownMax = 4_000_000
 const zonesMax = 1_000
+const unweighed: PreferenceTerms = { zones: 1, apart: 1, code: 1, wires: 1 }
 
 /** For a scan: cost by zone and by kind, and of which zone and kind a mothership is, by index. */
 export interface PreferenceCosts {
   readonly zones: Uint16Array
+  /** How many more of all copies the zone has than the one that has fewest; that, and what it costs. */
+  readonly zoneShares: Float64Array
   readonly zoneCosts: Float64Array
   readonly kinds: Uint8Array
+  readonly kindTerms: readonly Omit<PreferenceTerms, 'zones'>[]
   readonly kindCosts: Float64Array
 }
 
@@ -76,32 +77,23 @@ export class Preferences {
   }
 
   /** Of a mothership for a version; each from 0 to 1. */
-  termsOf(slot: Registered, component: string, version: string): PreferenceTerms {
-    const standing = this.#standingOf(component, version)
-    const { ground, kinds, byZone } = this.#look(standing, component, version)
-    const kind = kinds[slot.index]!
-    const few = standing.motherships < apartBelow
-    return {
-      zones: zoneShare(byZone, standing.total, ground.zones[slot.index]!),
-      apart: few && copyAmong(kind) ? 1 : 0,
-      code: !few && !copyAmong(kind) ? 1 : 0,
-      wires: ground.wireSteps === 0 ? 0 : newWiresAmong(kind) / ground.wireSteps,
-    }
+  termsOf({ index }: Registered, component: string, version: string): PreferenceTerms {
+    return termsAt(this.costsOf(component, version, unweighed), index)
   }
 
-  /** Valid until the next change. */
-  costsOf(component: string, version: string, weights: Settings['preferences'], scale: number): PreferenceCosts {
+  /** Valid until the next change, or the next question about this version. */
+  costsOf(component: string, version: string, weights: PreferenceTerms): PreferenceCosts {
     const standing = this.#standingOf(component, version)
-    const { ground, kinds, byZone } = this.#look(standing, component, version)
-    const zoneCosts = byZone.map((_, zone) => scale * weights.zones * zoneShare(byZone, standing.total, zone))
-    const few = standing.motherships < apartBelow
-    const [here, elsewhere] = few ? [scale * weights.apart, 0] : [0, scale * weights.code]
-    const kindCosts = new Float64Array(kindsOf(ground.wireSteps))
-    for (let kind = 0; kind < kindCosts.length; kind++) {
-      const wires = ground.wireSteps === 0 ? 0 : newWiresAmong(kind) / ground.wireSteps
-      kindCosts[kind] = (copyAmong(kind) ? here : elsewhere) + scale * weights.wires * wires
+    const on = standing.on(() => this.#groundOf(standing, component, version), weights)
+    const { zoneShares, zoneCosts } = on
+    if (zoneShares.length < 2 || standing.total === 0) return on
+    let fewest = Number.POSITIVE_INFINITY
+    for (const copies of on.byZone) if (copies < fewest) fewest = copies
+    for (let zone = 0; zone < zoneShares.length; zone++) {
+      zoneShares[zone] = (on.byZone[zone]! - fewest) / standing.total
+      zoneCosts[zone] = weights.zones * zoneShares[zone]!
     }
-    return { zones: ground.zones, zoneCosts, kinds, kindCosts }
+    return on
   }
 
   #forgetKnown(): void {
@@ -113,17 +105,15 @@ export class Preferences {
     return this.#standings.get(component)?.get(version) ?? new Standing()
   }
 
-  #look(standing: Standing, component: string, version: string): ReturnType<Standing['on']> {
-    return standing.on(() => {
-      const most = Math.max(16, Math.floor(knownMax / Math.max(1, this.registered.length)))
-      for (const oldest of this.#known) {
-        if (this.#known.size < most) break
-        oldest.forget()
-        this.#known.delete(oldest)
-      }
-      if (standing.total > 0) this.#known.add(standing)
-      return this.#ground(`${component}/${version}`)
-    })
+  #groundOf(standing: Standing, component: string, version: string): Ground {
+    const most = Math.max(16, Math.floor(knownMax / Math.max(1, this.registered.length)))
+    for (const oldest of this.#known) {
+      if (this.#known.size < most) break
+      oldest.forget()
+      this.#known.delete(oldest)
+    }
+    if (standing.total > 0) this.#known.add(standing)
+    return this.#ground(`${component}/${version}`)
   }
 
   #ground(componentVersion: string): Ground {
@@ -147,12 +137,9 @@ export class Preferences {
   }
 }
 
-/** How many more of all copies the zone has than the one that has fewest. */
-function zoneShare(byZone: Float64Array, total: number, zone: number): number {
-  if (total === 0 || byZone.length < 2) return 0
-  let fewest = Number.POSITIVE_INFINITY
-  for (const each of byZone) if (each < fewest) fewest = each
-  return (byZone[zone]! - fewest) / total
+export function termsAt({ zones, zoneShares, kinds, kindTerms }: PreferenceCosts, index: number): PreferenceTerms {
+  const { apart, code, wires } = kindTerms[kinds[index]!]!
+  return { zones: zoneShares[zones[index]!]!, apart, code, wires }
 }
 
 /** In the order in which they are met; motherships without a zone are in one of their own. */

@@ -30,6 +30,7 @@ const rounding = 1e-9
 
 /** The best three by what placing there costs, over as many ranges as are looked at. Ties fall to the lowest id. */
 export class Scan {
+  readonly #asked: readonly [cpu: number, ram: number, bandwidth: number]
   #best: [number, number, number] = [none, none, none]
   #costs: [number, number, number] = [worse, worse, worse]
   looked = 0
@@ -45,11 +46,14 @@ export class Scan {
     private readonly search: Search,
   ) {
     columns.bounds.prepare(columns.size, search.formula)
+    this.#asked = askedOf(search.need)
   }
 
   /** By index, best first. */
   get best(): readonly number[] {
-    return this.#best.filter(index => index !== none)
+    const [first, second, third] = this.#best
+    if (third !== none) return this.#best
+    return second !== none ? [first, second] : first !== none ? [first] : []
   }
 
   /** Those from `from` to before `to`: of the list if there is one, else of all. */
@@ -68,7 +72,7 @@ export class Scan {
     bounds.freshen(numbers, from, to, size)
     const added = bounds.addedBy(need)
     const { bases, keys, lowest, rooms, open } = bounds
-    const [askCpu, askRam, askBandwidth] = askedOf(need)
+    const [askCpu, askRam, askBandwidth] = this.#asked
     let bound = this.#costs[2] + rounding
     let at = from
     while (at < to) {
@@ -107,7 +111,7 @@ export class Scan {
     const { zones, zoneCosts, kinds, kindCosts } = this.search.preferences
     const { ranks } = this
     const { numbers, unreserved } = this.columns
-    const [askCpu, askRam, askBandwidth] = askedOf(need)
+    const [askCpu, askRam, askBandwidth] = this.#asked
     const { cpu: needCpu, ram: needRam, bandwidth: needBandwidth } = need
     const { cpu: ofCpu, ram: ofRam, bandwidth: ofBandwidth, worst: ofWorst } = formula
     let third = this.#costs[2]
@@ -150,7 +154,7 @@ export class Scan {
   #lookWith(extra: (index: number) => number, from: number, to: number): void {
     const { need, list, barred, formula, preferences } = this.search
     const { numbers, unreserved } = this.columns
-    const asked = askedOf(need)
+    const asked = this.#asked
     const within = (of: Float64Array, at: number): boolean =>
       asked[0] <= of[at]! && asked[1] <= of[at + 1]! && asked[2] <= of[at + 2]!
     for (let each = from; each < to; each++) {

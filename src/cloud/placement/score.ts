@@ -53,7 +53,7 @@ const shares: Readonly<Record<Settings['policy'], { free: number; worst: number;
 }
 
 /** With `pack`, preferences decide between places that waste about the same. */
-export const preferenceScale = ({ policy }: Pick<Settings, 'policy'>): number => (policy === 'pack' ? 0.01 : 1)
+const preferenceScale = ({ policy }: Pick<Settings, 'policy'>): number => (policy === 'pack' ? 0.01 : 1)
 
 /** Weights, made to add up to 1; all the same where all of them are 0. */
 function weightsOf({ weights }: Pick<Settings, 'weights'>): Resources {
@@ -97,9 +97,35 @@ export interface Formula extends Resources {
   readonly worst: number
 }
 
-export function formulaOf(settings: Pick<Settings, 'policy' | 'weights'>): Formula {
+/** What settings say of the score, worked out once for the same settings. */
+export interface Weighed {
+  readonly formula: Formula
+  /** Share of each resource in the mean; they add up to 1. */
+  readonly weights: Resources
+  readonly shares: { readonly free: number; readonly worst: number; readonly fit: number }
+  readonly preferences: PreferenceTerms
+}
+
+const weighed = new WeakMap<object, Weighed>()
+
+export function weigh(settings: Weighing): Weighed {
+  let found = weighed.get(settings)
+  if (!found) weighed.set(settings, (found = weighedBy(settings)))
+  return found
+}
+
+function weighedBy(settings: Weighing): Weighed {
   const weights = weightsOf(settings)
-  const { free, worst, fit } = shares[settings.policy]
-  const by = free - fit
-  return { cpu: by * weights.cpu, ram: by * weights.ram, bandwidth: by * weights.bandwidth, worst }
+  const share = shares[settings.policy]
+  const by = share.free - share.fit
+  const formula = {
+    cpu: by * weights.cpu,
+    ram: by * weights.ram,
+    bandwidth: by * weights.bandwidth,
+    worst: share.worst,
+  }
+  const { zones, apart, code, wires } = settings.preferences
+  const scale = preferenceScale(settings)
+  const preferences = { zones: scale * zones, apart: scale * apart, code: scale * code, wires: scale * wires }
+  return { formula, weights, shares: share, preferences }
 }

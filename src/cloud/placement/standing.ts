@@ -2,6 +2,7 @@
  * Where the copies of one component version stand: in which zones, on which motherships. Kept up with each copy, and
  * by index of the columns too for who was asked about, so that a scan need not look anything up.
  */
+import type { PreferenceTerms } from './score.js'
 import type { Slot } from './slot.js'
 
 /** What the scan looks up of a mothership; new whenever who is at which index, zones or wires change. */
@@ -19,25 +20,31 @@ const hasCopy = 1
 const wiresShift = 1
 /** Steps fit above that bit. */
 export const wireStepsMax = 120
+/** On fewer motherships than this a version is rather begun on another one; from there on where its code is. */
+const apartBelow = 3
+
+/** The ground with the copies on it. */
+interface Known extends Pick<Ground, 'zones'> {
+  readonly kinds: Uint8Array
+  readonly byZone: Float64Array
+  /** To be worked out by whoever asks. */
+  readonly zoneShares: Float64Array
+  readonly zoneCosts: Float64Array
+  readonly wireSteps: number
+  /** What each kind is, and what it costs by these weights, while the version stands on so few motherships or not. */
+  readonly few: boolean
+  readonly weights: PreferenceTerms
+  readonly kindTerms: readonly Omit<PreferenceTerms, 'zones'>[]
+  readonly kindCosts: Float64Array
+}
 
 export class Standing {
   readonly #copies = new Map<Slot, number>()
   #total = 0
-  #ground: Ground | undefined
-  #kinds = new Uint8Array(0)
-  #byZone = new Float64Array(0)
+  #known: Known | undefined
 
   get total(): number {
     return this.#total
-  }
-
-  /** With a copy, registered or not. */
-  get motherships(): number {
-    return this.#copies.size
-  }
-
-  has(slot: Slot): boolean {
-    return this.#copies.has(slot)
   }
 
   count(slot: Slot, sign: 1 | -1): void {
@@ -46,32 +53,47 @@ export class Standing {
     this.#total += sign
     if (after === 0) this.#copies.delete(slot)
     else this.#copies.set(slot, after)
-    if (this.#ground) this.#mark(slot, sign, before === 0 || after === 0)
+    if (this.#known) mark(this.#known, slot, sign, before === 0 || after === 0)
   }
 
   /** Valid until the next copy is counted; `ground` is made anew where it was forgotten. */
-  on(ground: () => Ground): { readonly ground: Ground; readonly kinds: Uint8Array; readonly byZone: Float64Array } {
-    if (!this.#ground) {
-      this.#ground = ground()
-      this.#kinds = this.#ground.newWires.map(steps => steps << wiresShift)
-      this.#byZone = new Float64Array(this.#ground.zoneCount)
-      for (const [slot, copies] of this.#copies) this.#mark(slot, copies, true)
-    }
-    return { ground: this.#ground, kinds: this.#kinds, byZone: this.#byZone }
+  on(ground: () => Ground, weights: PreferenceTerms): Known {
+    const few = this.#copies.size < apartBelow
+    const known = this.#known ?? this.#laidOn(ground(), few, weights)
+    const same = known.few === few && known.weights === weights
+    return (this.#known = same ? known : { ...known, few, weights, ...kindsBy(known.wireSteps, few, weights) })
   }
 
   /** The indexes of motherships, their zones or their wires have changed. */
   forget(): void {
-    this.#ground = undefined
+    this.#known = undefined
   }
 
-  #mark({ index }: Slot, copies: number, turns: boolean): void {
-    if (index < 0) return
-    this.#byZone[this.#ground!.zones[index]!]! += copies
-    if (turns) this.#kinds[index]! ^= hasCopy
+  #laidOn({ zones, zoneCount, newWires, wireSteps }: Ground, few: boolean, weights: PreferenceTerms): Known {
+    const [byZone, zoneShares, zoneCosts] = [0, 1, 2].map(() => new Float64Array(zoneCount)) as Three
+    const kinds = newWires.map(steps => steps << wiresShift)
+    const byKind = kindsBy(wireSteps, few, weights)
+    const known = { zones, kinds, byZone, zoneShares, zoneCosts, wireSteps, few, weights, ...byKind }
+    for (const [slot, copies] of this.#copies) mark(known, slot, copies, true)
+    return known
   }
 }
 
-export const copyAmong = (kind: number): boolean => (kind & hasCopy) !== 0
-export const newWiresAmong = (kind: number): number => kind >> wiresShift
-export const kindsOf = (wireSteps: number): number => (wireSteps + 1) << wiresShift
+type Three = [Float64Array, Float64Array, Float64Array]
+
+function mark({ zones, kinds, byZone }: Known, { index }: Slot, copies: number, turns: boolean): void {
+  if (index < 0) return
+  byZone[zones[index]!]! += copies
+  if (turns) kinds[index]! ^= hasCopy
+}
+
+function kindsBy(wireSteps: number, few: boolean, weights: PreferenceTerms): Pick<Known, 'kindTerms' | 'kindCosts'> {
+  const kindTerms = Array.from({ length: (wireSteps + 1) << wiresShift }, (_, kind) => {
+    const copy = (kind & hasCopy) !== 0
+    const wires = wireSteps === 0 ? 0 : (kind >> wiresShift) / wireSteps
+    return { apart: few && copy ? 1 : 0, code: !few && !copy ? 1 : 0, wires }
+  })
+  const costOf = ({ apart, code, wires }: Omit<PreferenceTerms, 'zones'>): number =>
+    weights.apart * apart + weights.code * code + weights.wires * wires
+  return { kindTerms, kindCosts: Float64Array.from(kindTerms, costOf) }
+}
