@@ -6,9 +6,8 @@
 import type { Settings } from '../records.js'
 import { headroom, tolerance, unreserved } from './amounts.js'
 import { Bounds } from './bounds.js'
-import { type Host, resourceNames } from './host.js'
+import type { Host, ResourceName } from './host.js'
 import { pressureAt, roomAt, stride, unitAt, unreservedStride } from './layout.js'
-import { isOpen } from './rules/index.js'
 
 export type Limits = Pick<Settings, 'overcommit' | 'ceilings'>
 
@@ -37,23 +36,24 @@ export class Columns {
     this.bounds.forget()
   }
 
-  write(index: number, host: Host, limits: Limits): void {
-    const open = isOpen(host)
-    let at = index * stride
-    let left = index * unreservedStride
-    for (const name of resourceNames) {
-      const unit = 1 / Math.max(host.record.capacity[name], 1e-9)
-      const free = unreserved(host, name, limits.overcommit)
-      const room = Math.min(free, headroom(host, name, limits.ceilings))
-      const measured = host.measured ? host.measured[name] + host.placedSince[name] : 0
-      this.numbers[at + roomAt] = open ? room + tolerance : Number.NaN
-      this.numbers[at + pressureAt] = Math.max(host.reserved[name], measured) * unit
-      this.numbers[at + unitAt] = unit
-      this.unreserved[left] = free + tolerance
-      at++
-      left++
-    }
+  /** `open`: whether it takes anything at all. */
+  write(index: number, host: Host, open: boolean, limits: Limits): void {
+    this.#writeOne(index, 0, host, 'cpu', open, limits)
+    this.#writeOne(index, 1, host, 'ram', open, limits)
+    this.#writeOne(index, 2, host, 'bandwidth', open, limits)
     this.bounds.touch(index, this.numbers)
+  }
+
+  #writeOne(index: number, place: number, host: Host, name: ResourceName, open: boolean, limits: Limits): void {
+    const unit = 1 / Math.max(host.record.capacity[name], 1e-9)
+    const free = unreserved(host, name, limits.overcommit)
+    const room = Math.min(free, headroom(host, name, limits.ceilings))
+    const measured = host.measured ? host.measured[name] + host.placedSince[name] : 0
+    const at = index * stride + place
+    this.numbers[at + roomAt] = open ? room + tolerance : Number.NaN
+    this.numbers[at + pressureAt] = Math.max(host.reserved[name], measured) * unit
+    this.numbers[at + unitAt] = unit
+    this.unreserved[index * unreservedStride + place] = free + tolerance
   }
 }
 

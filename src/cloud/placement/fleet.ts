@@ -23,6 +23,7 @@ import { isRegistered, type Registered, Slot } from './slot.js'
 import { kindsMax, Worth } from './worth.js'
 
 type Undo = () => void
+type InstanceChange = Extract<Replacing, { readonly kind: 'instances' }>
 type Ages = Parameters<typeof freshnessOf>[1]
 
 /** A change, and the record that it takes the place of: of instances only that matters. */
@@ -40,7 +41,8 @@ const wishesMax = 256
 export class Fleet {
   readonly columns = new Columns()
   readonly #slots = new Map<string, Slot>()
-  readonly #undo: Undo[] = []
+  /** How to take back what is tried; of an instance the change itself tells. */
+  readonly #undo: (Undo | InstanceChange)[] = []
   /**
    * Registered ones, by a hash of their ids: neighbours have nothing in common then, so that a stretch of the columns
    * is a fair sample, and the order depends on who is registered alone.
@@ -99,7 +101,7 @@ export class Fleet {
 
   /** How many motherships each rule refuses that looks at the mothership alone. */
   get closed(): ReadonlyMap<string, number> {
-    this.#closed ??= tally(this.#registered, each => !isOpen(each), nobody)
+    this.#closed ??= tally(this.#registered, each => !each.open, nobody)
     return this.#closed
   }
 
@@ -119,7 +121,7 @@ export class Fleet {
     const list = new Int32Array(this.#registered.length)
     let length = 0
     for (const [index, slot] of this.#registered.entries()) if (isAsWished(slot, asked)) list[length++] = index
-    const refused = tally(this.#registered, each => isOpen(each) && !isAsWished(each, asked), asked)
+    const refused = tally(this.#registered, each => each.open && !isAsWished(each, asked), asked)
     return { list: list.slice(0, length), refused }
   }
 
@@ -158,21 +160,17 @@ export class Fleet {
   apply(changes: Iterable<Replacing>, placedAtMs?: number): void {
     this.takeBack(0)
     for (const change of changes) {
-      this.#apply(change, (slot, need) => {
-        if (placedAtMs === undefined) return
-        slot.recent.note(need, placedAtMs)
-        slot.since = plus(slot.since, need)
-      })
+      if (change.kind !== 'instances') this.#apply(change)
+      else this.#setInstance(change.before as InstanceRecord | undefined, change.value ?? undefined, placedAtMs)
     }
   }
 
   /** A change that may come to nothing. */
   try(change: Replacing): void {
-    this.#undo.push(
-      this.#apply(change, (slot, need) => {
-        slot.tried = plus(slot.tried, need)
-      }),
-    )
+    if (change.kind === 'instances') {
+      this.#tryInstance(change.before as InstanceRecord | undefined, change.value ?? undefined, 1)
+      this.#undo.push(change)
+    } else this.#undo.push(this.#apply(change))
   }
 
   /** How many changes are tried at the moment: the mark to which `takeBack` returns. */
@@ -181,7 +179,11 @@ export class Fleet {
   }
 
   takeBack(mark: number): void {
-    while (this.#undo.length > mark) this.#undo.pop()!()
+    while (this.#undo.length > mark) {
+      const last = this.#undo.pop()!
+      if (typeof last === 'function') last()
+      else this.#tryInstance((last.value ?? undefined) as InstanceRecord | undefined, last.before as InstanceRecord, -1)
+    }
   }
 
   /** A new look at the loads: what was placed before the sample is in it. */
@@ -189,10 +191,10 @@ export class Fleet {
     for (const slot of this.#registered) {
       const load = loadOf(slot.id)
       const freshness = freshnessOf(load, ages)
-      const { measured: before, since: sinceBefore } = slot
+      const before = slot.measured
       slot.measured = freshness === 'fresh' || freshness === 'ageing' ? load : undefined
-      slot.since = slot.measured ? slot.recent.since(nowMs - slot.measured.ageMs) : nothing
-      if (!same(slot.since, sinceBefore) || !same(slot.measured ?? none, before ?? none)) this.#write(slot)
+      const more = slot.rest(slot.measured && nowMs - slot.measured.ageMs)
+      if (more || !same(slot.measured ?? none, before ?? none)) this.#write(slot)
     }
   }
 
@@ -239,13 +241,11 @@ export class Fleet {
 
   #write(slot: Slot): void {
     if (slot.appraised.size > 0) slot.appraised.clear()
-    if (isRegistered(slot)) this.columns.write(slot.index, slot, this.#limits)
+    if (isRegistered(slot)) this.columns.write(slot.index, slot, slot.open, this.#limits)
   }
 
-  #apply(change: Replacing, onPlaced: (slot: Slot, need: Resources) => void): Undo {
+  #apply(change: Change): Undo {
     switch (change.kind) {
-      case 'instances':
-        return this.#setInstance(change.before as InstanceRecord | undefined, change.value ?? undefined, onPlaced)
       case 'motherships':
         return this.#setRecord(change.id, change.value ?? undefined)
       case 'sessions':
@@ -264,30 +264,33 @@ export class Fleet {
   #setInstance(
     before: InstanceRecord | undefined,
     after: InstanceRecord | undefined,
-    onPlaced: (slot: Slot, need: Resources) => void,
-  ): Undo {
-    const triedBefore: [Slot, Resources][] = []
+    placedAtMs: number | undefined,
+  ): void {
     this.#recount(before, after)
-    for (const mothership of after ? copiesOf(after) : []) {
-      if (before && copiesOf(before).includes(mothership)) continue
-      const slot = this.#slot(mothership)
-      triedBefore.push([slot, slot.tried])
-      onPlaced(slot, after!.need)
+    if (after && placedAtMs !== undefined) {
+      for (const mothership of copiesOf(after)) {
+        if (!before || !copiesOf(before).includes(mothership)) this.#slot(mothership).place(after.need, placedAtMs)
+      }
     }
-    this.#writeThose(before, after)
-    return () => {
-      for (const [slot, tried] of triedBefore) slot.tried = tried
-      this.#recount(after, before)
-      this.#writeThose(before, after)
-    }
+    this.#writeThose(before)
+    this.#writeThose(after)
   }
 
-  #writeThose(before: InstanceRecord | undefined, after: InstanceRecord | undefined): void {
-    for (const instance of [before, after]) {
-      for (const mothership of instance ? copiesOf(instance) : []) {
-        const slot = this.#slots.get(mothership)
-        if (slot) this.#write(slot)
-      }
+  /** `sign` -1: back from what was tried. */
+  #tryInstance(before: InstanceRecord | undefined, after: InstanceRecord | undefined, sign: 1 | -1): void {
+    this.#recount(before, after)
+    const [without, tried] = sign === 1 ? [before, after] : [after, before]
+    for (const mothership of tried ? copiesOf(tried) : noCopies) {
+      if (!without || !copiesOf(without).includes(mothership)) this.#slots.get(mothership)?.try(tried!.need, sign)
+    }
+    this.#writeThose(before)
+    this.#writeThose(after)
+  }
+
+  #writeThose(instance: InstanceRecord | undefined): void {
+    for (const mothership of instance ? copiesOf(instance) : noCopies) {
+      const slot = this.#slots.get(mothership)
+      if (slot) this.#write(slot)
     }
   }
 
@@ -296,8 +299,8 @@ export class Fleet {
       if (after) this.#population.count(after.need, 1)
       if (before) this.#population.count(before.need, -1)
     }
-    for (const mothership of after ? copiesOf(after) : []) this.#count(this.#slot(mothership), after!, 1)
-    for (const mothership of before ? copiesOf(before) : []) {
+    for (const mothership of after ? copiesOf(after) : noCopies) this.#count(this.#slot(mothership), after!, 1)
+    for (const mothership of before ? copiesOf(before) : noCopies) {
       const slot = this.#slot(mothership)
       this.#count(slot, before!, -1)
       this.#drop(slot)
@@ -324,6 +327,7 @@ export class Fleet {
     slot.record = after
     if (!before && after) this.#register(slot as Registered)
     if (before && !after) this.#unregister(slot)
+    slot.open = isRegistered(slot) && isOpen(slot)
     this.#write(slot)
     this.#forget()
     this.preferences.forget()
@@ -372,6 +376,7 @@ export class Fleet {
     const slot = this.#slot(key.slice(sessionPrefix.length))
     const before = slot.connected
     slot.connected = after
+    slot.open = isRegistered(slot) && isOpen(slot)
     this.#write(slot)
     if (before !== after) this.#forget()
     this.#drop(slot)
@@ -424,6 +429,7 @@ export class Fleet {
 
 /** Unlike any load, and itself. */
 const none: Resources = { cpu: -1, ram: -1, bandwidth: -1 }
+const noCopies: readonly string[] = []
 const sessionPrefix = 'mothership/'
 const everybody: Wished = { list: undefined, refused: new Map() }
 
@@ -439,7 +445,11 @@ const nobody: Asked = {
 }
 
 /** How many of them each rule refuses first. */
-function tally(hosts: readonly Host[], which: (host: Host) => boolean, asked: Asked): ReadonlyMap<string, number> {
+function tally(
+  hosts: readonly Registered[],
+  which: (host: Registered) => boolean,
+  asked: Asked,
+): ReadonlyMap<string, number> {
   const counts = new Map<string, number>()
   for (const host of hosts) {
     const rule = which(host) ? firstObjection(host, asked)?.rule : undefined

@@ -5,7 +5,7 @@
 import type { InstanceRecord, MothershipRecord, QuarantineRecord, Resources } from '../records.js'
 import { type Host, isLarge, type MeasuredLoad } from './host.js'
 import { Recent } from './recent.js'
-import { nothing, plus } from './resources.js'
+import { add, become, nothing, type Sums } from './resources.js'
 import { mixed } from './sample.js'
 
 const noCopies = { all: 0, alone: 0 }
@@ -13,15 +13,19 @@ const noCopies = { all: 0, alone: 0 }
 export class Slot {
   record: MothershipRecord | undefined
   connected = false
-  reserved = nothing
+  /** Whether it takes anything at all. */
+  open = false
+  readonly reserved: Sums = { cpu: 0, ram: 0, bandwidth: 0 }
   copies = 0
   #large = 0
   /** What was found out of its room, by need; forgotten when anything about it changes. */
   readonly appraised = new Map<string, number>()
   measured: MeasuredLoad | undefined
-  placedSince = nothing
-  #since = nothing
-  #tried = nothing
+  /** Since the sample: what is committed, and what is tried. */
+  readonly placedSince: Sums = { cpu: 0, ram: 0, bandwidth: 0 }
+  readonly #since: Sums = { cpu: 0, ram: 0, bandwidth: 0 }
+  readonly #tried: Sums = { cpu: 0, ram: 0, bandwidth: 0 }
+  #copiesTried = 0
   /** Among the columns; -1 while it is not registered. */
   index = -1
   readonly order: number
@@ -34,23 +38,34 @@ export class Slot {
     this.order = mixed(id)
   }
 
-  /** Placed since the sample, and committed. */
-  get since(): Resources {
-    return this.#since
+  /** A copy was placed here just now, and committed. */
+  place(need: Resources, nowMs: number): void {
+    this.recent.note(need, nowMs)
+    add(this.#since, need)
+    this.#sum()
   }
 
-  set since(after: Resources) {
-    this.#since = after
-    this.placedSince = this.#tried === nothing ? after : plus(after, this.#tried)
+  /** A copy that may come to nothing; `sign` -1 when it has. */
+  try(need: Resources, sign: 1 | -1): void {
+    this.#copiesTried += sign
+    if (this.#copiesTried === 0) become(this.#tried, nothing)
+    else add(this.#tried, need, sign)
+    this.#sum()
   }
 
-  get tried(): Resources {
-    return this.#tried
+  /** Rests on a sample of so long ago; undefined: on none. Returns whether anything is another than before. */
+  rest(atMs: number | undefined): boolean {
+    const since = atMs === undefined ? nothing : this.recent.since(atMs)
+    const { cpu, ram, bandwidth } = this.#since
+    if (since.cpu === cpu && since.ram === ram && since.bandwidth === bandwidth) return false
+    become(this.#since, since)
+    this.#sum()
+    return true
   }
 
-  set tried(after: Resources) {
-    this.#tried = after
-    this.placedSince = after === nothing ? this.#since : plus(this.#since, after)
+  #sum(): void {
+    become(this.placedSince, this.#since)
+    if (this.#copiesTried > 0) add(this.placedSince, this.#tried)
   }
 
   copiesOf(component: string): { readonly all: number; readonly alone: number } {
@@ -71,7 +86,8 @@ export class Slot {
     // Counted by what it can hold at the moment: should that change meanwhile, the count is right again when it is empty.
     if (this.record && isLarge(need, this.record.capacity)) this.#large = Math.max(0, this.#large + sign)
     if (this.copies === 0) this.#large = 0
-    this.reserved = this.copies === 0 ? nothing : plus(this.reserved, need, sign)
+    if (this.copies === 0) become(this.reserved, nothing)
+    else add(this.reserved, need, sign)
     let counted = this.#byComponent.get(component)
     if (!counted) this.#byComponent.set(component, (counted = { all: 0, alone: 0 }))
     counted.all += sign
