@@ -5,8 +5,8 @@
  * - decisions, one after the other in batches of 1,000 on a draft, at 100, 1,000 and 10,000 motherships;
  * - the whole: `instantiate` of 1,000, its changes applied to the map and to the engine, at 5,000 motherships;
  * - growth: the whole, from nothing to a million instances;
- * - evenness at 10,000 motherships, where the engine looks at a sample. The scan of all goes by the fullest resource
- *   alone, the engine by the mean too, so this compares more than sampling.
+ * - evenness at 10,000 motherships, where the engine looks at a sample: beside the bare scan of all, which goes by the
+ *   fullest resource alone, and beside a scan of all by the formula of the engine, so that sampling alone is compared.
  *
  * Not measured: etcd, the queue, other replicas (see `commit`); how well policies pack and balance (see `packing`).
  *
@@ -19,7 +19,7 @@ import { Engine } from '../src/cloud/placement/engine.js'
 import { noPlan } from '../src/cloud/placement/plan.js'
 import { type Change, defaultSettings, type InstanceRecord, put, type Resources } from '../src/cloud/records.js'
 import { aComponent, aMothership, aSession, seeded } from './clouds/large.js'
-import { BareScan } from './floors/scan.js'
+import { BareScan, FormulaScan } from './floors/scan.js'
 import { type Bar, finish, spreadOf } from './harness.js'
 
 const growTo = Number(process.argv[2] ?? 1_000_000)
@@ -184,19 +184,23 @@ say('evenness …')
 {
   const cloud = cloudOf(10_000)
   const floor = new BareScan(cloud.capacities)
-  const [need, sameNeed] = [needs(5), needs(5)]
+  const same = new FormulaScan(cloud.capacities, 0.4, 0.6)
+  const [need, floorNeed, sameNeed] = [needs(5), needs(5), needs(5)]
   for (let done = 0; done < 200_000; done += batch) {
     decide(cloud, need)
-    scan(floor, sameNeed)
+    scan(floor, floorNeed)
+    scan(same, sameNeed)
   }
   const used = cloud.capacities.map((capacity, index) => {
     const { reserved } = cloud.map.heldOn(`mothership-${String(index).padStart(5, '0')}`)
     return [reserved.cpu / capacity.cpu, reserved.ram / capacity.ram, reserved.bandwidth / capacity.bandwidth]
   })
-  const [own, all] = [unevenness(used), unevenness(floor.used())]
+  const [own, all, alike] = [unevenness(used), unevenness(floor.used()), unevenness(same.used())]
   row('worst resource, max / mean: engine', own)
-  row('worst resource, max / mean: bare scan of all', all)
+  row('  bare scan of all', all)
+  row('  scan of all by the same formula', alike)
   atMost('unevennessToScan', own / all, 1.02)
+  atMost('unevennessToSameFormula', own / alike, 1.02)
 }
 
 /** Everything that a call for 1,000 instances costs but etcd. Returns instances per second. */

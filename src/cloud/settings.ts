@@ -38,7 +38,7 @@ const Prometheus = Type.Object({
 /**
  * What each soft term may cost a mothership, as pressure does, in shares of capacity: a zone that has more copies of the
  * component version than others; a copy beside one of the version that stands on one or two motherships only; a
- * mothership without its code; new wires of the rain servers that need it.
+ * mothership without its code, the less the more hold it; new wires of the rain servers that need it.
  */
 const Preferences = Type.Object({
   zones: Type.Number(share),

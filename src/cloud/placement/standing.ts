@@ -18,9 +18,12 @@ export interface Ground {
 /** Whether a copy is here is the lowest bit of a mothership's kind, new wires are those above it. */
 const hasCopy = 1
 const wiresShift = 1
-/** Steps fit above that bit. */
-export const wireStepsMax = 120
-/** On fewer motherships than this a version is rather begun on another one; from there on where its code is. */
+/** Finer than this nobody needs to know, and each step is a kind more. */
+export const wireStepsMax = 16
+/**
+ * On fewer motherships than this a version is rather begun on another one; from there on where its code is. What one
+ * more adds to those that hold the code becomes less the more of them there are.
+ */
 const apartBelow = 3
 
 /** The ground with the copies on it. */
@@ -31,8 +34,8 @@ interface Known extends Pick<Ground, 'zones'> {
   readonly zoneShares: Float64Array
   readonly zoneCosts: Float64Array
   readonly wireSteps: number
-  /** What each kind is, and what it costs by these weights, while the version stands on so few motherships or not. */
-  readonly few: boolean
+  /** What each kind is, and what it costs by these weights, while the version stands on so many motherships. */
+  readonly motherships: number
   readonly weights: PreferenceTerms
   readonly kindTerms: readonly Omit<PreferenceTerms, 'zones'>[]
   readonly kindCosts: Float64Array
@@ -58,10 +61,12 @@ export class Standing {
 
   /** Valid until the next copy is counted; `ground` is made anew where it was forgotten. */
   on(ground: () => Ground, weights: PreferenceTerms): Known {
-    const few = this.#copies.size < apartBelow
-    const known = this.#known ?? this.#laidOn(ground(), few, weights)
-    const same = known.few === few && known.weights === weights
-    return (this.#known = same ? known : { ...known, few, weights, ...kindsBy(known.wireSteps, few, weights) })
+    const motherships = this.#copies.size
+    const known = this.#known ?? this.#laidOn(ground(), motherships, weights)
+    if (known.motherships !== motherships || known.weights !== weights) {
+      this.#known = { ...known, motherships, weights, ...kindsBy(known.wireSteps, motherships, weights) }
+    } else this.#known = known
+    return this.#known
   }
 
   /** The indexes of motherships, their zones or their wires have changed. */
@@ -69,11 +74,11 @@ export class Standing {
     this.#known = undefined
   }
 
-  #laidOn({ zones, zoneCount, newWires, wireSteps }: Ground, few: boolean, weights: PreferenceTerms): Known {
+  #laidOn({ zones, zoneCount, newWires, wireSteps }: Ground, motherships: number, weights: PreferenceTerms): Known {
     const [byZone, zoneShares, zoneCosts] = [0, 1, 2].map(() => new Float64Array(zoneCount)) as Three
     const kinds = newWires.map(steps => steps << wiresShift)
-    const byKind = kindsBy(wireSteps, few, weights)
-    const known = { zones, kinds, byZone, zoneShares, zoneCosts, wireSteps, few, weights, ...byKind }
+    const byKind = kindsBy(wireSteps, motherships, weights)
+    const known = { zones, kinds, byZone, zoneShares, zoneCosts, wireSteps, motherships, weights, ...byKind }
     for (const [slot, copies] of this.#copies) mark(known, slot, copies, true)
     return known
   }
@@ -87,11 +92,16 @@ function mark({ zones, kinds, byZone }: Known, { index }: Slot, copies: number, 
   if (turns) kinds[index]! ^= hasCopy
 }
 
-function kindsBy(wireSteps: number, few: boolean, weights: PreferenceTerms): Pick<Known, 'kindTerms' | 'kindCosts'> {
+function kindsBy(
+  wireSteps: number,
+  motherships: number,
+  weights: PreferenceTerms,
+): Pick<Known, 'kindTerms' | 'kindCosts'> {
   const kindTerms = Array.from({ length: (wireSteps + 1) << wiresShift }, (_, kind) => {
     const copy = (kind & hasCopy) !== 0
     const wires = wireSteps === 0 ? 0 : (kind >> wiresShift) / wireSteps
-    return { apart: few && copy ? 1 : 0, code: !few && !copy ? 1 : 0, wires }
+    const few = motherships < apartBelow
+    return { apart: few && copy ? 1 : 0, code: !few && !copy ? apartBelow / motherships : 0, wires }
   })
   const costOf = ({ apart, code, wires }: Omit<PreferenceTerms, 'zones'>): number =>
     weights.apart * apart + weights.code * code + weights.wires * wires

@@ -77,7 +77,8 @@ function preferencesBy(map: CloudMap, mothership: string): PreferenceTerms {
   const inZone = (zone: string | null): number => copies.filter(id => zoneOf(id) === zone).length
   const fewest = Math.min(...[...zones].map(inZone))
   const here = copies.includes(mothership)
-  const few = new Set(copies).size < 3
+  const holding = new Set(copies).size
+  const few = holding < 3
   const wired = [...map.all('wiring')].map(([, { value }]) => value.wires)
   const needing = wired.filter(wires => wires.some(each => each.components.includes('news/1.0.0')))
   const servers = needing.length > 0 ? needing : wired
@@ -85,7 +86,7 @@ function preferencesBy(map: CloudMap, mothership: string): PreferenceTerms {
   return {
     zones: copies.length === 0 ? 0 : (inZone(zoneOf(mothership)) - fewest) / copies.length,
     apart: few && here ? 1 : 0,
-    code: !few && !here ? 1 : 0,
+    code: !few && !here ? 3 / holding : 0,
     wires: servers.length === 0 ? 0 : without.length / servers.length,
   }
 }
