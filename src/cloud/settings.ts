@@ -129,7 +129,7 @@ export const defaultSettings: Settings = {
   overcommit: { cpu: 1, ram: 1, bandwidth: 1 },
   policy: 'spread',
   weights: { cpu: 1, ram: 1, bandwidth: 1 },
-  preferences: { zones: 0.05, apart: 0.05, code: 0.005, wires: 0.005 },
+  preferences: { zones: 0.05, apart: 0.05, code: 0.002, wires: 0.002 },
   fragmentDeadlineMs: 1000,
   pageDeadlineMs: 3000,
   errorComponent: null,

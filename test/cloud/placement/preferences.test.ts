@@ -10,7 +10,7 @@ import { apply, mapOf } from '../../support/clouds.js'
 import { aMothership, anInstance, aRainServer, session } from '../../support/records.js'
 
 const at = '2026-01-01T00:00:00.000Z'
-const small: Resources = { cpu: 1, ram: 1, bandwidth: 1 }
+const small: Resources = { cpu: 0.2, ram: 0.2, bandwidth: 0.2 }
 const settings = (part: SettingsPart): Change => put('settings', '', { schema: 1, ...part })
 
 const inZones = (zones: Readonly<Record<string, string>>): Change[] =>
