@@ -2,7 +2,6 @@
  * All motherships as placement sees them, kept up with the changes of the map so that a decision need not add up all
  * instances. Changes that are not committed yet can be tried: they count like any other until they are taken back.
  */
-import { byId } from '../ids.js'
 import { copiesOf } from '../map.js'
 import {
   type Change,
@@ -13,12 +12,14 @@ import {
   type Resources,
   type WiringRecord,
 } from '../records.js'
-import { Columns, type Limits } from './columns.js'
-import { type Asked, freshnessOf, type Host, type MeasuredLoad } from './host.js'
+import type { Columns, Limits } from './columns.js'
+import { Distance } from './distance.js'
+import { freshnessOf, type Host, type MeasuredLoad } from './host.js'
 import { Population } from './population.js'
 import { Preferences } from './preferences.js'
 import { nothing, plus } from './resources.js'
-import { firstObjection, isAsWished, isOpen } from './rules/index.js'
+import { Roster } from './roster.js'
+import { isOpen } from './rules/index.js'
 import { isRegistered, type Registered, Slot } from './slot.js'
 import { kindsMax, Worth } from './worth.js'
 
@@ -29,37 +30,13 @@ type Ages = Parameters<typeof freshnessOf>[1]
 /** A change, and the record that it takes the place of: of instances only that matters. */
 export type Replacing = Change & { readonly before?: object | undefined }
 
-/** Who is left of all motherships for a wish, by index (undefined: all), and how many open ones each rule refused. */
-export interface Wished {
-  readonly list: Int32Array | undefined
-  readonly refused: ReadonlyMap<string, number>
-}
-
-/** So many different wishes are remembered until a mothership changes. */
-const wishesMax = 256
-
 export class Fleet {
-  readonly columns = new Columns()
+  readonly roster = new Roster()
+  readonly preferences = new Preferences(this.roster.registered, id => this.indexOf(id))
   readonly #slots = new Map<string, Slot>()
+  readonly distance = new Distance(() => this.#slots.values())
   /** How to take back what is tried; of an instance the change itself tells. */
   readonly #undo: (Undo | InstanceChange)[] = []
-  /**
-   * Registered ones, by a hash of their ids: neighbours have nothing in common then, so that a stretch of the columns
-   * is a fair sample, and the order depends on who is registered alone.
-   */
-  readonly #registered: Registered[] = []
-  readonly #ids: string[] = []
-  readonly preferences = new Preferences(this.#registered, id => this.indexOf(id))
-  #sorted: readonly Registered[] | undefined
-  #ranks: Int32Array | undefined
-  #closed: ReadonlyMap<string, number> | undefined
-  readonly #wished = new Map<string, Wished>()
-  /** Components of which some copies want to be alone, and how many. */
-  readonly #alone = new Map<string, number>()
-  /** Where there are copies of the components that somebody asked for. */
-  readonly #where = new Map<string, Set<Slot>>()
-  /** Where a component version is to stay away. */
-  readonly #quarantined = new Map<string, Set<Slot>>()
   #limits: Limits = defaultSettings
   /** Counted from when it is asked for. */
   #population: Population | undefined
@@ -68,8 +45,7 @@ export class Fleet {
 
   /** Registered motherships, lowest id first. */
   hosts(): readonly Host[] {
-    this.#sorted ??= [...this.#registered].sort((a, b) => byId(a.id, b.id))
-    return this.#sorted
+    return this.roster.sorted
   }
 
   host(id: string): Registered | undefined {
@@ -79,81 +55,19 @@ export class Fleet {
 
   /** By index of the columns. */
   at(index: number): Registered {
-    return this.#registered[index]!
+    return this.roster.registered[index]!
+  }
+
+  get columns(): Columns {
+    return this.roster.columns
   }
 
   get ids(): readonly string[] {
-    return this.#ids
-  }
-
-  /** By index: how many ids of registered ones come before its own. */
-  get ranks(): Int32Array {
-    if (!this.#ranks) {
-      this.#ranks = new Int32Array(this.#registered.length)
-      for (const [rank, host] of (this.hosts() as readonly Registered[]).entries()) this.#ranks[host.index] = rank
-    }
-    return this.#ranks
+    return this.roster.ids
   }
 
   indexOf(id: string): number {
     return this.#slots.get(id)?.index ?? -1
-  }
-
-  /** How many motherships each rule refuses that looks at the mothership alone. */
-  get closed(): ReadonlyMap<string, number> {
-    this.#closed ??= tally(this.#registered, each => !each.open, nobody)
-    return this.#closed
-  }
-
-  asWished(asked: Asked): Wished {
-    const { labels, zones } = asked.wish
-    if ((zones?.length ?? 0) === 0 && Object.keys(labels ?? {}).length === 0) return everybody
-    const key = JSON.stringify([labels, zones])
-    let wished = this.#wished.get(key)
-    if (!wished) {
-      if (this.#wished.size >= wishesMax) this.#wished.clear()
-      this.#wished.set(key, (wished = this.#find(asked)))
-    }
-    return wished
-  }
-
-  #find(asked: Asked): Wished {
-    const list = new Int32Array(this.#registered.length)
-    let length = 0
-    for (const [index, slot] of this.#registered.entries()) if (isAsWished(slot, asked)) list[length++] = index
-    const refused = tally(this.#registered, each => each.open && !isAsWished(each, asked), asked)
-    return { list: list.slice(0, length), refused }
-  }
-
-  /** Whether anything that stands somewhere may keep the asked one away. */
-  mayKeepApart({ component, wish, taken }: Asked): boolean {
-    return (
-      taken.length > 0 ||
-      this.#quarantined.size > 0 ||
-      wish.antiAffinity === 'component' ||
-      (this.#alone.size > 0 && this.#alone.has(component))
-    )
-  }
-
-  /** Indexes of the motherships where copies stand that keep the asked one away, or where it kept failing. */
-  *keptApart({ component, version, wish }: Asked): Iterable<number> {
-    if (this.#quarantined.size > 0) {
-      for (const slot of this.#quarantined.get(`${component}/${version}`) ?? []) if (slot.index >= 0) yield slot.index
-    }
-    const all = wish.antiAffinity === 'component'
-    if (!all && !this.#alone.has(component)) return
-    for (const slot of this.#whereIs(component)) {
-      if (slot.index >= 0 && (all || slot.copiesOf(component).alone > 0)) yield slot.index
-    }
-  }
-
-  #whereIs(component: string): ReadonlySet<Slot> {
-    let where = this.#where.get(component)
-    if (!where) {
-      where = new Set([...this.#slots.values()].filter(slot => slot.copiesOf(component).all > 0))
-      this.#where.set(component, where)
-    }
-    return where
   }
 
   /** Committed changes. `placedAtMs`: when copies that are new were placed; undefined when that is long ago. */
@@ -188,7 +102,7 @@ export class Fleet {
 
   /** A new look at the loads: what was placed before the sample is in it. */
   measure(loadOf: (mothership: string) => MeasuredLoad | undefined, nowMs: number, ages: Ages): void {
-    for (const slot of this.#registered) {
+    for (const slot of this.roster.registered) {
       const load = loadOf(slot.id)
       const freshness = freshnessOf(load, ages)
       const before = slot.measured
@@ -211,7 +125,7 @@ export class Fleet {
     const reference = this.#reference()
     if (this.#worth?.of !== of || !same(this.#worth.reference, reference)) {
       this.#worth = { of, worth: new Worth(of, reference), reference }
-      for (const slot of this.#registered) slot.appraised.clear()
+      for (const slot of this.roster.registered) slot.appraised.clear()
     }
     return this.#worth.worth
   }
@@ -225,8 +139,8 @@ export class Fleet {
   #reference(): Resources {
     if (!this.#mean) {
       let sum = nothing
-      for (const { record } of this.#registered) sum = plus(sum, record.capacity)
-      const count = Math.max(1, this.#registered.length)
+      for (const { record } of this.roster.registered) sum = plus(sum, record.capacity)
+      const count = Math.max(1, this.roster.registered.length)
       this.#mean = { cpu: sum.cpu / count, ram: sum.ram / count, bandwidth: sum.bandwidth / count }
     }
     return this.#mean
@@ -236,7 +150,7 @@ export class Fleet {
   limit(limits: Limits): void {
     if (same(limits.ceilings, this.#limits.ceilings) && same(limits.overcommit, this.#limits.overcommit)) return
     this.#limits = limits
-    for (const slot of this.#registered) this.#write(slot)
+    for (const slot of this.roster.registered) this.#write(slot)
   }
 
   #write(slot: Slot): void {
@@ -308,66 +222,24 @@ export class Fleet {
   }
 
   #count(slot: Slot, instance: InstanceRecord, sign: 1 | -1): void {
-    const { component, version, placement } = instance
+    const { component, version } = instance
     const here = slot.count(instance, sign)
     this.preferences.count(slot, component, version, sign)
-    if (placement.antiAffinity === 'component') {
-      const alone = (this.#alone.get(component) ?? 0) + sign
-      if (alone > 0) this.#alone.set(component, alone)
-      else this.#alone.delete(component)
-    }
-    const where = this.#where.get(component)
-    if (here > 0) where?.add(slot)
-    else where?.delete(slot)
+    this.distance.count(slot, instance, here, sign)
   }
 
   #setRecord(id: string, after: MothershipRecord | undefined): Undo {
     const slot = this.#slot(id)
     const before = slot.record
     slot.record = after
-    if (!before && after) this.#register(slot as Registered)
-    if (before && !after) this.#unregister(slot)
+    if (!before && after) this.roster.register(slot as Registered)
+    if (before && !after) this.roster.unregister(slot)
     slot.open = isRegistered(slot) && isOpen(slot)
     this.#write(slot)
     this.#forget()
     this.preferences.forget()
     this.#drop(slot)
     return () => void this.#setRecord(id, before)
-  }
-
-  #register(slot: Registered): void {
-    const index = this.#placeOf(slot)
-    this.#registered.splice(index, 0, slot)
-    this.#ids.splice(index, 0, slot.id)
-    this.columns.insert(index)
-    this.#number(index)
-  }
-
-  #unregister(slot: Slot): void {
-    const { index } = slot
-    this.#registered.splice(index, 1)
-    this.#ids.splice(index, 1)
-    this.columns.remove(index)
-    slot.index = -1
-    this.#number(index)
-  }
-
-  #number(from: number): void {
-    for (let index = from; index < this.#registered.length; index++) this.#registered[index]!.index = index
-    this.#sorted = undefined
-    this.#ranks = undefined
-  }
-
-  /** The first index whose mothership comes after this one. */
-  #placeOf({ order, id }: Slot): number {
-    let [low, high] = [0, this.#registered.length]
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const other = this.#registered[middle]!
-      if (other.order < order || (other.order === order && byId(other.id, id) < 0)) low = middle + 1
-      else high = middle
-    }
-    return low
   }
 
   /** By the key of the session: only those of motherships count. */
@@ -387,14 +259,7 @@ export class Fleet {
   #setQuarantine(key: string, after: QuarantineRecord | undefined): Undo {
     const slash = key.indexOf('/')
     const [slot, version] = [this.#slot(key.slice(0, slash)), key.slice(slash + 1)]
-    const before = slot.quarantines.get(version)
-    if (after) slot.quarantines.set(version, after)
-    else slot.quarantines.delete(version)
-    const where = this.#quarantined.get(version) ?? new Set()
-    if (after) where.add(slot)
-    else where.delete(slot)
-    if (where.size > 0) this.#quarantined.set(version, where)
-    else this.#quarantined.delete(version)
+    const before = this.distance.quarantine(slot, version, after)
     this.#drop(slot)
     return () => void this.#setQuarantine(key, before)
   }
@@ -412,8 +277,7 @@ export class Fleet {
   /** What was found out about the motherships as such. */
   #forget(): void {
     this.#mean = undefined
-    this.#closed = undefined
-    this.#wished.clear()
+    this.roster.forget()
   }
 
   #slot(id: string): Slot {
@@ -431,31 +295,4 @@ export class Fleet {
 const none: Resources = { cpu: -1, ram: -1, bandwidth: -1 }
 const noCopies: readonly string[] = []
 const sessionPrefix = 'mothership/'
-const everybody: Wished = { list: undefined, refused: new Map() }
-
-/** Asks nothing that a mothership could refuse for what it has. */
-const nobody: Asked = {
-  component: '',
-  version: '',
-  need: nothing,
-  wish: {},
-  taken: [],
-  overcommit: defaultSettings.overcommit,
-  ceilings: defaultSettings.ceilings,
-}
-
-/** How many of them each rule refuses first. */
-function tally(
-  hosts: readonly Registered[],
-  which: (host: Registered) => boolean,
-  asked: Asked,
-): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>()
-  for (const host of hosts) {
-    const rule = which(host) ? firstObjection(host, asked)?.rule : undefined
-    if (rule !== undefined) counts.set(rule, (counts.get(rule) ?? 0) + 1)
-  }
-  return counts
-}
-
 const same = (a: Resources, b: Resources): boolean => a.cpu === b.cpu && a.ram === b.ram && a.bandwidth === b.bandwidth

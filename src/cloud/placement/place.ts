@@ -39,7 +39,7 @@ export function placeOn(fleet: Fleet, input: PlacementInput): PlacementResult {
   const plain = { need, formula: weighed.formula, preferences }
   const considered: Considered = { fleet, search: plain, weighed, appraisal }
   if (question.only !== undefined) return onlyOn(considered, question.only, asked, input)
-  const { list, refused } = fleet.asWished(asked)
+  const { list, refused } = fleet.roster.asWished(asked)
   const barred = barredFor(fleet, asked)
   const extra = appraisal && ((index: number): number => appraisal.of(fleet.at(index)))
   const search: Search = { need, formula: weighed.formula, preferences, list, barred: barred?.marks, extra }
@@ -78,12 +78,12 @@ const seedOf = ({ seed, component }: PlacementQuestion): number => mixed(seed ??
 
 function scanned(fleet: Fleet, search: Search, seed: number): Scan {
   const count = search.list?.length ?? fleet.columns.size
-  const scan = new Scan(fleet.columns, fleet.ranks, search)
+  const scan = new Scan(fleet.columns, fleet.roster.ranks, search)
   // To pack is to find the one place that wastes least: a sample would miss it.
   const most = search.extra ? Number.POSITIVE_INFINITY : allUpTo
   sample(count, seed, (from, to) => scan.look(from, to), most)
   if (scan.fits > 0 || scan.looked >= count) return scan
-  const whole = new Scan(fleet.columns, fleet.ranks, search)
+  const whole = new Scan(fleet.columns, fleet.roster.ranks, search)
   whole.look(0, count)
   return whole
 }
@@ -95,8 +95,8 @@ interface Barred {
 }
 
 function barredFor(fleet: Fleet, asked: Asked): Barred | undefined {
-  if (!fleet.mayKeepApart(asked)) return undefined
-  const indexes = new Set(fleet.keptApart(asked))
+  if (!fleet.distance.mayKeepApart(asked)) return undefined
+  const indexes = new Set(fleet.distance.keptApart(asked))
   for (const id of asked.taken) {
     const index = fleet.indexOf(id)
     if (index >= 0) indexes.add(index)
@@ -179,7 +179,7 @@ function refusedBy(
 ): Record<string, number> {
   const counts: Record<string, number> = {}
   const add = (rule: string, count: number): void => void (counts[rule] = (counts[rule] ?? 0) + count)
-  if (fleet.closed.size > 0) for (const [rule, count] of fleet.closed) add(rule, count)
+  if (fleet.roster.closed.size > 0) for (const [rule, count] of fleet.roster.closed) add(rule, count)
   if (wished.size > 0) for (const [rule, count] of wished) add(rule, count)
   for (const index of barred?.indexes ?? none) {
     const rule = firstObjection(fleet.at(index), asked)?.rule
