@@ -215,7 +215,9 @@ export const CloudView = Type.Object({
 
 const beforeAndAfter = (description: string) =>
   Type.Object({ before: Type.Number({ description }), after: Type.Number() })
-const imbalance = beforeAndAfter('how much fuller the fullest mothership is than the mean, in shares of capacity')
+const imbalance = beforeAndAfter(
+  'how far the fullest mothership, or the emptiest that takes instances, is from the mean, in shares of capacity',
+)
 const moved = { instance: text, from: text, to: text }
 export const RebalancePlan = Type.Object({
   revision: text,

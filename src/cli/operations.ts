@@ -260,7 +260,7 @@ async function rebalance(
   if (imbalance) {
     const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
     print(
-      `the fullest mothership is ${percent(imbalance.before)} of capacity above the mean, ${percent(imbalance.after)} after the moves`,
+      `the fullest or emptiest mothership is ${percent(imbalance.before)} of capacity from the mean, ${percent(imbalance.after)} after the moves`,
     )
   }
   if (found.moves.length === 0) print('nothing to move')

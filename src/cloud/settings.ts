@@ -51,7 +51,7 @@ const Preferences = Type.Object({
 const Rebalance = Type.Object({
   /** Whether the leader does it unasked. */
   automatic: Type.Boolean(),
-  /** How much fuller the fullest mothership is than the mean, in shares of capacity: begins above, ends below. */
+  /** How far the fullest mothership, or the emptiest, is from the mean, in shares of capacity: begins above, ends below. */
   startAbove: Type.Number(share),
   stopBelow: Type.Number(share),
   /** By how much a move has to lower the pressure where the instance stands, as a share of capacity. */

@@ -14,7 +14,10 @@ export interface PlannedMove {
   readonly decision: Decision
 }
 
-/** How much fuller the fullest mothership is than the mean, in shares of capacity; and how many hold anything. */
+/**
+ * How far the fullest mothership, or the emptiest one that takes instances, is from the mean, in shares of capacity; and
+ * how many hold anything.
+ */
 export interface Evenness {
   readonly imbalance: number
   readonly inUse: number

@@ -14,6 +14,7 @@ import type { Settings } from '../settings.js'
 import { freshnessOf, type Host, resourceNames } from './host.js'
 import type { Evenness, PlannedMove, RebalancePlan } from './plan.js'
 import { plus } from './resources.js'
+import { isOpen } from './rules/index.js'
 import { scoreAt } from './score.js'
 
 export interface RebalanceInput {
@@ -41,10 +42,13 @@ export function evennessOf(hosts: readonly Host[], settings: Settings): Evenness
   return evenness(hosts.filter(host => host.connected).map(host => loadOf(host, settings)))
 }
 
+/** Shares of capacity. `pressure` is what is reserved or what is used, whichever is more. */
 interface Load {
   readonly host: Host
-  pressure: Resources
-  worst: number
+  readonly reserved: Resources
+  readonly used: Resources
+  readonly pressure: Resources
+  readonly worst: number
 }
 
 const nothing: Resources = { cpu: 0, ram: 0, bandwidth: 0 }
@@ -56,6 +60,8 @@ const triesMax = 8
 /** Where there are no more than this, all of them are. */
 const allUpTo = 50
 const levelShare = 0.9
+/** So many motherships that have nothing to give are enough to stop looking for what an empty one could take. */
+const stuckMax = 24
 
 class Planning {
   readonly #draft: Draft
@@ -103,8 +109,10 @@ class Planning {
     while (this.#moves.length < movesMax) {
       const loads = this.#loads()
       const mean = meanOf(loads)
+      // One that is far emptier than the mean is filled from whoever is above the mean, though nobody is far above it.
+      const above = mean - emptiestOf(loads) > level && stuck.size < stuckMax ? mean : mean + level
       const full = loads
-        .filter(each => each.worst - mean > level && !stuck.has(each.host.id))
+        .filter(each => each.worst > above && !stuck.has(each.host.id))
         .sort((a, b) => b.worst - a.worst || byId(a.host.id, b.host.id))
       if (full.length === 0) {
         // What went nowhere may go somewhere now that others have moved.
@@ -344,32 +352,31 @@ const noShift: Shift = { relief: nothing, leaving: nothing, usual: nothing }
 /** Only a fresh sample is a reason to move anything: what is older may be over. */
 function loadOf(host: Host, { load }: Settings, { relief, leaving, usual }: Shift = noShift): Load {
   const measured = freshnessOf(host.measured, load) === 'fresh' ? host.measured : undefined
-  const share = (name: (typeof resourceNames)[number]): number => {
-    const used = measured ? Math.max(measured[name], usual[name]) + host.placedSince[name] - relief[name] : 0
-    return Math.max(host.reserved[name] - leaving[name], used) / Math.max(host.record.capacity[name], 1e-9)
-  }
-  return loaded(host, { cpu: share('cpu'), ram: share('ram'), bandwidth: share('bandwidth') })
+  const capacity = (name: (typeof resourceNames)[number]): number => Math.max(host.record.capacity[name], 1e-9)
+  const using = (name: (typeof resourceNames)[number]): number =>
+    measured ? Math.max(measured[name], usual[name]) + host.placedSince[name] - relief[name] : 0
+  const reserved = each(name => (host.reserved[name] - leaving[name]) / capacity(name))
+  const used = each(name => using(name) / capacity(name))
+  return loaded(host, reserved, used)
 }
 
-const loaded = (host: Host, pressure: Resources): Load => ({
-  host,
-  pressure,
-  worst: Math.max(pressure.cpu, pressure.ram, pressure.bandwidth),
-})
+function loaded(host: Host, reserved: Resources, used: Resources): Load {
+  const pressure = largest(reserved, used)
+  return { host, reserved, used, pressure, worst: Math.max(pressure.cpu, pressure.ram, pressure.bandwidth) }
+}
 
-const after = ({ host, pressure }: Load, need: Resources): Load =>
-  loaded(
-    host,
-    each(name => pressure[name] + need[name] / Math.max(host.record.capacity[name], 1e-9)),
-  )
+const after = ({ host, reserved, used }: Load, need: Resources): Load => {
+  const share = each(name => need[name] / Math.max(host.record.capacity[name], 1e-9))
+  return loaded(host, plus(reserved, share), plus(used, share))
+}
 
-/** What is reserved and what is measured both become less. */
-function worstWithout({ host, pressure }: Load, { instance, used }: Pick<Movable, 'instance' | 'used'>): number {
+/** What is reserved and what is measured both become less, each by its own amount. */
+function worstWithout(from: Load, { instance, used }: Pick<Movable, 'instance' | 'used'>): number {
   let worst = 0
   for (const name of resourceNames) {
-    const capacity = Math.max(host.record.capacity[name], 1e-9)
-    const reserved = (host.reserved[name] - instance.need[name]) / capacity
-    worst = Math.max(worst, reserved, pressure[name] - used[name] / capacity)
+    const capacity = Math.max(from.host.record.capacity[name], 1e-9)
+    const reserved = from.reserved[name] - instance.need[name] / capacity
+    worst = Math.max(worst, reserved, from.used[name] - used[name] / capacity)
   }
   return worst
 }
@@ -394,9 +401,18 @@ const shareOf = (need: Resources, { record }: Host): number =>
 const meanOf = (loads: readonly Load[]): number =>
   loads.length === 0 ? 0 : loads.reduce((sum, { worst }) => sum + worst, 0) / loads.length
 
+/** How full the emptiest of those is that take instances; where none does, nothing is empty. */
+const emptiestOf = (loads: readonly Load[]): number =>
+  loads.reduce(
+    (least, each) => (each.worst < least && isOpen(each.host) ? each.worst : least),
+    Number.POSITIVE_INFINITY,
+  )
+
 function evenness(loads: readonly Load[]): Evenness {
-  const worst = loads.reduce((most, each) => Math.max(most, each.worst), 0)
-  return { imbalance: rounded(worst - meanOf(loads)), inUse: loads.filter(({ host }) => inUse(host)).length }
+  const mean = meanOf(loads)
+  const fullest = loads.reduce((most, each) => Math.max(most, each.worst), 0)
+  const imbalance = Math.max(fullest - mean, mean - emptiestOf(loads))
+  return { imbalance: rounded(imbalance), inUse: loads.filter(({ host }) => inUse(host)).length }
 }
 
 const rounded = (share: number): number => Math.round(share * 10_000) / 10_000

@@ -97,10 +97,36 @@ describe('a rebalance', () => {
       ...running('m2', 6, cpu(100)),
     )
     const plan = planned(map)
-    expect(plan.before).toEqual({ imbalance: 0.2, inUse: 2 })
+    expect(plan.before).toEqual({ imbalance: 0.4, inUse: 2 })
     expect(plan.after.imbalance).toBeLessThanOrEqual(0.1)
     expect(plan.moves.length).toBeGreaterThan(0)
     expect(plan.moves.every(each => each.to === 'm3' && each.gain >= defaultSettings.rebalance.minGain)).toBe(true)
+  })
+
+  it('uses one that came beside many, though none of them is much above the mean', () => {
+    const ids = Array.from({ length: 8 }, (_, index) => `m${index}`)
+    const map = mapOf(component, ...motherships(...ids, 'm9'), ...ids.flatMap(id => running(id, 10, cpu(50))))
+    const plan = planned(map)
+    expect(plan.before.imbalance).toBeCloseTo(0.444, 3)
+    expect(plan.moves.every(each => each.to === 'm9')).toBe(true)
+    expect(plan.moves.length).toBeGreaterThanOrEqual(7)
+    expect(plan.after.imbalance).toBeLessThanOrEqual(0.1)
+  })
+
+  it('does not call uneven that one is empty which takes nothing', () => {
+    const record = aMothership('m4', { capacity, cordoned: true })
+    const ids = ['m1', 'm2', 'm3']
+    const closed = [put('motherships', 'm4', record), session('mothership', 'm4')]
+    const map = mapOf(component, ...motherships(...ids), ...closed, ...ids.flatMap(id => running(id, 5, cpu(80))))
+    expect(planned(map)).toMatchObject({ before: { imbalance: 0.1 }, moves: [] })
+  })
+
+  it('moves for what is reserved, though less of it is measured to be used', () => {
+    const map = mapOf(component, ...motherships('m1', 'm2'), ...running('m1', 8, cpu(100)))
+    const loads = { m1: { ...cpu(20), ageMs: 100 }, m2: { ...cpu(0), ageMs: 100 } }
+    const plan = planned(map, { loads, usageOf: () => cpu(0) })
+    expect(plan.moves.length).toBeGreaterThanOrEqual(3)
+    expect(plan.after.imbalance).toBeLessThanOrEqual(0.1)
   })
 
   it('leaves alone what is alike, and what would gain too little', () => {
