@@ -31,7 +31,7 @@ export interface ApiPorts {
   readonly software: string
   readonly privateMetrics: boolean
   /** How it goes with the Prometheus that is asked for load; absent where none is. */
-  readonly prometheus?: () => { readonly kind: string; readonly motherships?: number; readonly message?: string }
+  readonly prometheus?: () => { readonly kind: string }
   readonly metrics: { readonly contentType: string; metrics(): Promise<string> }
   readonly onRequest: (method: string, route: string | undefined, status: number, ms: number) => void
 }

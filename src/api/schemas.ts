@@ -186,9 +186,14 @@ export const Replicas = Type.Object({ items: Type.Array(Replica) })
 /** How it goes with the Prometheus that is asked for load; null where none is. */
 const prometheus = nullable(
   Type.Object({
-    state: Type.Enum(['waiting', 'good', 'down', 'slow', 'wrong', 'empty']),
+    state: Type.Enum(['waiting', 'good', 'partial', 'down', 'slow', 'wrong', 'empty'], {
+      description: 'unless it is good, reports stand in; `partial`: of some motherships',
+    }),
     motherships: Type.Optional(count),
     message: Type.Optional(text),
+    lacking: Type.Optional(
+      Type.Record(Type.String(), count, { description: 'motherships that it does not tell of, by why' }),
+    ),
   }),
 )
 

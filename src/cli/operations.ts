@@ -101,7 +101,18 @@ async function top(client: Client, { json }: { json: boolean }): Promise<number>
       view.measured ? `${view.measured.freshness}, by ${view.measured.source}` : 'unknown',
     ])
   print(rows.length === 0 ? 'no motherships' : table(heads, rows))
+  const { prometheus } = await client.get<{ prometheus: Asked | null }>('/readyz')
+  if (prometheus && prometheus.state !== 'good') {
+    const what = prometheus.state === 'partial' ? ' where it tells nothing' : ''
+    print(`Prometheus is ${prometheus.state}: ${prometheus.message ?? 'not asked yet'}; reports stand in${what}`)
+  }
   return 0
+}
+
+/** How it goes with Prometheus, at the replica that answers. */
+interface Asked {
+  readonly state: string
+  readonly message?: string
 }
 
 interface Explained {

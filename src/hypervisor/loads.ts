@@ -67,6 +67,11 @@ export class LoadBook implements Loads {
     this.#told.set(name, { sample, atMs, filter })
   }
 
+  /** What was told rests on something that is not asked for any more. */
+  forgetTold(): void {
+    this.#told.clear()
+  }
+
   latest(node: NodeRef): LoadSample | undefined {
     const name = nodeName(node)
     const told = this.#told.get(name)

@@ -1,6 +1,7 @@
 /** Composition of a hypervisor replica. */
 import { createApi } from '../api/server.js'
 import { settingsOf } from '../cloud/decide/verdict.js'
+import type { CloudMap } from '../cloud/map.js'
 import type { HypervisorConfig } from '../config.js'
 import { attachGateway } from '../gateway/gateway.js'
 import { AppliedBook } from '../hypervisor/applied.js'
@@ -88,14 +89,16 @@ interface Parts {
   readonly metrics: ReturnType<typeof createReplicaMetrics>
   readonly log: Log
   readonly software: Software
-  readonly prometheus: PrometheusLoads | undefined
+  readonly prometheus: PrometheusAsked | undefined
 }
+
+type PrometheusAsked = Pick<PrometheusLoads, 'state' | 'close'>
 
 /** Every replica asks, not the leader alone: explanations and dry runs rest on the same load then, and so does a new leader. */
 function openPrometheus(
   { prometheus: url, prometheusToken: token }: HypervisorConfig,
   { replica, loads, metrics, log }: Pick<Parts, 'replica' | 'loads' | 'metrics' | 'log'>,
-): PrometheusLoads | undefined {
+): PrometheusAsked | undefined {
   if (url === undefined) return undefined
   const { maps } = replica
   const prometheus = new PrometheusLoads({
@@ -104,12 +107,29 @@ function openPrometheus(
     clock,
     log,
     settings: () => settingsOf(maps.map).prometheus,
-    isMothership: id => maps.map.get('motherships', id) !== undefined,
+    staleMs: () => settingsOf(maps.map).load.staleMs,
+    motherships: () => connectedMotherships(maps.map),
     note: (id, load, ageMs) => loads.noteTold({ kind: 'mothership', id }, load, ageMs),
+    forget: () => loads.forgetTold(),
     onRound: metrics.onPrometheus,
   })
   prometheus.start()
-  return prometheus
+  const unsubscribe = maps.onChange(changes => {
+    if (changes.some(each => each.kind === 'settings')) prometheus.reconsider()
+  })
+  return {
+    get state() {
+      return prometheus.state
+    },
+    close: () => {
+      unsubscribe()
+      prometheus.close()
+    },
+  }
+}
+
+function* connectedMotherships(map: CloudMap): Iterable<string> {
+  for (const [id] of map.all('motherships')) if (map.get('sessions', `mothership/${id}`)) yield id
 }
 
 /** REST, nodes' sessions and links on one listener. Resolves with what closes them. */

@@ -1,19 +1,27 @@
 /**
  * What Prometheus knows of the motherships' load: one query for each resource, for all of them at once, as often as the
- * settings say and within bounded time. Whatever goes wrong is a state that is counted and shown; the reports of the
- * motherships stand in then, without anybody doing anything.
+ * settings say and within bounded time. Whatever goes wrong, altogether or for some motherships only, is a state that is
+ * counted and shown; the reports of the motherships stand in then, without anybody doing anything.
  */
 import type { Resources } from '../cloud/resources.js'
 import type { Settings } from '../cloud/settings.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
+import { type Lack, said, Unusable, type Vector, vectorOf } from './prometheus-answer.js'
 
 export type PrometheusState =
   /** Not asked yet. */
   | { readonly kind: 'waiting' }
   | { readonly kind: 'good'; readonly motherships: number }
-  /** `down`: no connection or an error of the server; `slow`: no answer in time; `wrong`: an answer that cannot be used, or an expression that Prometheus refuses; `empty`: no answer names a mothership. */
-  | { readonly kind: Trouble; readonly message: string }
+  /** It tells of some motherships only. */
+  | { readonly kind: 'partial'; readonly motherships: number; readonly message: string; readonly lacking: Lacking }
+  /**
+   * `down`: no connection or an error of the server; `slow`: no answer in time; `wrong`: an answer that cannot be used,
+   * or an expression that Prometheus refuses; `empty`: no answer names a mothership.
+   */
+  | { readonly kind: Trouble; readonly message: string; readonly lacking?: Lacking }
 export type Trouble = 'down' | 'slow' | 'wrong' | 'empty'
+/** How many motherships it does not tell of, by why. */
+export type Lacking = Readonly<Partial<Record<Lack['why'], number>>>
 
 export interface PrometheusPorts {
   /** Without a slash at the end. */
@@ -22,20 +30,24 @@ export interface PrometheusPorts {
   readonly clock: Clock
   readonly log: Log
   readonly settings: () => Settings['prometheus']
-  readonly isMothership: (id: string) => boolean
+  /** Older samples are of no use. */
+  readonly staleMs: () => number
+  /** Those that are to be told of: with a session. */
+  readonly motherships: () => Iterable<string>
   readonly note: (mothership: string, load: Resources, ageMs: number) => void
+  /** What was noted rests on expressions that are not asked any more. */
+  readonly forget?: () => void
   /** Called after each round with how it went. */
-  readonly onRound?: (outcome: PrometheusState['kind'], ms: number) => void
+  readonly onRound?: (state: PrometheusState, ms: number) => void
 }
 
-const answerBytesMax = 32 * 1024 * 1024
+/** For tens of thousands of motherships; and not so much that reading it stops the process for long. */
+const answerBytesMax = 8 * 1024 * 1024
+const toldMax = 3
 const resources = ['cpu', 'ram', 'bandwidth'] as const
 
-/** Values by mothership, and the time that Prometheus answered for, in seconds since the epoch. */
-interface Vector {
-  readonly values: ReadonlyMap<string, number>
-  readonly atS: number
-}
+type Asked = Settings['prometheus']
+type Answers = Readonly<Record<(typeof resources)[number], Vector>> & { readonly at: Vector | undefined }
 
 class Failure extends Error {
   constructor(
@@ -49,7 +61,10 @@ class Failure extends Error {
 export class PrometheusLoads {
   #state: PrometheusState = { kind: 'waiting' }
   #closed = false
+  #asked: Asked | undefined
+  /** Only while a round is under way. */
   #abort: AbortController | undefined
+  #overtaken = false
   #cancelTimer: (() => void) | undefined
 
   constructor(private readonly ports: PrometheusPorts) {}
@@ -68,16 +83,66 @@ export class PrometheusLoads {
     this.#abort?.abort()
   }
 
+  /** To be called when the settings change: what is to be asked otherwise is asked at once. */
+  reconsider(): void {
+    if (this.#closed || !this.#asked || same(this.#asked, this.ports.settings())) return
+    if (this.#abort) {
+      this.#overtaken = true
+      this.#abort.abort()
+    } else {
+      this.#cancelTimer?.()
+      void this.#round()
+    }
+  }
+
   async #round(): Promise<void> {
-    const { clock, settings, onRound } = this.ports
+    const { clock, settings, onRound, forget } = this.ports
     const fromMs = clock.nowMs()
+    const before = this.#asked
     const asked = settings()
-    const state = await this.#ask(asked)
+    this.#asked = asked
+    this.#overtaken = false
+    if (before && !sameQuestion(before, asked)) forget?.()
+    const answers = await this.#ask(asked)
     if (this.#closed) return
+    // Meanwhile something else is to be asked: what came says nothing of that.
+    if (this.#overtaken || !same(asked, settings())) return void this.#round()
+    const state = 'kind' in answers ? answers : this.#judge(answers, asked.label, clock.nowMs() - fromMs)
     this.#become(state)
-    onRound?.(state.kind, clock.nowMs() - fromMs)
+    onRound?.(state, clock.nowMs() - fromMs)
     const leftMs = Math.max(asked.everyMs - (clock.nowMs() - fromMs), 50)
     this.#cancelTimer = clock.after(leftMs, () => void this.#round())
+  }
+
+  /** Notes the load of each mothership of which all is known. */
+  #judge(answers: Answers, label: string, tookMs: number): PrometheusState {
+    const lacks: string[] = []
+    const lacking: Partial<Record<Lack['why'], number>> = {}
+    let motherships = 0
+    for (const id of this.ports.motherships()) {
+      const lack = lackOf(answers, label, id) ?? this.#noted(answers, id, tookMs)
+      if (lack) {
+        lacking[lack.why] = (lacking[lack.why] ?? 0) + 1
+        if (lacks.length < toldMax) lacks.push(`${id}: ${lack.message}`)
+      } else motherships++
+    }
+    const count = Object.values(lacking).reduce((sum, each) => sum + each, 0)
+    if (count === 0) return { kind: 'good', motherships }
+    const more = count > lacks.length ? `; and ${count - lacks.length} more` : ''
+    const message = `${lacks.join('; ')}${more}`
+    if (motherships > 0) return { kind: 'partial', motherships, message, lacking }
+    return { kind: lacking.unnamed === count ? 'empty' : 'wrong', message, lacking }
+  }
+
+  #noted({ cpu, ram, bandwidth, at }: Answers, id: string, tookMs: number): Lack | undefined {
+    // By Prometheus' own clock from the scrape to the moment that the answer is for, and since it was asked.
+    const ageMs = (at ? Math.max(0, (at.atS - at.values.get(id)!) * 1000) : 0) + tookMs
+    if (ageMs > this.ports.staleMs()) {
+      return { why: 'old', message: `scraped ${Math.round(ageMs / 1000)} s ago, which is too old` }
+    }
+    const load = { cpu: cpu.values.get(id)!, ram: ram.values.get(id)!, bandwidth: bandwidth.values.get(id)! }
+    this.ports.note(id, load, ageMs)
+    return undefined
   }
 
   /** Said once when it changes, not at each round. */
@@ -85,43 +150,35 @@ export class PrometheusLoads {
     const { log, url } = this.ports
     const before = this.#state
     this.#state = state
-    if (before.kind === state.kind) return
+    if (before.kind === state.kind || state.kind === 'waiting') return
     if (state.kind === 'good') log.info({ url, motherships: state.motherships }, 'Prometheus tells the load')
-    else if (state.kind !== 'waiting') {
-      log.warn({ url, state: state.kind, reason: state.message }, 'Prometheus does not tell the load: reports stand in')
+    else {
+      const what = state.kind === 'partial' ? 'the load of some motherships' : 'the load'
+      log.warn({ url, state: state.kind, reason: state.message }, `Prometheus does not tell ${what}: reports stand in`)
     }
   }
 
-  async #ask(asked: Settings['prometheus']): Promise<PrometheusState> {
-    const { clock, isMothership, note } = this.ports
-    this.#abort = new AbortController()
+  async #ask(asked: Asked): Promise<Answers | PrometheusState> {
+    const { clock } = this.ports
+    const abort = new AbortController()
+    this.#abort = abort
     let late = false
     const cancel = clock.after(asked.timeoutMs, () => {
       late = true
-      this.#abort?.abort()
+      abort.abort()
     })
     try {
-      const query = (expression: string): Promise<Vector> => this.#query(expression, asked.label)
+      const query = (expression: string): Promise<Vector> => this.#query(expression, asked.label, abort.signal)
       const [cpu, ram, bandwidth, at] = await Promise.all([
-        ...resources.map(name => query(asked[name])),
+        query(asked.cpu),
+        query(asked.ram),
+        query(asked.bandwidth),
         asked.at === '' ? undefined : query(asked.at),
       ])
-      let motherships = 0
-      for (const [id, cpuOf] of cpu!.values) {
-        const [ramOf, bandwidthOf] = [ram!.values.get(id), bandwidth!.values.get(id)]
-        if (ramOf === undefined || bandwidthOf === undefined || !isMothership(id)) continue
-        const ageMs = at ? ageOf(at, id) : 0
-        if (ageMs === undefined) continue
-        note(id, { cpu: cpuOf, ram: ramOf, bandwidth: bandwidthOf }, ageMs)
-        motherships++
-      }
-      if (motherships === 0) {
-        const message = `no mothership is named by the label ${asked.label} in the answers to all expressions`
-        return { kind: 'empty', message }
-      }
-      return { kind: 'good', motherships }
+      return { cpu, ram, bandwidth, at }
     } catch (error) {
       if (late) return { kind: 'slow', message: `no answer within ${asked.timeoutMs} ms` }
+      if (error instanceof Unusable) return { kind: 'wrong', message: error.message }
       if (error instanceof Failure) return { kind: error.trouble, message: error.message }
       const cause = (error as Error).cause
       const message = cause instanceof Error ? cause.message : (error as Error).message
@@ -129,22 +186,28 @@ export class PrometheusLoads {
     } finally {
       cancel()
       // Of several queries, one may have failed while the others are still away.
-      this.#abort.abort()
+      abort.abort()
+      this.#abort = undefined
     }
   }
 
-  async #query(expression: string, label: string): Promise<Vector> {
+  async #query(expression: string, label: string, signal: AbortSignal): Promise<Vector> {
     const { url, token } = this.ports
     const response = await fetch(`${url}/api/v1/query`, {
       method: 'POST',
       body: new URLSearchParams({ query: expression }),
-      redirect: 'error',
-      signal: this.#abort!.signal,
+      redirect: 'manual',
+      signal,
       ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
     })
+    const { status } = response
+    if (status >= 300 && status < 400) {
+      const where = response.headers.get('location') ?? 'nowhere'
+      throw new Failure('wrong', `it answers ${status} and sends elsewhere (${where.slice(0, 200)}): give that url`)
+    }
     const text = await textOf(response)
-    if (response.status === 401 || response.status === 403) throw new Failure('down', `it answers ${response.status}`)
-    if (response.status >= 500 && response.status !== 503) throw new Failure('down', `it answers ${response.status}`)
+    if (status === 401 || status === 403 || status >= 500)
+      throw new Failure('down', `it answers ${status}${said(text)}`)
     return vectorOf(text, expression, label)
   }
 }
@@ -160,54 +223,22 @@ async function textOf(response: Response): Promise<string> {
   return Buffer.concat(parts).toString('utf8')
 }
 
-/** Milliseconds between the scrape and the moment that the answer is for, both by Prometheus' own clock. */
-function ageOf({ values, atS }: Vector, id: string): number | undefined {
-  const scrapedS = values.get(id)
-  return scrapedS === undefined ? undefined : Math.max(0, (atS - scrapedS) * 1000)
-}
-
-/** An instant vector as Prometheus' HTTP API gives it. Throws when it is none, or names a mothership twice. */
-export function vectorOf(text: string, expression: string, label: string): Vector {
-  const answer = parsed(text)
-  const told = `the answer to ${JSON.stringify(expression)}`
-  if (answer?.status === 'error') throw new Failure('wrong', `${told}: ${String(answer.error).slice(0, 300)}`)
-  if (answer?.status !== 'success') throw new Failure('wrong', `${told} is not one of Prometheus`)
-  const { resultType, result } = answer.data ?? {}
-  if (resultType !== 'vector' || !Array.isArray(result)) {
-    throw new Failure('wrong', `${told} is no instant vector but ${String(resultType)}`)
+function lackOf(answers: Answers, label: string, id: string): Lack | undefined {
+  for (const name of [...resources, 'at'] as const) {
+    const vector = answers[name]
+    if (!vector || vector.values.has(id)) continue
+    return (
+      vector.odd.get(id) ?? {
+        why: 'unnamed',
+        message: `the answer to prometheus.${name} has it nowhere in the label ${label}`,
+      }
+    )
   }
-  const values = new Map<string, number>()
-  const seen = new Set<string>()
-  let atS = 0
-  for (const each of result as readonly Sample[]) {
-    const id = each?.metric?.[label]
-    const [time, value] = Array.isArray(each?.value) ? each.value : []
-    if (typeof id !== 'string') continue
-    if (seen.has(id)) throw new Failure('wrong', `${told} names ${id} twice: aggregate it by ${label}`)
-    seen.add(id)
-    atS = Number(time)
-    const amount = Number(value)
-    // NaN and infinities are what a division by nothing gives: nothing is known of that one.
-    if (typeof value === 'string' && Number.isFinite(amount) && amount >= 0) values.set(id, amount)
-  }
-  return { values, atS }
+  return undefined
 }
 
-interface Sample {
-  readonly metric?: Readonly<Record<string, unknown>>
-  readonly value?: readonly unknown[]
-}
+const same = (a: Asked, b: Asked): boolean =>
+  a.everyMs === b.everyMs && a.timeoutMs === b.timeoutMs && sameQuestion(a, b)
 
-interface Answer {
-  readonly status?: unknown
-  readonly error?: unknown
-  readonly data?: { readonly resultType?: unknown; readonly result?: unknown }
-}
-
-function parsed(text: string): Answer | undefined {
-  try {
-    return JSON.parse(text) as Answer
-  } catch {
-    return undefined
-  }
-}
+const sameQuestion = (a: Asked, b: Asked): boolean =>
+  a.label === b.label && a.at === b.at && resources.every(name => a[name] === b[name])

@@ -6,6 +6,7 @@ import { Gauge, type Registry } from 'prom-client'
 import { nodeKinds } from '../cloud/ids.js'
 import { type Kind, kinds } from '../cloud/records.js'
 import type { Hypervisor } from '../hypervisor/hypervisor.js'
+import type { PrometheusState } from './prometheus-loads.js'
 import { bounded, counter, createRegistry, type Exposed, expose, histogram, prefix, type Reading } from './registry.js'
 
 export interface ReplicaMetrics {
@@ -13,7 +14,7 @@ export interface ReplicaMetrics {
   /** `route` is the pattern that matched (`/mothership/:id`), undefined when none did. */
   onRequest(method: string, route: string | undefined, status: number, ms: number): void
   /** A round of questions to Prometheus, by how it went. */
-  onPrometheus(outcome: string, ms: number): void
+  onPrometheus(state: PrometheusState, ms: number): void
   /** To be given to the store: what it tells is counted. */
   readonly store: StoreListener
   /** From now on, scrapes show the replica itself too. */
@@ -67,15 +68,19 @@ function prometheusMetrics(registry: Registry): ReplicaMetrics['onPrometheus'] {
   const help = 'Rounds of questions to Prometheus for the load of motherships, by how they went'
   const rounds = counter(registry, 'prometheus_rounds_total', help, ['outcome'])
   const duration = histogram(registry, 'prometheus_round_duration_seconds', 'One such round', secondsBuckets)
-  const up = new Gauge({
-    name: `${prefix}prometheus_up`,
-    help: '1 while Prometheus tells the load of motherships',
-    registers: [registry],
-  })
-  return (outcome, ms) => {
-    rounds.inc({ outcome })
+  const gauge = (name: string, what: string): Gauge =>
+    new Gauge({ name: `${prefix}${name}`, help: what, registers: [registry] })
+  const up = gauge('prometheus_up', '1 while Prometheus tells the load of motherships')
+  const told = gauge('prometheus_motherships', 'Motherships whose load Prometheus told in the last round')
+  const what = 'Motherships whose load Prometheus did not tell in a round, by why'
+  const lacking = counter(registry, 'prometheus_lacking_total', what, ['why'])
+  return (state, ms) => {
+    rounds.inc({ outcome: state.kind })
     duration.observe(ms / 1000)
-    up.set(Number(outcome === 'good'))
+    const motherships = 'motherships' in state ? state.motherships : 0
+    up.set(Number(state.kind === 'good' || state.kind === 'partial'))
+    told.set(motherships)
+    for (const [why, count] of Object.entries(('lacking' in state && state.lacking) || {})) lacking.inc({ why }, count)
   }
 }
 

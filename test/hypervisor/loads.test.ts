@@ -100,6 +100,16 @@ describe('the book of loads', () => {
     expect(book.latest(m1)).toMatchObject({ cpu: 90, source: 'prometheus' })
   })
 
+  it('forgets what Prometheus told by expressions that are not asked any more, and how it was smoothed', () => {
+    const { book } = aBook()
+    book.note(report(1))
+    book.noteTold(m1, { cpu: 9_000, ram: 60, bandwidth: 70 }, 1_000)
+    book.forgetTold()
+    expect(book.latest(m1)).toMatchObject({ cpu: 1, source: 'report' })
+    book.noteTold(m1, { cpu: 9, ram: 60, bandwidth: 70 }, 0)
+    expect(book.latest(m1)).toMatchObject({ source: 'prometheus', filtered: { cpu: 9 } })
+  })
+
   it('shows what was measured, and beside it what placement takes, which falls slowly', () => {
     const { book, clock } = aBook()
     book.note(report(800))

@@ -59,7 +59,8 @@ it('takes loaded motherships out by the word of a real Prometheus, and by report
     clock: systemClock,
     log,
     settings: () => settingsOf(replica.maps.map).prometheus,
-    isMothership: id => replica.maps.map.get('motherships', id) !== undefined,
+    staleMs: () => settingsOf(replica.maps.map).load.staleMs,
+    motherships: () => motherships.keys(),
     note: (id, load, ageMs) => loads.noteTold({ kind: 'mothership', id }, load, ageMs),
   })
   atTheEnd(() => prometheus.close())
@@ -141,7 +142,8 @@ it('is asked by the expressions for node_exporter, too, which a real Prometheus 
     clock: systemClock,
     log: new TestLog(),
     settings: () => ({ ...settingsOf(hypervisor.replica.maps.map).prometheus, everyMs: 500, timeoutMs: 500 }),
-    isMothership: id => id === 'm1',
+    staleMs: () => 15_000,
+    motherships: () => ['m1'],
     note: (_id, load, ageMs) => told.push({ ...load, ageMs }),
   })
   atTheEnd(() => prometheus.close())

@@ -52,6 +52,27 @@ describe('the metrics of a replica', () => {
     expect(text).toContain('rain_terms_total{event="won"} 1')
   })
 
+  it('count how it went with Prometheus, and of which motherships it told nothing for what', async () => {
+    const { registry, onPrometheus } = metricsOf()
+    const lacking = { unnamed: 2, amount: 1 }
+    onPrometheus({ kind: 'good', motherships: 5 }, 20)
+    onPrometheus({ kind: 'partial', motherships: 2, message: '', lacking }, 20)
+    const partial = await registry.metrics()
+    expect(partial).toContain('rain_prometheus_rounds_total{outcome="partial"} 1')
+    expect(partial).toContain('rain_prometheus_lacking_total{why="unnamed"} 2')
+    expect(partial).toContain('rain_prometheus_lacking_total{why="amount"} 1')
+    expect([partial.includes('rain_prometheus_up 1'), partial.includes('rain_prometheus_motherships 2')]).toEqual([
+      true,
+      true,
+    ])
+    onPrometheus({ kind: 'down', message: '' }, 20)
+    const down = await registry.metrics()
+    expect([down.includes('rain_prometheus_up 0'), down.includes('rain_prometheus_motherships 0')]).toEqual([
+      true,
+      true,
+    ])
+  })
+
   it('make no series of what strangers send', async () => {
     const { registry, onRequest } = metricsOf()
     for (let i = 0; i < 5_000; i++) onRequest(`VERB${i}`, i % 2 ? undefined : `/made-up-${i}`, i, 1)
