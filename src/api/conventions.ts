@@ -3,14 +3,19 @@ import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { Settings as Validation } from 'typebox/system'
 import Value from 'typebox/value'
 import { CloudError } from '../cloud/errors.js'
 import { formatOrder } from '../cloud/order.js'
 import { actorOf } from '../hypervisor/actors.js'
+import { fieldErrors, type SchemaErrors } from './field-errors.js'
 import { problemOf, problemType, refusalOf, statusOf } from './problems.js'
 import type { Access, ApiPorts } from './route.js'
 import type { ReadQuery } from './schemas.js'
 import { beforeRead, useDraining, useWaiting, waitPorts } from './waiting.js'
+
+/** A body may have more wrong with it than the eight things that are told unless one asks for more. */
+Validation.Set({ maxErrors: 100 })
 
 /** Queries come as text, so they are converted; bodies are taken as they are. */
 export function useSchemas(app: FastifyInstance): void {
@@ -49,29 +54,17 @@ function isEmpty(query: unknown): boolean {
   return true
 }
 
-type SchemaErrors = readonly { readonly instancePath: string; readonly message: string; readonly params?: unknown }[]
-
 const prefixes: Readonly<Record<string, string>> = { querystring: 'query', params: 'params', headers: 'headers' }
 
 function invalid(part: string, found: SchemaErrors): CloudError {
   const prefix = prefixes[part]
-  // One too many is told by the object that does not have it, too.
-  const told = found.filter(each => each.message !== 'schema is false')
-  const errors = told.slice(0, 20).map(each => {
-    const path = fieldOf(each)
-    return { path: prefix === undefined ? path : `${prefix}${path}`, message: each.message }
-  })
+  const errors = fieldErrors(found)
+    .slice(0, 20)
+    .map(({ path, message }) => ({ path: prefix === undefined ? path : `${prefix}${path}`, message }))
   const first = errors[0]
   const message = `${first?.path || 'the body'}: ${first?.message ?? 'wrong'}`
   // What cannot be an id names nothing.
   return new CloudError(part === 'params' ? 'unknown-thing' : 'bad-request', message, { errors })
-}
-
-/** A field that is missing, or one too many, is named itself and not the object around it. */
-function fieldOf({ instancePath, params }: SchemaErrors[number]): string {
-  const { requiredProperties, additionalProperties } = (params ?? {}) as Record<string, readonly string[] | undefined>
-  const name = requiredProperties?.[0] ?? additionalProperties?.[0]
-  return name === undefined ? instancePath : `${instancePath}/${name}`
 }
 
 export function useConventions(app: FastifyInstance, ports: ApiPorts): void {

@@ -8,6 +8,11 @@ import { Resources } from './resources.js'
 
 const strict = { additionalProperties: false }
 const share = { minimum: 0, maximum: 1 }
+/** One number for each resource, within bounds. */
+const perResource = (minimum: number, maximum: number) => {
+  const amount = Type.Number({ minimum, maximum })
+  return Type.Object({ cpu: amount, ram: amount, bandwidth: amount })
+}
 const expression = Type.String({ minLength: 1, maxLength: 2_000 })
 const milliseconds = (minimum: number, maximum: number) => Type.Integer({ minimum, maximum })
 
@@ -77,12 +82,12 @@ const fields = {
   lostAfterMs: milliseconds(1_000, 3_600_000),
   /** What an instance needs whose descriptor and request say nothing. */
   defaultNeed: Resources,
-  /** Measured pressure above which nothing more is placed, per resource, as a share of capacity. */
-  ceilings: Resources,
+  /** Measured pressure above which nothing more is placed, per resource, as a share of capacity (0.9, not 90). */
+  ceilings: perResource(0.01, 10),
   /** Reservable share of capacity, per resource. */
-  overcommit: Resources,
+  overcommit: perResource(0.01, 100),
   policy: Type.Union([Type.Literal('spread'), Type.Literal('pack'), Type.Literal('balanced')]),
-  weights: Resources,
+  weights: perResource(0, 1000),
   preferences: Preferences,
   fragmentDeadlineMs: milliseconds(10, 60_000),
   pageDeadlineMs: milliseconds(10, 120_000),
@@ -181,14 +186,21 @@ export interface Contradiction {
 }
 
 /** What no schema says: settings that cannot hold together. */
-export function contradictionIn(settings: Settings): Contradiction | undefined {
-  const { fragmentDeadlineMs, pageDeadlineMs, load, rebalance, prometheus } = settings
-  if (fragmentDeadlineMs > pageDeadlineMs)
-    return { path: '/fragmentDeadlineMs', message: 'must not be longer than pageDeadlineMs' }
-  if (load.freshMs > load.staleMs) return { path: '/load/freshMs', message: 'must not be longer than staleMs' }
-  if (rebalance.stopBelow > rebalance.startAbove)
-    return { path: '/rebalance/stopBelow', message: 'must not be above startAbove' }
-  if (prometheus.timeoutMs > prometheus.everyMs)
-    return { path: '/prometheus/timeoutMs', message: 'must not be longer than everyMs' }
-  return undefined
+export function contradictionsIn(settings: Settings): Contradiction[] {
+  const { fragmentDeadlineMs, pageDeadlineMs, load, rebalance, prometheus, weights } = settings
+  const found: Contradiction[] = []
+  const refuse = (wrong: boolean, path: string, message: string): void => {
+    if (wrong) found.push({ path, message })
+  }
+  refuse(fragmentDeadlineMs > pageDeadlineMs, '/fragmentDeadlineMs', 'must not be longer than pageDeadlineMs')
+  refuse(load.freshMs > load.staleMs, '/load/freshMs', 'must not be longer than staleMs')
+  refuse(rebalance.stopBelow > rebalance.startAbove, '/rebalance/stopBelow', 'must not be above startAbove')
+  refuse(prometheus.timeoutMs > prometheus.everyMs, '/prometheus/timeoutMs', 'must not be longer than everyMs')
+  refuse(
+    prometheus.everyMs > load.staleMs,
+    '/prometheus/everyMs',
+    'must not be longer than load.staleMs: samples would be stale before the next ones come',
+  )
+  refuse(weights.cpu + weights.ram + weights.bandwidth === 0, '/weights', 'must not all be 0')
+  return found
 }

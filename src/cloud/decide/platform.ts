@@ -2,7 +2,7 @@
 import type { BodyOf } from '../commands.js'
 import type { CloudMap } from '../map.js'
 import { put, remove } from '../records.js'
-import { contradictionIn, merged } from '../settings.js'
+import { contradictionsIn, merged } from '../settings.js'
 import { type Context, change, done, refuse, settingsOf, staleRevision, unknown, type Verdict } from './verdict.js'
 
 export function putSettings(map: CloudMap, body: BodyOf<'put-settings'>): Verdict {
@@ -10,8 +10,9 @@ export function putSettings(map: CloudMap, body: BodyOf<'put-settings'>): Verdic
   if (stale) return stale
   const before = settingsOf(map)
   const value = merged(before, body.change)
-  const wrong = contradictionIn(value)
-  if (wrong) return refuse('bad-request', `${wrong.path} ${wrong.message}`, { errors: [wrong] })
+  const errors = contradictionsIn(value)
+  const [wrong] = errors
+  if (wrong) return refuse('bad-request', `${wrong.path} ${wrong.message}`, { errors })
   return change({ outcome: 'changed', kind: 'settings', ids: [''] }, put('settings', '', value))
 }
 
