@@ -67,7 +67,8 @@ const ComponentRecord = Type.Object({
   chunks: Type.Integer({ minimum: 1 }),
   deployedAt: time,
   deployedBy: Type.String(),
-  need: Type.Optional(Resources),
+  /** As far as the package says; the rest is as by the settings when an instance is started. */
+  need: Type.Optional(Type.Partial(Resources)),
   placement: Type.Optional(PlacementWish),
   isolation: Type.Union([Type.Literal('shared'), Type.Literal('exclusive')]),
   state: Type.Union([Type.Literal('none'), Type.Literal('kept')]),

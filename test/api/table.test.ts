@@ -360,6 +360,40 @@ describe('instances', () => {
     expect((await admin('POST', '/webcomponent/bulk/1.0?count=1001')).status).toBe(400)
   })
 
+  it('need what the request says, else the descriptor, else the settings, resource by resource', async () => {
+    await deployed('needy', '1.0', { need: { ram: 64 } })
+    const { body } = await admin('GET', '/settings')
+    const changed = { defaultNeed: { cpu: 77, bandwidth: 7 } }
+    expect((await admin('PUT', '/settings', changed)).status).toBe(200)
+    const made = await admin('POST', '/webcomponent/needy/1.0', { need: { bandwidth: 9 } })
+    expect(made.body['need']).toEqual({ cpu: 77, ram: 64, bandwidth: 9 })
+    await admin('PUT', '/settings', { defaultNeed: body['defaultNeed'] })
+    expect((await admin('DELETE', '/webcomponent/needy/1.0')).status).toBe(202)
+  })
+
+  it('go where both the descriptor and the request want them', async () => {
+    await deployed('picky', '1.0', { placement: { labels: { disk: 'ssd', gpu: 'yes' }, copies: 2, priority: 7 } })
+    const ask = async (wish: object): Promise<unknown> =>
+      (await admin('POST', '/webcomponent/picky/1.0?dryRun=true', { placement: wish })).body['reasons']
+    const of = (reason: string) => expect.arrayContaining([{ mothership: 'm1', rule: 'labels', reason }])
+    expect(await ask({ labels: { disk: 'hdd', zone: 'x' } })).toEqual(of('has no label disk'))
+    // What the request does not name is asked as the descriptor asks it.
+    await admin('PUT', '/mothership/m1', { labels: { disk: 'hdd' } })
+    expect(await ask({ labels: { disk: 'hdd' } })).toEqual(of('has no label gpu'))
+    await admin('PUT', '/mothership/m1', { labels: {} })
+    expect((await admin('DELETE', '/webcomponent/picky/1.0')).status).toBe(202)
+  })
+
+  it('are tried on a map that has reached a revision', async () => {
+    await deployed('after')
+    const { headers } = await admin('PUT', '/settings', { ceilings: { cpu: 0.9 } })
+    const revision = headers.get('x-rain-revision')!
+    expect((await admin('POST', `/webcomponent/after/1.0?dryRun=true&minRevision=${revision}`)).status).toBe(200)
+    const never = await admin('POST', '/webcomponent/after/1.0?dryRun=true&minRevision=1.999999999')
+    expect(never.status).toBe(504)
+    expect((await admin('DELETE', '/webcomponent/after/1.0')).status).toBe(202)
+  })
+
   it('are tried without doing it: the same decision, and nothing in the map', async () => {
     await deployed('dry')
     const { body: before } = await admin('GET', '/map')

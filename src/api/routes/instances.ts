@@ -11,8 +11,8 @@ import { remove } from '../../cloud/records.js'
 import { type InstanceView, instanceView } from '../../hypervisor/views.js'
 import { fieldError } from '../problems.js'
 import { type ApiPorts, anyone, type Call, changers, define, found, pathParams, submit, viewPorts } from '../route.js'
-import { DryRun, Instance, Instances, Placement, type WaitQuery, waitQuery } from '../schemas.js'
-import { until, waitForInstances, waitMsOf, waitPorts, waitUntilGone } from '../waiting.js'
+import { DryRun, Instance, Instances, Placement, readQuery, type WaitQuery, waitQuery } from '../schemas.js'
+import { beforeRead, until, waitForInstances, waitMsOf, waitPorts, waitUntilGone } from '../waiting.js'
 
 const params = { instanceId: pathParams.instance }
 const tag = 'instances'
@@ -31,14 +31,17 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
       ...waitQuery,
       count: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
       dryRun: Type.Optional(Type.Boolean()),
+      minRevision: readQuery.minRevision,
     },
     body: Instantiate,
     answers: { 200: DryRun, 201: Type.Union([Instance, Instances]) },
     handle: async call => {
       const { id, version } = call.params
-      const { count, dryRun } = call.query
+      const { count, dryRun, minRevision } = call.query
       const body = { component: id, version, wish: call.body, count: count ?? 1, bulk: count !== undefined }
       if (body.bulk && call.body.id !== undefined) throw fieldError('/id', 'cannot be given to many: leave out count')
+      // What is asked of the leader is asked of the newest map; a dry run is a read of this replica's.
+      if (minRevision !== undefined) await beforeRead(waitPorts(ports, call.reply), { minRevision })
       if (dryRun) return dryRunOf(ports, body, call)
       const answer = await whenRoom(ports, call, body, () => submit(ports, call, { op: 'instantiate', body }))
       await waitForInstances(waitPorts(ports, call.reply), answer.ids, call.query as WaitQuery)

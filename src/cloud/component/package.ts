@@ -173,8 +173,7 @@ export function componentOf(
   chunks: number,
 ): Omit<ComponentRecord, 'schema' | 'active' | 'activation' | 'deployedAt' | 'deployedBy'> {
   const { descriptor, digest, size, meta, views } = read
-  const { id, version, description, pageTitle, placement } = descriptor
-  const need = descriptor.need && { cpu: 50, ram: 32, bandwidth: 100, ...descriptor.need }
+  const { id, version, description, pageTitle, placement, need } = descriptor
   return {
     id,
     version,

@@ -51,6 +51,12 @@ const needOf = (component: ComponentRecord, asked: Partial<Resources> | undefine
   ...asked,
 })
 
+/** The request's word counts; labels are asked one by one, so that what the component cannot do without stays asked. */
+function wishOf({ placement }: ComponentRecord, asked: PlacementWish | undefined): PlacementWish {
+  const labels = placement?.labels && asked?.labels ? { labels: { ...placement.labels, ...asked.labels } } : {}
+  return { ...placement, ...asked, ...labels }
+}
+
 export function instantiate(map: CloudMap, body: BodyOf<'instantiate'>, context: Context): Verdict {
   const component = versionFor(map, body.component, context.resume?.version ?? body.version)
   if (!component)
@@ -111,7 +117,7 @@ function wantedBy(map: CloudMap, component: ComponentRecord, { wish }: BodyOf<'i
     component: component.id,
     version: normaliseVersion(component.version) ?? component.version,
     need: needOf(component, wish.need, settingsOf(map).defaultNeed),
-    wish: { ...component.placement, ...wish.placement },
+    wish: wishOf(component, wish.placement),
   }
 }
 
