@@ -58,3 +58,10 @@ function clientOf(url: string, token: string): Client {
 export const print = (text: string): void => void process.stdout.write(`${text}\n`)
 export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2))
 export const share = (used: number, of: number): string => (of > 0 ? `${Math.round((used / of) * 100)}%` : '-')
+
+/** With every field that is wrong, not the first one alone. */
+export function namingAll(error: unknown, what = ''): unknown {
+  if (!(error instanceof CloudError)) return error
+  const others = (error.details.errors ?? []).slice(1).map(each => `${each.path}: ${each.message}`)
+  return new CloudError(error.code, [`${what}${error.message}`, ...others].join('; '), error.details)
+}

@@ -5,7 +5,9 @@ import { isInstanceId } from '../cloud/ids.js'
 import { resourceNames } from '../cloud/placement/host.js'
 import type { InstanceView, MothershipView } from '../hypervisor/views.js'
 import type { Client } from '../sdk/client.js'
-import { connect, type Environment, type Finish, print, printJson, share, verbOf } from './connection.js'
+import { adviceOn } from './advice.js'
+import { pathOfComponent } from './components.js'
+import { connect, type Environment, type Finish, namingAll, print, printJson, share, verbOf } from './connection.js'
 import { table } from './table.js'
 
 const lookEveryMs = 500
@@ -18,7 +20,7 @@ export function registerOperations(program: Command, environment: Environment, f
   )
 
   verb('explain', 'say why an instance is where it is, or where a component would go')
-    .argument('<what>', 'id of an instance, or id/version of a component')
+    .argument('<what>', 'id of an instance, or a component: id or id/version')
     .action((what: string, given) => finish(explain(connect(given, environment), what, given)))
 
   verb('clone', 'make one more copy of an instance, on another mothership')
@@ -48,9 +50,9 @@ export function registerOperations(program: Command, environment: Environment, f
     .action(given => finish(rebalance(connect(given, environment), given)))
 
   verb('settings', 'show the settings, or change some')
-    .argument('[change...]', 'name=value; of a group group.name=value', changeOf)
-    .action((changes: readonly Change[] | undefined, given) =>
-      finish(settings(connect(given, environment), changes ?? [])),
+    .argument('[what...]', 'names to show, or changes: name=value; of a group group.name=value', wordOf)
+    .action((words: readonly Word[] | undefined, given) =>
+      finish(settings(connect(given, environment), words ?? [], given)),
     )
 }
 
@@ -144,6 +146,8 @@ function printExplained({ candidates, refusedByRule = {}, reasons = [] }: Explai
   for (const { mothership, rule, reason } of reasons) print(`  ${mothership || '-'}: ${reason} (${rule})`)
   const counts = Object.entries(refusedByRule).filter(() => reasons.length === 0)
   if (counts.length > 0) print(`  refused: ${counts.map(([rule, count]) => `${count} by ${rule}`).join(', ')}`)
+  if (candidates.length > 0) return
+  for (const advice of adviceOn(reasons)) print(`  what can be done: ${advice}`)
 }
 
 async function explain(client: Client, what: string, { json }: { json: boolean }): Promise<number> {
@@ -160,6 +164,7 @@ async function explain(client: Client, what: string, { json }: { json: boolean }
   print(
     `${what} (${component}/${version}) is on ${copies.map(each => `${each.mothership} (${each.phase})`).join(', ')}`,
   )
+  for (const { mothership, reason } of copies) if (reason !== undefined) print(`  ${mothership}: ${reason}`)
   if (found.decisionRevision > 0) {
     print(`\nas decided at ${found.at}, on revision ${found.decisionRevision}:`)
     printExplained(found)
@@ -172,11 +177,7 @@ async function explain(client: Client, what: string, { json }: { json: boolean }
 }
 
 async function explainComponent(client: Client, what: string, json: boolean): Promise<number> {
-  const [, id, version] = /^([\w-]+)\/([\d.]+)$/.exec(what) ?? []
-  if (id === undefined || version === undefined) {
-    throw new CloudError('bad-request', `${JSON.stringify(what)} is no instance, nor id/version of a component`)
-  }
-  const path = `/webcomponent/${encodeURIComponent(id)}/${encodeURIComponent(version)}`
+  const path = await pathOfComponent(client, what)
   const found = await client.request<Explained & { placed: string[][] }>('POST', path, {
     query: { dryRun: true },
     body: {},
@@ -286,32 +287,54 @@ async function rebalance(
   return 0
 }
 
-type Change = readonly [name: string, value: unknown]
+/** A name, with a value when that is to be changed. */
+interface Word {
+  readonly name: string
+  readonly value?: unknown
+}
 
 /** A value is JSON where it can be, and a word else. */
-function changeOf(text: string, before: readonly Change[] | undefined): readonly Change[] {
-  const [, name, value] = /^([\w.]+)=(.*)$/.exec(text) ?? []
-  if (name === undefined || value === undefined) throw new InvalidArgumentError('name=value.')
-  let read: unknown = value
+function wordOf(text: string, before: readonly Word[] | undefined): readonly Word[] {
+  const [, name, given] = /^(\w+(?:\.\w+)?)(?:=(.*))?$/s.exec(text) ?? []
+  if (name === undefined) throw new InvalidArgumentError('a name, name=value or group.name=value.')
+  if (given === undefined) return [...(before ?? []), { name }]
+  let value: unknown = given
   try {
-    read = JSON.parse(value)
+    value = JSON.parse(given)
   } catch {
     // A word.
   }
-  return [...(before ?? []), [name, read]]
+  return [...(before ?? []), { name, value }]
 }
 
-async function settings(client: Client, changes: readonly Change[]): Promise<number> {
+async function settings(client: Client, words: readonly Word[], { json }: { json: boolean }): Promise<number> {
   const body: Record<string, unknown> = {}
-  for (const [name, value] of changes) {
-    const [group, field] = name.split('.')
-    if (field === undefined) body[name] = value
-    else body[group!] = { ...(body[group!] as object | undefined), [field]: value }
+  for (const { name, value } of words) {
+    if (value === undefined) continue
+    const [group = '', field] = name.split('.')
+    body[group] = field === undefined ? value : { ...(body[group] as object | undefined), [field]: value }
   }
-  const found = changes.length > 0 ? await client.request('PUT', '/settings', { body }) : await client.get('/settings')
-  for (const [name, value] of Object.entries(found as object)) {
-    if (typeof value !== 'object' || value === null) print(`${name}=${JSON.stringify(value)}`)
-    else for (const [field, each] of Object.entries(value)) print(`${name}.${field}=${JSON.stringify(each)}`)
+  const changes = Object.keys(body).length > 0
+  const answer = changes ? client.request<object>('PUT', '/settings', { body }) : client.get<object>('/settings')
+  const found = await answer.catch((error: unknown) => {
+    throw namingAll(error)
+  })
+  if (json) {
+    printJson(found)
+    return 0
+  }
+  const asked = words.filter(each => each.value === undefined).map(each => each.name)
+  const told = Object.entries(found).flatMap(([name, value]) =>
+    typeof value === 'object' && value !== null
+      ? Object.entries(value as object).map(([field, each]) => [`${name}.${field}`, each] as const)
+      : [[name, value] as const],
+  )
+  const unknown = asked.find(each => !told.some(([name]) => isIn(name, each)))
+  if (unknown !== undefined) throw new CloudError('unknown-thing', `there is no setting ${unknown}`)
+  for (const [name, value] of told) {
+    if (asked.length === 0 || asked.some(each => isIn(name, each))) print(`${name}=${JSON.stringify(value)}`)
   }
   return 0
 }
+
+const isIn = (name: string, asked: string): boolean => name === asked || name.startsWith(`${asked}.`)

@@ -1,10 +1,12 @@
 /** The operator's verbs: what one wants of a cloud from a shell. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { CloudError } from '../cloud/errors.js'
+import { CloudError, type Refusal } from '../cloud/errors.js'
 import { instanceIdPattern, nodeIdPattern } from '../cloud/ids.js'
 import type { ComponentView, InstanceView, MothershipView, RainServerView } from '../hypervisor/views.js'
 import type { Client } from '../sdk/client.js'
-import { connect, type Environment, type Finish, print, printJson, share, verbOf } from './connection.js'
+import { adviceOn } from './advice.js'
+import { pathOfComponent } from './components.js'
+import { connect, type Environment, type Finish, namingAll, print, printJson, share, verbOf } from './connection.js'
 import { registerOperations } from './operations.js'
 import { packageBytes } from './pack.js'
 import { table } from './table.js'
@@ -162,9 +164,7 @@ async function deploy(
       if (given.json) printJson(component)
       else print(`${component.id}/${component.version} deployed (${component.digest.slice(0, 19)}…)`)
     } catch (error) {
-      if (!(error instanceof CloudError)) throw error
-      const fields = (error.details.errors ?? []).map(each => `  ${each.path}: ${each.message}`)
-      throw new CloudError(error.code, [`${path}: ${error.message}`, ...fields.slice(1)].join('; '), error.details)
+      throw namingAll(error, `${path}: `)
     }
   }
   return 0
@@ -179,13 +179,10 @@ interface RunOptions {
 }
 
 async function run(client: Client, name: string, given: RunOptions): Promise<number> {
-  const [, id = '', fragment] = /^([\w-]+)(?:\/([\d.]+))?$/.exec(name) ?? []
-  if (id === '') throw new CloudError('bad-request', `${JSON.stringify(name)} is no component: give id or id/version`)
-  const version = fragment ?? (await newest(client, id))
-  const path = `/webcomponent/${encodeURIComponent(id)}/${encodeURIComponent(version)}`
+  const path = await pathOfComponent(client, name)
   const body = given.copies === undefined ? {} : { placement: { copies: Number(given.copies) } }
   const query = { count: given.count, wait: given.wait, ...(given.dryRun ? { dryRun: true } : {}) }
-  const answer = await client.request<RunAnswer>('POST', path, { query, body })
+  const answer = await client.request<RunAnswer>('POST', path, { query, body }).catch(whyNowhere(Number(given.count)))
   if (given.json) printJson(answer)
   else if (answer.placed) print(answer.placed.map(on => on.join(', ')).join('\n') || 'nowhere')
   else
@@ -196,23 +193,26 @@ async function run(client: Client, name: string, given: RunOptions): Promise<num
 
 interface RunAnswer {
   readonly items?: readonly InstanceView[]
-  readonly refused?: readonly { reasons: readonly { mothership: string; reason: string }[] }[]
+  readonly refused?: readonly { reasons: readonly Refusal[] }[]
   readonly placed?: readonly (readonly string[])[]
-  readonly reasons?: readonly { mothership: string; reason: string }[]
+  readonly reasons?: readonly Refusal[]
 }
 
-/** What found no room is said, and makes the exit code 1. */
+/** Where none of them found room, the answer is an error that says why; it is told as where some did not. */
+const whyNowhere =
+  (count: number) =>
+  (error: unknown): RunAnswer => {
+    if (!(error instanceof CloudError) || error.code !== 'no-room') throw namingAll(error)
+    return { refused: Array<{ reasons: readonly Refusal[] }>(count).fill({ reasons: error.details.reasons ?? [] }) }
+  }
+
+/** What found no room is said, with what can be done, and makes the exit code 1. */
 function sayRefused({ refused = [], reasons = refused[0]?.reasons ?? [], placed }: RunAnswer): number {
   if (refused.length === 0 && (placed === undefined || placed.length > 0)) return 0
   const why = reasons.map(each => `${each.mothership} ${each.reason}`).join('; ')
   process.stderr.write(`rain: ${refused.length > 0 ? `${refused.length} not placed` : 'no room'}: ${why}\n`)
+  for (const advice of adviceOn(reasons)) process.stderr.write(`  ${advice}\n`)
   return 1
-}
-
-async function newest(client: Client, id: string): Promise<string> {
-  const { items } = await client.get<{ items: ComponentView[] }>('/webcomponent/all', { id, active: true, range: 1 })
-  if (items[0]) return items[0].version
-  throw new CloudError('unknown-thing', `there is no active version of ${id}: deploy one with \`rain deploy\``)
 }
 
 async function stop(client: Client, ids: readonly string[]): Promise<number> {

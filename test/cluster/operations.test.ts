@@ -82,6 +82,14 @@ it('says why, clones, drains with progress, cancels, and spreads again', async (
 
   expect((await rain('cordon', 'm1')).said).toBe('m1 takes nothing more\n')
   expect((await rain('explain', 'footer/1.0')).said).toContain('m1: is cordoned (not-cordoned)')
+  await rain('cordon', 'm2', 'm3')
+  const nowhere = await rain('run', 'footer', '--wait', 'placed')
+  expect([nowhere.code, nowhere.said]).toEqual([
+    1,
+    expect.stringMatching(/m1 is cordoned; m2 is cordoned; m3 is cordoned\n +`rain uncordon <mothership>`/),
+  ])
+  expect((await rain('explain', 'footer')).said).toContain('what can be done: `rain uncordon <mothership>`')
+  await rain('uncordon', 'm2', 'm3')
   expect((await rain('uncordon', 'm1')).said).toBe('m1 takes instances again\n')
 
   const drained = await rain('drain', 'm1', '--deadline', '30s', '--wait', '60s')
@@ -120,6 +128,13 @@ it('holds a changed setting at every replica at once', async () => {
   }
   const wrong = await rest('PUT', '/settings', { load: { freshMs: 12_000, staleMs: 10_000 } })
   expect([wrong.status, wrong.text]).toEqual([400, expect.stringContaining('/load/freshMs')])
+  expect((await rain('settings', 'ceilings.cpu', 'policy')).said).toBe('ceilings.cpu=0.87\npolicy="spread"\n')
+  const both = await rain('settings', 'policy=tight', 'ceilings.cpu=90')
+  expect([both.code, both.said]).toEqual([
+    1,
+    'rain: /ceilings/cpu: must be <= 10; /policy: must be one of spread, pack, balanced\n',
+  ])
+  expect((await rain('settings', 'rebalance.minGain.x=0.1')).code).toBe(1)
 })
 
 it('runs elsewhere what ran on a mothership that was killed, most important first, and takes it back empty', async () => {
