@@ -28,10 +28,13 @@ const moving = (from: string, to: string, more: object = {}): Change =>
   put('moves', 'news.1', { schema: 1, from, to, at, until: later, used: { cpu: 1, ram: 1, bandwidth: 1 }, ...more })
 
 /** Where the copies are after one repair, or undefined when nothing is to be done; and what else is changed. */
-function repaired(map: MemoryMap): { on: string[]; primary: string; others: string[] } | undefined {
+function repaired(
+  map: MemoryMap,
+  goneForMs: (mothership: string) => number | undefined = () => undefined,
+): { on: string[]; primary: string; others: string[] } | undefined {
   const engine = new Engine(map, () => undefined)
   const context = {
-    goneForMs: () => undefined,
+    goneForMs,
     place: (over: Parameters<typeof engine.place>[0], question: Parameters<typeof engine.place>[1]) =>
       engine.place(over, question, { nowMs: 0, at }),
     at,
@@ -83,6 +86,33 @@ describe('a drain', () => {
     expect(repaired(mapOf(...start, two, observed('m2', 'starting')))).toBeUndefined()
     const alone = [component, ...here('m1'), draining('m1', at), instance('m1'), observed('m1', 'running')]
     expect(repaired(mapOf(...alone))).toBeUndefined()
+  })
+})
+
+describe('a copy too many, of a drain that was cancelled', () => {
+  const all = [component, ...here('m1', 'm2', 'm3')]
+  const wants = (copies: number, ...on: [string, ...string[]]): Change =>
+    put('instances', 'news.1', { ...anInstance('news.1', on), placement: { copies } })
+
+  it('goes once enough others run: the one that does not run yet, then the one that came last', () => {
+    const half = [...all, instance('m1', 'm2'), observed('m1', 'running')]
+    expect(repaired(mapOf(...half, observed('m2', 'starting')))).toMatchObject({ on: ['m1'], primary: 'm1' })
+    expect(repaired(mapOf(...half, observed('m2', 'running')))).toMatchObject({ on: ['m1'], primary: 'm1' })
+    const two = [...all, wants(2, 'm2', 'm1', 'm3'), observed('m1', 'running'), observed('m3', 'running')]
+    expect(repaired(mapOf(...two, observed('m2', 'running')))).toMatchObject({ on: ['m1', 'm2'], primary: 'm2' })
+    expect(repaired(mapOf(...two, observed('m2', 'starting')))).toMatchObject({ on: ['m1', 'm3'], primary: 'm1' })
+  })
+
+  it('stays while too few of the others run', () => {
+    const map = mapOf(...all, instance('m1', 'm2'), observed('m1', 'starting'), observed('m2', 'starting'))
+    expect(repaired(map)).toBeUndefined()
+    const two = mapOf(...all, wants(2, 'm1', 'm2', 'm3'), observed('m1', 'running'))
+    expect(repaired(two)).toBeUndefined()
+  })
+
+  it('is rather one whose mothership has no session', () => {
+    const map = mapOf(...all, instance('m1', 'm2'), observed('m1', 'running'), observed('m2', 'running'))
+    expect(repaired(map, id => (id === 'm1' ? 500 : undefined))).toMatchObject({ on: ['m2'], primary: 'm2' })
   })
 })
 

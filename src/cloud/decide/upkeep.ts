@@ -60,10 +60,27 @@ function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext
   const covered = added.length >= missing
   const goes = (id: string): boolean =>
     state.get(id) === 'failed' ? covered : isOverdue(map, id, context) && (covered || serving.length > 0)
-  const stay = serving.length >= wanted ? staying : kept.filter(id => staying.includes(id) || !goes(id))
+  const enough = serving.length >= wanted
+  const stay = enough
+    ? best(instance, staying, serving, wanted, context)
+    : kept.filter(id => staying.includes(id) || !goes(id))
   const next = configure(instance, [...stay, ...added], id => state.get(id) === 'serves')
   if (!next || sameConfiguration(instance, next)) return undefined
   return { configuration: next, ...(decision ? { decision } : {}) }
+}
+
+/** Of more than are wanted (a drain was cancelled, a copy that failed runs again): those that serve, the eldest first. */
+function best(
+  instance: InstanceRecord,
+  staying: readonly string[],
+  serving: readonly string[],
+  wanted: number,
+  { goneForMs }: UpkeepContext,
+): readonly string[] {
+  if (staying.length <= wanted) return staying
+  const rank = (id: string): number =>
+    (serving.includes(id) ? 0 : 4) + (goneForMs(id) === undefined ? 0 : 2) + (id === instance.primary ? 0 : 1)
+  return [...staying].sort((a, b) => rank(a) - rank(b)).slice(0, wanted)
 }
 
 /** Where a copy is moved away from; undefined when none is, or when it cannot stay where it was moved to. */
