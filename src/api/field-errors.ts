@@ -38,6 +38,8 @@ interface Params {
   readonly allowedValues?: readonly unknown[]
 }
 
+const ofFields: ReadonlySet<string> = new Set(['anyOf', 'required', 'additionalProperties'])
+
 /** Of a field that may be one of several things: which. */
 function choiceOf(found: SchemaErrors, path: string): string | undefined {
   const here = found.filter(each => each.instancePath === path)
@@ -47,6 +49,7 @@ function choiceOf(found: SchemaErrors, path: string): string | undefined {
     return allowedValues ?? (allowedValue === undefined ? [] : [allowedValue])
   })
   if (values.length > 0) return `must be ${values.length > 1 ? 'one of ' : ''}${values.join(', ')}`
-  const messages = here.filter(({ keyword }) => keyword !== 'anyOf').map(each => each.message)
+  // What it lacks or has too much of, if it is to be an object, is told of its fields.
+  const messages = here.filter(({ keyword }) => !ofFields.has(keyword)).map(each => each.message)
   return [...new Set(messages)].join(' or ')
 }

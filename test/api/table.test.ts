@@ -84,6 +84,15 @@ describe('wrong input', () => {
     })
   }
 
+  it('of a field that may be several things is told for each of them', async () => {
+    const { body } = await admin('PUT', '/mothership/m1', { draining: { deadlin: '5s' } })
+    expect(body['errors']).toEqual([
+      { path: '/draining', message: 'must be boolean' },
+      { path: '/draining/deadline', message: 'is needed' },
+      { path: '/draining/deadlin', message: 'there is no such field' },
+    ])
+  })
+
   it('what is one too many is told once, in words', async () => {
     const { body } = await admin('GET', '/mothership/all?colour=red')
     expect(body['errors']).toEqual([{ path: 'query/colour', message: 'there is no such field' }])
