@@ -105,8 +105,8 @@ async function top(client: Client, { json }: { json: boolean }): Promise<number>
   print(rows.length === 0 ? 'no motherships' : table(heads, rows))
   const { prometheus } = await client.get<{ prometheus: Asked | null }>('/readyz')
   if (prometheus && prometheus.state !== 'good') {
-    const what = prometheus.state === 'partial' ? ' where it tells nothing' : ''
-    print(`Prometheus is ${prometheus.state}: ${prometheus.message ?? 'not asked yet'}; reports stand in${what}`)
+    const why = prometheus.message ?? 'not asked yet'
+    print(`Prometheus is ${prometheus.state}: ${why}; reports stand in for what is missing or stale`)
   }
   return 0
 }

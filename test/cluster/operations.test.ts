@@ -49,6 +49,11 @@ it('measures motherships through Prometheus, and by their own reports while that
   const { prometheusPid } = cloud.state()
   process.kill(prometheusPid, 'SIGSTOP')
   await waitUntil('that is seen', async () => (await prometheus()) === 'slow', 10_000)
+  await waitUntil(
+    'it is told',
+    async () => /^Prometheus is slow: no answer within \d+ ms; reports stand in/m.test((await rain('top')).said),
+    10_000,
+  )
   // Each replica judges the age of what it heard: each is asked, and one answer says both.
   for (const { url } of cloud.state().replicas) {
     const ask = restOf(url, cloud.state().tokens.admin)
