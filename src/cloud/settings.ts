@@ -28,7 +28,10 @@ const Load = Type.Object({
   bandwidthWindowMs: milliseconds(1_000, 300_000),
 })
 
-/** What Prometheus is asked for, once for all motherships; `label` of each answer names the mothership. */
+/**
+ * What Prometheus is asked for, once for all motherships; `label` of each answer names the mothership. `$percentile` and
+ * `$window` stand for those of bandwidth.
+ */
 const Prometheus = Type.Object({
   cpu: expression,
   ram: expression,
@@ -142,7 +145,7 @@ export const defaultSettings: Settings = {
   prometheus: {
     cpu: ownLoad('cpu'),
     ram: ownLoad('ram'),
-    bandwidth: `quantile_over_time(0.95, ${ownLoad('bandwidth')}[1m])`,
+    bandwidth: `quantile_over_time($percentile, ${ownLoad('bandwidth')}[$window])`,
     at: `timestamp(${ownLoad('cpu')})`,
     label: 'id',
     everyMs: 2_000,
@@ -203,4 +206,14 @@ export function contradictionsIn(settings: Settings): Contradiction[] {
   )
   refuse(weights.cpu + weights.ram + weights.bandwidth === 0, '/weights', 'must not all be 0')
   return found
+}
+
+/** What Prometheus is asked by these settings. */
+export function questionsOf({ prometheus, load }: Pick<Settings, 'prometheus' | 'load'>): Settings['prometheus'] {
+  const asked = (question: string): string =>
+    question
+      .replaceAll('$percentile', String(load.bandwidthPercentile))
+      .replaceAll('$window', `${load.bandwidthWindowMs}ms`)
+  const { cpu, ram, bandwidth, at } = prometheus
+  return { ...prometheus, cpu: asked(cpu), ram: asked(ram), bandwidth: asked(bandwidth), at: asked(at) }
 }

@@ -2,6 +2,7 @@
 import { createApi } from '../api/server.js'
 import { settingsOf } from '../cloud/decide/verdict.js'
 import type { CloudMap } from '../cloud/map.js'
+import { questionsOf } from '../cloud/settings.js'
 import type { HypervisorConfig } from '../config.js'
 import { attachGateway } from '../gateway/gateway.js'
 import { AppliedBook } from '../hypervisor/applied.js'
@@ -106,7 +107,7 @@ function openPrometheus(
     ...(token === undefined ? {} : { token }),
     clock,
     log,
-    settings: () => settingsOf(maps.map).prometheus,
+    settings: () => questionsOf(settingsOf(maps.map)),
     staleMs: () => settingsOf(maps.map).load.staleMs,
     motherships: () => connectedMotherships(maps.map),
     note: (id, load, ageMs) => loads.noteTold({ kind: 'mothership', id }, load, ageMs),

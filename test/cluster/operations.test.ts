@@ -2,6 +2,8 @@
  * What an operator does, by the command, on a cloud of real processes: looks at the load that a real Prometheus tells,
  * asks why, drains, rebalances, changes settings. And what the cloud does when Prometheus, or a mothership, is killed.
  */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { runRain, startCloud, type TestCloud } from '../support/cloud.js'
 import { waitUntil } from '../support/etcd.js'
@@ -141,6 +143,32 @@ it('holds a changed setting at every replica at once', async () => {
   ])
   expect((await rain('settings', 'rebalance.minGain.x=0.1')).code).toBe(1)
 })
+
+it('uses a mothership that comes, without anyone asking', async () => {
+  const one = ['rebalance.automatic=true', 'rebalance.quietMs=0', 'rebalance.startAbove=0.01', 'rebalance.coolDownMs=0']
+  await rain('settings', ...one)
+  const hypervisor = cloud.state().replicas.map(each => each.url)
+  const { body } = await rest('POST', '/tokens', {
+    role: 'node',
+    subject: 'mothership/m9',
+    node: { kind: 'mothership', id: 'm9' },
+  })
+  const tokenFile = join(cloud.dataDir, 'm9.token')
+  writeFileSync(tokenFile, String(body['token']), { mode: 0o600 })
+  const ports = ['--port', String(cloud.portBase + 195), '--metrics-port', String(cloud.portBase + 196)]
+  const more = ['--token-file', tokenFile, '--hypervisor', hypervisor.join(), '--data-dir', join(cloud.dataDir, 'm9')]
+  const { child, ended } = runRain(['mothership', '--id', 'm9', ...ports, ...more])
+  try {
+    const held = async (): Promise<number> => (await ships()).find(each => each.id === 'm9')?.instances ?? 0
+    await waitUntil('instances have moved there', async () => (await held()) > 0, 60_000)
+    expect((await rain('drain', 'm9', '--wait', '60s')).code).toBe(0)
+    expect((await rest('DELETE', '/mothership/m9')).status).toBe(204)
+  } finally {
+    child.kill('SIGTERM')
+    await ended
+    await rain('settings', 'rebalance.automatic=false')
+  }
+}, 150_000)
 
 it('runs elsewhere what ran on a mothership that was killed, most important first, and takes it back empty', async () => {
   await rain('settings', 'lostAfterMs=2000')

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Counter, Gauge, Registry } from 'prom-client'
 import { afterEach, expect, it } from 'vitest'
 import { settingsOf } from '../../src/cloud/decide/verdict.js'
+import { questionsOf } from '../../src/cloud/settings.js'
 import { systemClock } from '../../src/main/world.js'
 import { serveMetrics } from '../../src/metrics/listener.js'
 import { renderPrometheusConfig } from '../../src/metrics/prometheus-config.js'
@@ -58,7 +59,7 @@ it('takes loaded motherships out by the word of a real Prometheus, and by report
     url: server.url,
     clock: systemClock,
     log,
-    settings: () => settingsOf(replica.maps.map).prometheus,
+    settings: () => questionsOf(settingsOf(replica.maps.map)),
     staleMs: () => settingsOf(replica.maps.map).load.staleMs,
     motherships: () => motherships.keys(),
     note: (id, load, ageMs) => loads.noteTold({ kind: 'mothership', id }, load, ageMs),
@@ -141,7 +142,7 @@ it('is asked by the expressions for node_exporter, too, which a real Prometheus 
     url: server.url,
     clock: systemClock,
     log: new TestLog(),
-    settings: () => ({ ...settingsOf(hypervisor.replica.maps.map).prometheus, everyMs: 500, timeoutMs: 500 }),
+    settings: () => ({ ...questionsOf(settingsOf(hypervisor.replica.maps.map)), everyMs: 500, timeoutMs: 500 }),
     staleMs: () => 15_000,
     motherships: () => ['m1'],
     note: (_id, load, ageMs) => told.push({ ...load, ageMs }),
