@@ -14,7 +14,8 @@ import { nothing, plus } from './resources.js'
 const hoursMin = 24
 const likeMax = 12
 const likeWeight = 1
-const spreadEvery = 6
+/** Every fifth hour of a week, so that each time of day is among them. */
+const spreadMax = 34
 const spreadWeight = 0.2
 const nowWeight = 1
 
@@ -117,7 +118,8 @@ export function hoursToReplay(
   const last = hourOf(nowMs) - 1
   const distances = distancesTo(last, known, history, standing, capacity)
   const like = distances.sort((a, b) => a.distance - b.distance || b.hour - a.hour).slice(0, likeMax)
-  const spread = Array.from({ length: Math.ceil(known / spreadEvery) }, (_, index) => last - index * spreadEvery)
+  const every = Math.ceil(known / spreadMax)
+  const spread = Array.from({ length: Math.ceil(known / every) }, (_, index) => last - index * every)
   return [
     ...like.map(({ hour }): Replayed => ({ hour: hour + 1, weight: likeWeight / like.length, as: 'a change' })),
     ...spread.map((hour): Replayed => ({ hour, weight: spreadWeight / spread.length, as: 'it was' })),
