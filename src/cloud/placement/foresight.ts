@@ -45,6 +45,8 @@ export class Foresight {
   readonly #places: Place[]
   readonly #byId: ReadonlyMap<string, Place>
   #weights = new Float64Array()
+  /** Emptiest first, until something changes. */
+  #order: readonly Place[] | undefined
 
   constructor(
     private readonly outlook: Outlook,
@@ -78,6 +80,7 @@ export class Foresight {
       return mean < idle ? 0 : (weight * powers ** (1 / 8 - 1)) / mean
     })
     for (const place of this.#places) place.cost = this.#costOf(place.worst)
+    this.#order = undefined
   }
 
   /** How much fuller the fullest one is than the mean, at the moment at which that is most. */
@@ -129,6 +132,7 @@ export class Foresight {
     const changed = [this.#byId.get(from), to === undefined ? undefined : this.#byId.get(to)]
     add(changed[0], pattern, -1)
     add(changed[1], pattern, 1)
+    this.#order = undefined
     for (const place of changed) {
       if (!place) continue
       fill(place)
@@ -137,9 +141,9 @@ export class Foresight {
   }
 
   #emptiest(but: Place): readonly Place[] {
-    const others = this.#places.filter(place => place !== but)
-    if (others.length <= allUpTo) return others
-    return others.sort((a, b) => a.cost - b.cost || byId(a.id, b.id)).slice(0, targetsMax)
+    this.#order ??= [...this.#places].sort((a, b) => a.cost - b.cost || byId(a.id, b.id))
+    const max = this.#places.length <= allUpTo ? allUpTo : targetsMax
+    return this.#order.slice(0, max + 1).filter(place => place !== but)
   }
 
   #costOf(worst: Float64Array): number {

@@ -3,6 +3,7 @@
  * The places are found by the placement decision itself, so the mover and the placer never disagree. Greedy: always the
  * one move that makes the sum of the sixth powers of the worst pressures least (steepest descent; a high power looks at the
  * fullest ones first, and does not forget the others as a maximum does), until they are alike, nothing is worth moving, or so many moves are planned.
+ * With an outlook, the same descent by the measure of `foresight.ts`, which ranks the places that the placer is then asked for.
  */
 
 import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
