@@ -1,9 +1,9 @@
 /**
  * How full motherships are now and would be in the hours that an outlook looks at, and what a move would be worth. The
- * measure is how much fuller the fullest one is than the mean, added up over these moments; with the eighth norm in the
- * place of the maximum, which would forget all but one. Moves are compared by its slope: the sum of the eighth powers of
- * the worst shares, each moment with a weight that holds until it is weighed anew. Only what is used counts here, not
- * what is reserved: whether there is room is the placer's to say.
+ * measure is how full the fullest one is, added up over these moments; with the eighth norm in the place of the maximum,
+ * which would forget all but one. Moves are compared by its slope: the sum of the eighth powers of the worst shares, each
+ * moment with a weight that holds until it is weighed anew, so that quiet moments are levelled, too. Only what is used
+ * counts here, not what is reserved: whether there is room is the placer's to say.
  */
 import { byId } from '../ids.js'
 import type { Resources } from '../resources.js'
@@ -74,10 +74,8 @@ export class Foresight {
   /** By how things stand now. */
   weigh(): void {
     this.#weights = Float64Array.from(this.outlook.weights, (weight, moment) => {
-      const worst = this.#places.map(each => each.worst[moment]!)
-      const mean = worst.reduce((sum, each) => sum + each, 0) / worst.length
-      const powers = worst.reduce((sum, each) => sum + eighth(each), 0)
-      return mean < idle ? 0 : (weight * powers ** (1 / 8 - 1)) / mean
+      const powers = this.#places.reduce((sum, each) => sum + eighth(each.worst[moment]!), 0)
+      return powers < eighth(idle) ? 0 : weight * powers ** (1 / 8 - 1)
     })
     for (const place of this.#places) place.cost = this.#costOf(place.worst)
     this.#order = undefined
