@@ -14,6 +14,8 @@ import { settingsOf } from '../src/cloud/decide/verdict.js'
 import { violations } from '../src/cloud/invariants.js'
 import { type Applied, MemoryMap } from '../src/cloud/map.js'
 import { Engine } from '../src/cloud/placement/engine.js'
+import { hourMs, hoursKept, UseHistory } from '../src/cloud/placement/history.js'
+import { Horizon } from '../src/cloud/placement/outlook.js'
 import type { RebalancePlan } from '../src/cloud/placement/plan.js'
 import { planRebalance } from '../src/cloud/placement/rebalance.js'
 import { type Change, put, remove } from '../src/cloud/records.js'
@@ -59,10 +61,24 @@ function unevenCloud(): MemoryMap {
   return map
 }
 
-function planned(map: MemoryMap, movesMax: number): { plan: RebalancePlan; ms: number } {
+/** A week in which each version has busy hours of its own every day. */
+function aWeek(map: MemoryMap): UseHistory {
+  const history = new UseHistory()
+  const versions = [...map.all('components')].map(([id]) => id)
+  for (let hour = 0; hour < hoursKept; hour++) {
+    for (const [index, version] of versions.entries()) {
+      const busy = (hour + index * 5) % 24 < 4 ? 4 : 1
+      history.note(version, { cpu: (20 + index) * busy, ram: 64 + index, bandwidth: 500 * busy }, hour * hourMs)
+    }
+  }
+  return history
+}
+
+function planned(map: MemoryMap, movesMax: number, history?: UseHistory): { plan: RebalancePlan; ms: number } {
   const load = { cpu: 100, ram: 100, bandwidth: 100, ageMs: 100 }
   const engine = new Engine(map, () => load)
   const fromMs = performance.now()
+  const outlook = history && new Horizon(history).at(map, hoursKept * hourMs)
   const plan = planRebalance({
     map,
     settings: settingsOf(map),
@@ -70,6 +86,7 @@ function planned(map: MemoryMap, movesMax: number): { plan: RebalancePlan; ms: n
     hosts: over => engine.hosts(over, 0),
     usageOf: ({ need }) => ({ cpu: need.cpu / 2, ram: need.ram / 2, bandwidth: need.bandwidth / 2 }),
     usualOf: () => undefined,
+    outlook,
     movesMax,
     at,
   })
@@ -94,33 +111,41 @@ function moved(map: MemoryMap, plan: RebalancePlan): void {
   }
 }
 
-function planning(): void {
+/** By what is reserved and used now, and by what a week has taught. */
+function planning(learnt: boolean): void {
+  const known = (map: MemoryMap): UseHistory | undefined => (learnt ? aWeek(map) : undefined)
   const times: number[] = []
   let found: RebalancePlan | undefined
   for (let round = 0; round < 6; round++) {
-    const { plan, ms } = planned(unevenCloud(), instances)
+    const map = unevenCloud()
+    const { plan, ms } = planned(map, instances, known(map))
     if (round > 0) times.push(ms)
     found = plan
   }
   const { median, low, high } = spreadOf(times)
   const { before, after, moves } = found!
-  if (moves.length < 500 || after.imbalance > 0.11) throw new Error(`it planned ${moves.length} moves only`)
+  // What a week teaches is what is used; what is reserved may stay a little less even.
+  if (moves.length < 500 || after.imbalance > (learnt ? 0.2 : 0.11))
+    throw new Error(`it planned ${moves.length} moves only`)
   const map = unevenCloud()
-  const first = planned(map, instances).plan
+  const first = planned(map, instances, known(map)).plan
   moved(map, first)
-  const second = planned(map, instances).plan
+  const second = planned(map, instances, known(map)).plan
   const wrong = violations(map)
   if (wrong.length > 0) throw new Error(`the plan breaks rules: ${wrong[0]}`)
+  const by = learnt ? ', by a week of use' : ''
+  say(`a plan for ${instances} instances on ${motherships} motherships${by}: ${moves.length} moves`)
+  say(`  in ${median.toFixed(0)} ms (${low.toFixed(0)} – ${high.toFixed(0)});`)
   say(
-    `a plan for ${instances} instances on ${motherships} motherships: ${moves.length} moves in ${median.toFixed(0)} ms`,
+    `  imbalance ${before.imbalance} before, ${after.imbalance} after; done and planned again: ${second.moves.length} moves\n`,
   )
-  say(`  (${low.toFixed(0)} – ${high.toFixed(0)}); imbalance ${before.imbalance} before, ${after.imbalance} after`)
-  say(`done and planned again: ${second.moves.length} moves\n`)
-  figures['planMs'] = median
-  figures['planMoves'] = moves.length
-  figures['secondPlanMoves'] = second.moves.length
-  bars['planMs'] = bar(median, 1_000, 'atMost')
-  bars['secondPlanMoves'] = bar(second.moves.length, 0, 'atMost')
+  const name = learnt ? 'planAhead' : 'plan'
+  const again = learnt ? 'secondPlanAheadMoves' : 'secondPlanMoves'
+  figures[`${name}Ms`] = median
+  figures[`${name}Moves`] = moves.length
+  figures[again] = second.moves.length
+  bars[`${name}Ms`] = bar(median, 1_000, 'atMost')
+  bars[again] = bar(second.moves.length, 0, 'atMost')
 }
 
 const graceMs = 2_000
@@ -211,6 +236,7 @@ async function lose(state: () => UpState, withLeader: boolean, supervisor: Child
   return ms
 }
 
-planning()
-await losing()
+planning(false)
+planning(true)
+if (!process.argv.includes('--plans-only')) await losing()
 finish('rebalance', figures, bars)

@@ -1,7 +1,9 @@
 /**
  * 250 virtual machines on 20 hosts over a month, at most one move an hour, judged each hour by what was used then.
- * What was tuned (power and half-life of the planner) was tuned on July; August is judged.
+ * What was tuned (powers, weights and numbers of the outlook) was tuned on July; August is judged.
  */
+import { eased } from '../../src/cloud/placement/filter.js'
+import { defaultSettings } from '../../src/cloud/settings.js'
 import { fits, type Size } from './heuristics.js'
 import { Product } from './product.js'
 import { bitbrains } from './traces.js'
@@ -98,20 +100,30 @@ function greedy(where: Map<number, number>, toEmptiest: boolean): Strategy['step
   }
 }
 
-function product(sizes: ReadonlyMap<number, Size>, moving: boolean, halfLifeH: number): Strategy {
+/** Each machine is a component of its own. The first day, from whose mean all are placed, is known hour by hour. */
+function product(
+  hours: readonly Hour[],
+  sizes: ReadonlyMap<number, Size>,
+  moving: 'not' | 'at first' | 'learning',
+): Strategy {
+  const { halfLifeMs } = defaultSettings.rebalance
   const cloud = new Product(hosts, { overcommit: { cpu: 10, ram: 10, bandwidth: 10 } })
   const where = new Map<number, number>()
-  for (const [machine, size] of sizes) where.set(machine, cloud.place(machine, size))
+  for (const [machine, size] of sizes) where.set(machine, cloud.place(machine, size, true))
   const usual = new Map<number, Size>()
-  const step: Strategy['step'] = (hours, hour) => {
-    const last = hours[hour - 1]!
-    for (const [machine, size] of last) {
+  const known = (hour: Hour): void => {
+    for (const [machine, size] of hour) {
       const before = usual.get(machine) ?? size
-      const eased = (axis: 0 | 1 | 2): number =>
-        size[axis] >= before[axis] ? size[axis] : size[axis] + (before[axis] - size[axis]) * 0.5 ** (1 / halfLifeH)
-      usual.set(machine, [eased(0), eased(1), eased(2)])
+      const after = (axis: 0 | 1 | 2): number => eased(before[axis], size[axis], 3_600_000, halfLifeMs)
+      usual.set(machine, [after(0), after(1), after(2)])
     }
-    if (!moving) return 0
+    cloud.hour(moving === 'learning' ? hour : [])
+  }
+  for (const hour of hours.slice(0, from - 1)) known(hour)
+  const step: Strategy['step'] = (_, hour) => {
+    const last = hours[hour - 1]!
+    known(last)
+    if (moving === 'not') return 0
     cloud.measure(new Map(usedIn(last, where).map((size, host) => [host, size])))
     const uses = usedIn(usual, where)
     const plan = cloud.plan(
@@ -122,10 +134,15 @@ function product(sizes: ReadonlyMap<number, Size>, moving: boolean, halfLifeH: n
     for (const [machine, host] of cloud.move(plan)) where.set(machine, host)
     return plan.moves.length
   }
-  return { name: `this product, spread${moving ? ' and 1 move an hour' : ''}`, where, step }
+  const names = { not: '', 'at first': ' and 1 move an hour, before it has learnt', learning: ' and 1 move an hour' }
+  return { name: `this product, spread${names[moving]}`, where, step }
 }
 
-/** Undefined where the data is not there. Compared with the better of the greedy ones, figure by figure. */
+/**
+ * Undefined where the data is not there. The reference is the greedy one that moves to the emptiest host: it is the one
+ * that comes near what is quoted for "least-allocated and greedy" on this trace (1.78, 2.5 %, 653 moves), and the
+ * better of the two on August.
+ */
 export function balanceOverTime(say: (text: string) => void, month: '07' | '08' = '08') {
   const hours = bitbrains(month)
   if (!hours) return undefined
@@ -134,9 +151,10 @@ export function balanceOverTime(say: (text: string) => void, month: '07' | '08' 
   const strategies: Strategy[] = [
     { name: 'least-allocated (max)', where: leastAllocated(sizes), step: () => 0 },
     { name: 'the same and greedy, 1 move an hour', where: anywhere, step: greedy(anywhere, false) },
-    { name: 'the same and greedy to the emptiest, 1 an hour', where: emptiest, step: greedy(emptiest, true) },
-    product(sizes, false, 2),
-    product(sizes, true, 2),
+    { name: 'the same and greedy to the emptiest (reference)', where: emptiest, step: greedy(emptiest, true) },
+    product(hours, sizes, 'not'),
+    product(hours, sizes, 'at first'),
+    product(hours, sizes, 'learning'),
   ]
   say(
     `\nbitbrains, ${month === '08' ? 'August' : 'July'}: ${sizes.size} machines on ${hosts} hosts; fullest over mean, overloaded, moves`,
@@ -147,11 +165,11 @@ export function balanceOverTime(say: (text: string) => void, month: '07' | '08' 
       `  ${name.padEnd(50)} ${maxOverMean.toFixed(3)}  ${(overloaded * 100).toFixed(2)} %  ${String(moves).padStart(5)}`,
     )
   }
-  const [, one, two, , ours] = found
+  const [, , reference, , , ours] = found
   return {
     bitbrainsMaxOverMean: ours!.maxOverMean,
-    bitbrainsOtherMaxOverMean: Math.min(one!.maxOverMean, two!.maxOverMean),
+    bitbrainsOtherMaxOverMean: reference!.maxOverMean,
     bitbrainsOverloaded: ours!.overloaded,
-    bitbrainsOtherOverloaded: Math.min(one!.overloaded, two!.overloaded),
+    bitbrainsOtherOverloaded: reference!.overloaded,
   }
 }

@@ -2,7 +2,9 @@
 import { settingsOf } from '../../src/cloud/decide/verdict.js'
 import { type Applied, MemoryMap } from '../../src/cloud/map.js'
 import { Engine } from '../../src/cloud/placement/engine.js'
+import { UseHistory } from '../../src/cloud/placement/history.js'
 import type { MeasuredLoad } from '../../src/cloud/placement/host.js'
+import { Horizon } from '../../src/cloud/placement/outlook.js'
 import type { RebalancePlan } from '../../src/cloud/placement/plan.js'
 import { planRebalance } from '../../src/cloud/placement/rebalance.js'
 import { type Change, type InstanceRecord, put, type Resources, remove } from '../../src/cloud/records.js'
@@ -24,6 +26,8 @@ export class Product {
   readonly #map = new MemoryMap()
   readonly #engine: Engine
   readonly #loads = new Map<string, MeasuredLoad>()
+  readonly #history = new UseHistory()
+  readonly #horizon = new Horizon(this.#history)
   #nowMs = 0
 
   constructor(
@@ -42,16 +46,18 @@ export class Product {
     this.#engine = new Engine(this.#map, id => this.#loads.get(id))
   }
 
-  /** Which host takes it, as the engine decides; -1 for none. */
-  place(number: number, size: Size): number {
+  /** Which host takes it, as the engine decides; -1 for none. `own`: it is the only instance of its component. */
+  place(number: number, size: Size, own = false): number {
     const need = needOf(size)
-    const question = { component: 'item', version: '1.0.0', need, wish: {}, copies: 1, seed: `item.${number}` }
+    const component = own ? `item-${number}` : 'item'
+    if (own) this.#commit([put('components', `${component}/1.0.0`, aComponent(component, '1.0.0'))])
+    const question = { component, version: '1.0.0', need, wish: {}, copies: 1, seed: `item.${number}` }
     const found = this.#engine.place(this.#map, question, { nowMs: this.#nowMs, at })
     if (found.kind === 'nowhere') return -1
     const on = found.on[0]!
     const id = `item.${number}`
     const observed = { schema: 1, session: 1, epoch: 1, generation: 0, phase: 'running' as const, since: at }
-    const record: InstanceRecord = { ...anInstance(id, [on]), need, placement: {} }
+    const record: InstanceRecord = { ...anInstance(id, [on]), component, need, placement: {} }
     this.#commit([put('instances', id, record), put('observed', `${on}/${id}`, observed)])
     return numberOf(on)
   }
@@ -62,9 +68,14 @@ export class Product {
     this.#commit([remove('instances', id), remove('observed', `${on}/${id}`)])
   }
 
+  /** An hour passes. What each item used in it, placed as the only one of its component, is learnt. */
+  hour(uses: Iterable<readonly [number, Size]>): void {
+    for (const [number, size] of uses) this.#history.note(`item-${number}/1.0.0`, needOf(size), this.#nowMs)
+    this.#nowMs += 3_600_000
+  }
+
   /** Everything that is measured, from now on; all samples are as fresh as can be. */
   measure(loads: ReadonlyMap<number, Size>): void {
-    this.#nowMs += 3_600_000
     for (const [host, size] of loads) this.#loads.set(hostId(host), { ...needOf(size), ageMs: 0 })
   }
 
@@ -86,6 +97,7 @@ export class Product {
         const used = usualOf(numberOf(host))
         return used && needOf(used)
       },
+      outlook: this.#horizon.at(this.#map, this.#nowMs),
       movesMax,
       at,
     })

@@ -59,10 +59,13 @@ const Preferences = Type.Object({
 const Rebalance = Type.Object({
   /** Whether the leader does it unasked. */
   automatic: Type.Boolean(),
-  /** How far the fullest mothership, or the emptiest, is from the mean, in shares of capacity: begins above, ends below. */
+  /**
+   * How far the fullest mothership, or the emptiest, is from the mean, in shares of capacity, now or (when a day is known)
+   * at a moment like those of the last week: begins above, ends below.
+   */
   startAbove: Type.Number(share),
   stopBelow: Type.Number(share),
-  /** By how much a move has to lower the pressure where the instance stands, as a share of capacity. */
+  /** By how much a move has to lower the pressure where the instance stands, as a share of capacity, at such a moment. */
   minGain: Type.Number(share),
   movesPerMinute: Type.Integer({ minimum: 1, maximum: 10_000 }),
   /** When instances are moved, half of a fall of what a component uses is believed after this time. */

@@ -6,6 +6,7 @@
 import type { NodeRef } from '../cloud/ids.js'
 import { nodeName } from '../cloud/ids.js'
 import { eased, LoadFilter } from '../cloud/placement/filter.js'
+import { UseHistory } from '../cloud/placement/history.js'
 import type { Resources } from '../cloud/resources.js'
 import { defaultSettings, type Settings } from '../cloud/settings.js'
 import type { Clock, ComponentStats, LoadSample, Loads } from './ports.js'
@@ -38,11 +39,14 @@ interface Told {
 export class LoadBook implements Loads {
   readonly #known = new Map<string, Known>()
   readonly #told = new Map<string, Told>()
+  readonly history = new UseHistory()
 
+  /** `copiesOn`: how many copies of a version share what is measured of it on a mothership. */
   constructor(
     private readonly clock: Clock,
     private readonly limits: () => Settings['load'] = () => defaultSettings.load,
     private readonly rebalance: () => Pick<Settings['rebalance'], 'halfLifeMs'> = () => defaultSettings.rebalance,
+    private readonly copiesOn: (version: string, mothership: string) => number = () => 0,
   ) {}
 
   note(report: LoadReport): void {
@@ -112,6 +116,15 @@ export class LoadBook implements Loads {
     const filter = before?.filter ?? new LoadFilter()
     filter.note({ cpu: report.cpu, ram: report.ram, bandwidth: report.bandwidth }, atMs, this.limits())
     this.#known.set(name, { ...report, atMs, own, filter, usual: this.#usualAfter(report, atMs, before) })
+    if (report.node.kind === 'mothership') this.#learn(report, atMs)
+  }
+
+  #learn({ node, components }: LoadReport, atMs: number): void {
+    for (const [version, { cpu, ram, bandwidth }] of Object.entries(components)) {
+      const copies = this.copiesOn(version, node.id)
+      if (copies === 0) continue
+      this.history.note(version, { cpu: cpu / copies, ram: ram / copies, bandwidth: bandwidth / copies }, atMs)
+    }
   }
 
   #usualAfter({ components }: LoadReport, atMs: number, before: Known | undefined): ReadonlyMap<string, Resources> {

@@ -6,6 +6,7 @@ import { type PlacementQuestion, type PlacementResult, settingsOf } from '../clo
 import type { CloudMap } from '../cloud/map.js'
 import { Engine, type Moment } from '../cloud/placement/engine.js'
 import type { Host, MeasuredLoad } from '../cloud/placement/host.js'
+import { Horizon } from '../cloud/placement/outlook.js'
 import type { Evenness, RebalancePlan } from '../cloud/placement/plan.js'
 import { evennessOf, planRebalance, type RebalanceInput } from '../cloud/placement/rebalance.js'
 import { nothing, plus } from '../cloud/placement/resources.js'
@@ -41,7 +42,12 @@ export function createPlacer({ maps, loads, clock }: { maps: Maps; loads: Loads;
   }
   const usualOf = (mothership: string): Resources =>
     [...loads.usual(mothership).values()].reduce((sum, each) => plus(sum, each), nothing)
-  const plan: Placer['plan'] = (map, movesMax) =>
-    planRebalance({ map, settings: settingsOf(map), place, hosts, usageOf, usualOf, movesMax, at: stamp() })
-  return { place, plan, evenness: () => evennessOf(hosts(maps.map), settingsOf(maps.map)), close }
+  const horizon = new Horizon(loads.history)
+  const inputOf = (map: CloudMap, movesMax: number): RebalanceInput => {
+    const outlook = horizon.at(map, clock.nowMs())
+    return { map, settings: settingsOf(map), place, hosts, usageOf, usualOf, outlook, movesMax, at: stamp() }
+  }
+  const plan: Placer['plan'] = (map, movesMax) => planRebalance(inputOf(map, movesMax))
+  const evenness: Placer['evenness'] = () => evennessOf(inputOf(maps.map, 0))
+  return { place, plan, evenness, close }
 }

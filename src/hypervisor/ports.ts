@@ -7,6 +7,7 @@ import type { Decided } from '../cloud/decide/verdict.js'
 import type { NodeRef } from '../cloud/ids.js'
 import type { Applied, CloudMap } from '../cloud/map.js'
 import type { Order } from '../cloud/order.js'
+import type { UseHistory } from '../cloud/placement/history.js'
 import type { Change, Decision, LeaderRecord, ObservedRecord, ReplicaRecord, SessionRecord } from '../cloud/records.js'
 import type { Resources } from '../cloud/resources.js'
 
@@ -221,6 +222,8 @@ export interface Loads {
   latest(node: NodeRef): LoadSample | undefined
   /** What each `component/version` (normalised) there uses as a rule: peaks of the last hours are in it. */
   usual(mothership: string): ReadonlyMap<string, Resources>
+  /** What one copy of each version used, hour by hour. */
+  readonly history: UseHistory
   /** Keyed by `component/version` (normalised), then mothership. */
   statistics(componentVersion: string): ReadonlyMap<string, ComponentStats>
 }

@@ -51,6 +51,7 @@ export async function startHypervisor(config: HypervisorConfig, software: Softwa
     clock,
     () => settingsOf(store.maps.map).load,
     () => settingsOf(store.maps.map).rebalance,
+    (version, mothership) => store.maps.map.tallyOf(version).copies.get(mothership) ?? 0,
   )
   const applied = new AppliedBook()
   const replica = new Replica({ ...store, loads, applied, clock, chance, log, bootstrap })

@@ -117,4 +117,19 @@ describe('the book of loads', () => {
     book.note(report(0))
     expect(book.latest(m1)).toMatchObject({ cpu: 0, filtered: { cpu: 400 } })
   })
+
+  it('learns what one copy uses, from whatever mothership, while it knows how many there are', () => {
+    const clock = new FakeClock()
+    const copies: Readonly<Record<string, number>> = { m1: 4, m2: 1 }
+    const book = new LoadBook(clock, undefined, undefined, (_, mothership) => copies[mothership] ?? 0)
+    const note = (id: string, cpu: number): void =>
+      book.note(report(1, { node: { kind: 'mothership', id }, components: { 'news/1.0.0': { ...statistics, cpu } } }))
+    note('m1', 40)
+    note('m2', 20)
+    note('m3', 900)
+    clock.advance(3_600_000)
+    const used = new Float64Array(3)
+    book.history.readHour('news/1.0.0', Math.floor(clock.nowMs() / 3_600_000) - 1, used, 0)
+    expect([...used]).toEqual([15, (1 / 4 + 1) / 2, (1 / 4 + 1) / 2])
+  })
 })

@@ -60,6 +60,7 @@ export async function aHypervisor(twin = aTwin(), id = 'h1', peers?: Peers): Pro
     clock,
     () => settingsOf(store.maps.map).load,
     () => settingsOf(store.maps.map).rebalance,
+    (version, mothership) => store.maps.map.tallyOf(version).copies.get(mothership) ?? 0,
   )
   const applied = new AppliedBook()
   const bootstrap = (Object.entries(secrets) as [Role, string][]).map(([role, secret]) => ({

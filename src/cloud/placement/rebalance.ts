@@ -3,6 +3,7 @@
  * The places are found by the placement decision itself, so the mover and the placer never disagree. Greedy: always the
  * one move that makes the sum of the sixth powers of the worst pressures least (steepest descent; a high power looks at the
  * fullest ones first, and does not forget the others as a maximum does), until they are alike, nothing is worth moving, or so many moves are planned.
+ * With an outlook, the same descent by the measure of `foresight.ts`, which ranks the places that the placer is then asked for.
  */
 
 import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
@@ -11,7 +12,9 @@ import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Decision, type InstanceRecord, type MoveRecord, put, type Resources } from '../records.js'
 import type { Settings } from '../settings.js'
+import { Foresight } from './foresight.js'
 import { freshnessOf, type Host, resourceNames } from './host.js'
+import { type Outlook, standing } from './outlook.js'
 import type { Evenness, PlannedMove, RebalancePlan } from './plan.js'
 import { plus } from './resources.js'
 import { isOpen } from './rules/index.js'
@@ -27,6 +30,8 @@ export interface RebalanceInput {
   readonly usageOf: (instance: InstanceRecord, mothership: string) => Resources | undefined
   /** What everything there uses as a rule, peaks of the last hours included; undefined where nobody knows. */
   readonly usualOf?: (mothership: string) => Resources | undefined
+  /** What the coming hours may be like; undefined while too little is known. */
+  readonly outlook?: Outlook | undefined
   readonly movesMax: number
   /** RFC 3339, to know how long ago earlier moves were. */
   readonly at: string
@@ -37,10 +42,24 @@ export function planRebalance(input: RebalanceInput): RebalancePlan {
   return input.settings.policy === 'pack' ? planning.consolidate() : planning.level()
 }
 
-/** Of all motherships with a session: those that take nothing new are as full as others. */
-export function evennessOf(hosts: readonly Host[], settings: Settings): Evenness {
-  return evenness(hosts.filter(host => host.connected).map(host => loadOf(host, settings)))
+/**
+ * Of all motherships with a session: those that take nothing new are as full as others. With an outlook, now or at the
+ * moment of it at which they are least alike, so that what will peak together is set apart while all is quiet. The same
+ * that a plan calls its imbalance before.
+ */
+export function evennessOf(input: RebalanceInput): Evenness {
+  return new Planning(input).evennessAhead()
 }
+
+function foresightOf(map: CloudMap, outlook: Outlook, connected: readonly Host[]): Foresight {
+  const grounds = connected.map(({ id, record }) => ({ id, capacity: record.capacity }))
+  return new Foresight(outlook, grounds, standing(map))
+}
+
+const atWorst = (now: Evenness, foresight: Foresight): Evenness => ({
+  ...now,
+  imbalance: Math.max(now.imbalance, rounded(foresight.imbalance())),
+})
 
 /** Shares of capacity. `pressure` is what is reserved or what is used, whichever is more. */
 interface Load {
@@ -62,6 +81,8 @@ const allUpTo = 50
 const levelShare = 0.9
 /** So many motherships that have nothing to give are enough to stop looking for what an empty one could take. */
 const stuckMax = 24
+/** So many of the best places by foresight the placer is asked for. */
+const asksMax = 8
 
 class Planning {
   readonly #draft: Draft
@@ -98,50 +119,136 @@ class Planning {
   }
 
   level(): RebalancePlan {
-    const { settings, movesMax } = this.input
-    const before = evenness(this.#loads())
+    const { outlook, settings } = this.input
+    const ahead = outlook && this.#ahead(outlook)
+    const before = this.#evenness(ahead?.foresight)
+    if (ahead) this.#follow(ahead)
+    // An outlook knows what is used; what is only reserved, and an empty mothership, is seen to when that is far off.
+    if (!ahead || this.#evenness().imbalance > settings.rebalance.startAbove)
+      this.#follow(this.#present(ahead?.foresight))
+    return this.#plan(before, ahead?.foresight)
+  }
+
+  evennessAhead(): Evenness {
+    const { outlook } = this.input
+    return this.#evenness(outlook && this.#ahead(outlook).foresight)
+  }
+
+  #evenness(foresight?: Foresight): Evenness {
+    const now = evenness(this.#loads())
+    return foresight ? atWorst(now, foresight) : now
+  }
+
+  /** The best move of those that are in view, again and again, until there is none. */
+  #follow(view: View): void {
     const stuck = new Set<string>()
-    let atMoves = 0
-    const { stopBelow } = settings.rebalance
-    // A little further than where it would begin: what is planned is not measured yet, and is not to be done twice.
-    const level = stopBelow * levelShare
-    if (before.imbalance <= stopBelow) return this.#plan(before)
-    while (this.#moves.length < movesMax) {
-      const loads = this.#loads()
-      const mean = meanOf(loads)
-      // One that is far emptier than the mean is filled from whoever is above the mean, though nobody is far above it.
-      const above = mean - emptiestOf(loads) > level && stuck.size < stuckMax ? mean : mean + level
-      const full = loads
-        .filter(each => each.worst > above && !stuck.has(each.host.id))
-        .sort((a, b) => b.worst - a.worst || byId(a.host.id, b.host.id))
+    let atMoves = this.#moves.length
+    this.#best.clear()
+    while (this.#moves.length < this.input.movesMax) {
+      const full = view.fullest(stuck)
       if (full.length === 0) {
         // What went nowhere may go somewhere now that others have moved.
         if (this.#moves.length === atMoves) break
         atMoves = this.#moves.length
         stuck.clear()
+        this.#best.clear()
+        view.foresight?.weigh()
         continue
       }
-      const byHost = new Map(loads.map(each => [each.host.id, each]))
       let best: Candidate | undefined
-      for (const from of full.slice(0, fullestMax)) {
-        const candidate = this.#best.get(from.host.id) ?? this.#bestOff(from, byHost)
-        if (candidate) this.#best.set(from.host.id, candidate)
-        if (!candidate) stuck.add(from.host.id)
+      for (const from of full) {
+        const candidate = this.#best.get(from) ?? view.bestOff(from)
+        if (candidate) this.#best.set(from, candidate)
+        if (!candidate) stuck.add(from)
         else if (!best || candidate.relieves > best.relieves + least) best = candidate
       }
       if (!best) continue
       this.#apply(best)
       const { from, to } = best
+      view.moved(best)
       const changed = (host: string): boolean => host === from || host === to
       for (const [host, each] of this.#best) if (changed(each.from) || changed(each.to)) this.#best.delete(host)
     }
-    return this.#plan(before)
+  }
+
+  /** By what is reserved and measured now. */
+  #present(foresight?: Foresight): View {
+    const { stopBelow } = this.input.settings.rebalance
+    // A little further than where it would begin: what is planned is not measured yet, and is not to be done twice.
+    const level = stopBelow * levelShare
+    const uneven = this.#evenness().imbalance > stopBelow
+    let byHost: ReadonlyMap<string, Load> = new Map()
+    const fullest = (stuck: ReadonlySet<string>): string[] => {
+      if (!uneven) return []
+      const loads = this.#loads()
+      byHost = new Map(loads.map(each => [each.host.id, each]))
+      const mean = meanOf(loads)
+      // One that is far emptier than the mean is filled from whoever is above the mean, though nobody is far above it.
+      const above = mean - emptiestOf(loads) > level && stuck.size < stuckMax ? mean : mean + level
+      return loads
+        .filter(each => each.worst > above && !stuck.has(each.host.id))
+        .sort((a, b) => b.worst - a.worst || byId(a.host.id, b.host.id))
+        .slice(0, fullestMax)
+        .map(({ host }) => host.id)
+    }
+    return {
+      fullest,
+      bestOff: from => this.#bestOff(byHost.get(from)!, byHost),
+      moved: ({ instance, from, to }) => foresight?.move(versionOf(instance), from, to),
+    }
+  }
+
+  /** By what is used now and in the hours of an outlook. Only where the sample is fresh, as without one. */
+  #ahead(outlook: Outlook): View {
+    const { map, settings, hosts } = this.input
+    const { stopBelow } = settings.rebalance
+    const connected = hosts(this.#draft).filter(host => host.connected)
+    const foresight = foresightOf(map, outlook, connected)
+    for (const [id, { value }] of map.all('moves')) {
+      const instance = map.get('instances', id)?.value
+      if (value.over || !instance || !copiesOf(instance).includes(value.from)) continue
+      foresight.move(versionOf(instance), value.from, undefined)
+    }
+    const byHost = new Map(connected.map(host => [host.id, host]))
+    const fresh = (id: string): boolean => freshnessOf(byHost.get(id)!.measured, settings.load) === 'fresh'
+    const uneven = foresight.imbalance() > stopBelow
+    return {
+      foresight,
+      fullest: stuck => {
+        if (!uneven || foresight.imbalance() <= stopBelow * levelShare) return []
+        return foresight.fullest(id => fresh(id) && !stuck.has(id), fullestMax)
+      },
+      bestOff: from => this.#bestAhead(foresight, byHost.get(from)!),
+      moved: ({ instance, from, to }) => foresight.move(versionOf(instance), from, to),
+    }
+  }
+
+  /** The best move off a mothership by foresight to a place that the placer allows, which is asked for the best few. */
+  #bestAhead(foresight: Foresight, from: Host): Candidate | undefined {
+    const { minGain } = this.input.settings.rebalance
+    const movable = this.#movable(from).filter(({ instance }) => !this.#moved.has(instance.id))
+    const unlike = [...new Map(movable.map(each => [each.alike, each] as const).reverse()).values()]
+    const worth = unlike.map(each => [foresight.relief(from.id, versionOf(each.instance)) ?? 0, each] as const)
+    const worthiest = worth.sort((a, b) => b[0] - a[0] || byId(a[1].instance.id, b[1].instance.id))
+    const transfers = worthiest
+      .slice(0, movable.length <= allUpTo ? allUpTo : triesMax)
+      .flatMap(([, each]) => foresight.transfers(from.id, versionOf(each.instance), each, minGain))
+      .sort((a, b) => b.relieves - a.relieves || byId(a.what.instance.id, b.what.instance.id))
+    if (transfers.length === 0) for (const { instance } of movable) this.#stays(instance.id, 'gains too little')
+    for (const { what, to, relieves, gain } of transfers.slice(0, asksMax)) {
+      const { instance, need, used } = what
+      const found = this.#place(instance, need, to)
+      if (found.kind === 'placed')
+        return { instance, from: from.id, to, gain, need, used, relieves, decision: found.decision }
+      this.#stays(instance.id, 'fits nowhere else')
+    }
+    return undefined
   }
 
   /** Empties the motherships that hold least, one after the other, as far as the others can take all that they hold. */
   consolidate(): RebalancePlan {
     const { movesMax, hosts } = this.input
-    const before = evenness(this.#loads())
+    const before = this.#evenness()
     const order = this.#loads()
       .filter(each => inUse(each.host))
       .sort((a, b) => a.worst - b.worst || byId(a.host.id, b.host.id))
@@ -154,10 +261,10 @@ class Planning {
     return this.#plan(before)
   }
 
-  #plan(before: Evenness): RebalancePlan {
+  #plan(before: Evenness, foresight?: Foresight): RebalancePlan {
     const staying: Record<string, number> = {}
     for (const [id, why] of this.#staying) if (!this.#moved.has(id)) staying[why] = (staying[why] ?? 0) + 1
-    return { before, after: evenness(this.#loads()), moves: this.#moves, staying }
+    return { before, after: this.#evenness(foresight), moves: this.#moves, staying }
   }
 
   #shift(host: string): Shift {
@@ -260,10 +367,11 @@ class Planning {
     return undefined
   }
 
-  #place(instance: InstanceRecord, need: Resources): PlacementResult {
+  #place(instance: InstanceRecord, need: Resources, only?: string): PlacementResult {
     const { component, version, placement: wish } = instance
     const seed = `${instance.id} ${instance.epoch}`
-    return this.input.place(this.#draft, { component, version, need, wish, copies: 1, instance, seed })
+    const question = { component, version, need, wish, copies: 1, instance, seed }
+    return this.input.place(this.#draft, only === undefined ? question : { ...question, only })
   }
 
   #apply(move: Candidate): void {
@@ -319,6 +427,15 @@ interface Movable {
   readonly alike: string
 }
 
+/** What a plan is made by. */
+interface View {
+  /** Motherships to take something off, those first that need it most; none when they are alike. */
+  readonly fullest: (stuck: ReadonlySet<string>) => readonly string[]
+  readonly bestOff: (from: string) => Candidate | undefined
+  readonly moved: (move: Candidate) => void
+  readonly foresight?: Foresight
+}
+
 interface Candidate {
   readonly instance: InstanceRecord
   readonly from: string
@@ -338,6 +455,8 @@ function lingering({ at, over }: MoveRecord, input: RebalanceInput): number {
   const sinceMs = Date.parse(input.at) - Date.parse(at)
   return halfLifeMs <= 0 ? 0 : Math.min(1, 2 * 0.5 ** (sinceMs / halfLifeMs))
 }
+
+const versionOf = ({ component, version }: InstanceRecord): string => `${component}/${version}`
 
 const inUse = (host: Host): boolean => resourceNames.some(name => host.reserved[name] > 0)
 
