@@ -24,7 +24,9 @@ import { type Bar, finish, spreadOf } from './harness.js'
 
 const growTo = Number(process.argv[2] ?? 1_000_000)
 const batch = 1_000
-const rounds = 7
+const rounds = 15
+/** The compiler has seen enough of it by then. */
+const warmUp = 10
 const at = '2026-03-01T12:00:00.000Z'
 const component = 'component-0001'
 const say = (text: string): boolean => process.stderr.write(`${text}\n`)
@@ -161,7 +163,7 @@ for (const motherships of [100, 1_000, 10_000]) {
   const floor = new BareScan(cloud.capacities)
   const [need, sameNeed] = [needs(motherships), needs(motherships)]
   const [ours, floors, times]: [number[], number[], number[]] = [[], [], []]
-  for (let round = -2; round < rounds; round++) {
+  for (let round = -warmUp; round < rounds; round++) {
     const us = decide(cloud, need, round < 0 ? undefined : times)
     const floorUs = scan(floor, sameNeed)
     if (round < 0) continue

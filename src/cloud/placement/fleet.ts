@@ -37,6 +37,8 @@ export class Fleet {
   readonly distance = new Distance(() => this.#slots.values())
   /** How to take back what is tried; of an instance the change itself tells. */
   readonly #undo: (Undo | InstanceChange)[] = []
+  /** Those whose numbers in the columns are those of before. */
+  readonly #toWrite: Slot[] = []
   #limits: Limits = defaultSettings
   /** Counted from when it is asked for. */
   #population: Population | undefined
@@ -58,7 +60,13 @@ export class Fleet {
     return this.roster.registered[index]!
   }
 
+  /** Up to date, until something changes. */
   get columns(): Columns {
+    for (const slot of this.#toWrite) {
+      slot.toWrite = false
+      if (isRegistered(slot)) this.roster.columns.write(slot.index, slot, slot.open, this.#limits)
+    }
+    this.#toWrite.length = 0
     return this.roster.columns
   }
 
@@ -153,9 +161,12 @@ export class Fleet {
     for (const slot of this.roster.registered) this.#write(slot)
   }
 
+  /** When somebody looks: much changes several times until then. */
   #write(slot: Slot): void {
     if (slot.appraised.size > 0) slot.appraised.clear()
-    if (isRegistered(slot)) this.columns.write(slot.index, slot, slot.open, this.#limits)
+    if (slot.toWrite) return
+    slot.toWrite = true
+    this.#toWrite.push(slot)
   }
 
   #apply(change: Change): Undo {

@@ -12,7 +12,6 @@ import type { Fleet } from './fleet.js'
 import { Grounds, type Row } from './grounds.js'
 import type { Asked, Host } from './host.js'
 import { pressureAt, stride, unitAt } from './layout.js'
-import { termsAt } from './preferences.js'
 import { firstObjection } from './rules/index.js'
 import { allUpTo, mixed, sample } from './sample.js'
 import { Scan, type Search } from './scan.js'
@@ -34,14 +33,13 @@ export function placeOn(fleet: Fleet, input: PlacementInput): PlacementResult {
   fleet.limit(settings)
   const weighed = weigh(settings)
   const appraisal = appraisalOf(fleet, question.need, settings)
-  const { component, version, need } = question
-  const preferences = fleet.preferences.costsOf(component, version, weighed.preferences)
-  const plain = { need, formula: weighed.formula, preferences }
-  const considered: Considered = { fleet, search: plain, weighed, appraisal }
+  const considered: Considered = { fleet, question, weighed, appraisal }
   if (question.only !== undefined) return onlyOn(considered, question.only, asked, input)
   const { list, refused } = fleet.roster.asWished(asked)
   const barred = barredFor(fleet, asked)
   const extra = appraisal && ((index: number): number => appraisal.of(fleet.at(index)))
+  const { component, version, need } = question
+  const preferences = fleet.preferences.costsOf(component, version, weighed.preferences)
   const search: Search = { need, formula: weighed.formula, preferences, list, barred: barred?.marks, extra }
   const scan = scanned(fleet, search, seedOf(question))
   const { best } = scan
@@ -130,7 +128,7 @@ function spreadOverZones(fleet: Fleet, search: Search, question: PlacementQuesti
 
 interface Considered {
   readonly fleet: Fleet
-  readonly search: Pick<Search, 'need' | 'preferences'>
+  readonly question: PlacementQuestion
   readonly weighed: Weighed
   readonly appraisal: Appraisal | undefined
 }
@@ -148,7 +146,8 @@ function groundsOf(
 }
 
 /** What speaks for and against a candidate, by the numbers that the scan went by. */
-function rowOf({ fleet, search: { need, preferences }, weighed, appraisal }: Considered, index: number): Row {
+function rowOf({ fleet, question, weighed, appraisal }: Considered, index: number): Row {
+  const { component, version, need } = question
   const { numbers } = fleet.columns
   const { weights, shares, preferences: costs } = weighed
   const at = index * stride
@@ -159,7 +158,7 @@ function rowOf({ fleet, search: { need, preferences }, weighed, appraisal }: Con
   const [free, worst] = [1 - fit, 1 - Math.max(cpu, ram, bandwidth)]
   const host = fleet.at(index)
   const appraised = appraisal ? appraisal.of(host) : 0
-  const { zones, apart, code, wires } = termsAt(preferences, index)
+  const { zones, apart, code, wires } = fleet.preferences.termsOf(host, component, version)
   const preferred = costs.zones * zones + costs.apart * apart + costs.code * code + costs.wires * wires
   const score = shares.free * free + shares.worst * worst + shares.fit * fit - appraised - preferred
   const ageMs = host.measured ? host.measured.ageMs : Number.NaN

@@ -6,23 +6,11 @@
 import type { WiringRecord } from '../records.js'
 import type { PreferenceTerms } from './score.js'
 import type { Registered, Slot } from './slot.js'
-import { type Ground, Standing, wireStepsMax } from './standing.js'
+import { type Ground, type PreferenceCosts, Standing, wireStepsMax } from './standing.js'
 
 /** So many versions are known by index at once, times motherships. */
 const knownMax = 4_000_000
 const zonesMax = 1_000
-const unweighed: PreferenceTerms = { zones: 1, apart: 1, code: 1, wires: 1 }
-
-/** For a scan: cost by zone and by kind, and of which zone and kind a mothership is, by index. */
-export interface PreferenceCosts {
-  readonly zones: Uint16Array
-  /** How many more of all copies the zone has than the one that has fewest; that, and what it costs. */
-  readonly zoneShares: Float64Array
-  readonly zoneCosts: Float64Array
-  readonly kinds: Uint8Array
-  readonly kindTerms: readonly Omit<PreferenceTerms, 'zones'>[]
-  readonly kindCosts: Float64Array
-}
 
 export class Preferences {
   /** By component, then version. */
@@ -78,22 +66,14 @@ export class Preferences {
 
   /** Of a mothership for a version; each from 0 to 1. */
   termsOf({ index }: Registered, component: string, version: string): PreferenceTerms {
-    return termsAt(this.costsOf(component, version, unweighed), index)
+    const standing = this.#standingOf(component, version)
+    return standing.terms(() => this.#groundOf(standing, component, version), index)
   }
 
-  /** Valid until the next change, or the next question about this version. */
+  /** Valid until the next change. */
   costsOf(component: string, version: string, weights: PreferenceTerms): PreferenceCosts {
     const standing = this.#standingOf(component, version)
-    const on = standing.on(() => this.#groundOf(standing, component, version), weights)
-    const { zoneShares, zoneCosts } = on
-    if (zoneShares.length < 2 || standing.total === 0) return on
-    let fewest = Number.POSITIVE_INFINITY
-    for (const copies of on.byZone) if (copies < fewest) fewest = copies
-    for (let zone = 0; zone < zoneShares.length; zone++) {
-      zoneShares[zone] = (on.byZone[zone]! - fewest) / standing.total
-      zoneCosts[zone] = weights.zones * zoneShares[zone]!
-    }
-    return on
+    return standing.costs(() => this.#groundOf(standing, component, version), weights)
   }
 
   #forgetKnown(): void {
@@ -135,11 +115,6 @@ export class Preferences {
     const newWires = Uint8Array.from(wired, each => Math.round((wireSteps * (servers - each)) / Math.max(1, servers)))
     return { ...this.#zones, newWires, wireSteps }
   }
-}
-
-export function termsAt({ zones, zoneShares, kinds, kindTerms }: PreferenceCosts, index: number): PreferenceTerms {
-  const { apart, code, wires } = kindTerms[kinds[index]!]!
-  return { zones: zoneShares[zones[index]!]!, apart, code, wires }
 }
 
 /** In the order in which they are met; motherships without a zone are in one of their own. */

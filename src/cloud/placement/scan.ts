@@ -7,8 +7,8 @@ import type { Resources } from '../records.js'
 import { blockSize } from './bounds.js'
 import type { Columns } from './columns.js'
 import { stride, unreservedStride } from './layout.js'
-import type { PreferenceCosts } from './preferences.js'
 import type { Formula } from './score.js'
+import type { PreferenceCosts } from './standing.js'
 
 /** What is looked for, as numbers. */
 export interface Search {
@@ -65,38 +65,38 @@ export class Scan {
     this.#lookInBlocks(from, to)
   }
 
+  /** The block that may hold the best one first: what is found there rules out most of the others. */
   #lookInBlocks(from: number, to: number): void {
-    const { need } = this.search
-    const { zones, zoneCosts, kinds, kindCosts } = this.search.preferences
     const { bounds, numbers, size } = this.columns
     bounds.freshen(numbers, from, to, size)
-    const added = bounds.addedBy(need)
-    const { bases, keys, lowest, rooms, open } = bounds
+    const added = bounds.addedBy(this.search.need)
+    const [first, last] = [Math.floor(from / blockSize), Math.ceil(to / blockSize)]
+    const leasts = bounds.leasts(first, last, added)
+    let start = first
+    for (let block = first + 1; block < last; block++) if (leasts[block]! < leasts[start]!) start = block
+    this.#lookInBlock(start, from, to, leasts, added)
+    for (let block = first; block < last; block++)
+      if (block !== start) this.#lookInBlock(block, from, to, leasts, added)
+  }
+
+  #lookInBlock(block: number, from: number, to: number, leasts: Float64Array, added: Float64Array): void {
+    const { rooms, open, bases, keys } = this.columns.bounds
+    const { kinds, costs } = this.search.preferences
     const [askCpu, askRam, askBandwidth] = this.#asked
+    const at = Math.max(from, block * blockSize)
+    const end = Math.min(to, (block + 1) * blockSize)
+    const whole = at === block * blockSize && end === Math.min(this.columns.size, at + blockSize)
+    const roomy =
+      askCpu <= rooms[block * 3]! && askRam <= rooms[block * 3 + 1]! && askBandwidth <= rooms[block * 3 + 2]!
+    if (!whole || !roomy) return this.#lookAtEach(at, end)
+    this.fits += open[block]!
     let bound = this.#costs[2] + rounding
-    let at = from
-    while (at < to) {
-      const block = Math.floor(at / blockSize)
-      const end = Math.min(to, (block + 1) * blockSize)
-      const whole = at === block * blockSize && end === Math.min(size, at + blockSize)
-      const roomy =
-        askCpu <= rooms[block * 3]! && askRam <= rooms[block * 3 + 1]! && askBandwidth <= rooms[block * 3 + 2]!
-      if (!whole || !roomy) {
-        this.#lookAtEach(at, end)
-        bound = this.#costs[2] + rounding
-      } else {
-        this.fits += open[block]!
-        // Neither what a need adds nor what preferences cost is below nothing.
-        if (lowest[block]! < bound) {
-          for (let index = at; index < end; index++) {
-            const preferred = zoneCosts[zones[index]!]! + kindCosts[kinds[index]!]!
-            if (bases[index]! + added[keys[index]!]! + preferred >= bound) continue
-            this.#consider(index)
-            bound = this.#costs[2] + rounding
-          }
-        }
-      }
-      at = end
+    // What preferences cost is not below nothing.
+    if (leasts[block]! >= bound) return
+    for (let index = at; index < end; index++) {
+      if (bases[index]! + added[keys[index]!]! + costs[kinds[index]!]! >= bound) continue
+      this.#consider(index)
+      bound = this.#costs[2] + rounding
     }
   }
 
@@ -108,7 +108,7 @@ export class Scan {
 
   #lookAtEach(from: number, to: number): void {
     const { need, list, barred, formula } = this.search
-    const { zones, zoneCosts, kinds, kindCosts } = this.search.preferences
+    const { kinds, costs } = this.search.preferences
     const { ranks } = this
     const { numbers, unreserved } = this.columns
     const [askCpu, askRam, askBandwidth] = this.#asked
@@ -129,8 +129,7 @@ export class Scan {
         const bandwidth = numbers[at + 5]! + needBandwidth * numbers[at + 8]!
         const larger = cpu > ram ? cpu : ram
         const worst = larger > bandwidth ? larger : bandwidth
-        const preferred = zoneCosts[zones[index]!]! + kindCosts[kinds[index]!]!
-        const cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst + preferred
+        const cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst + costs[kinds[index]!]!
         if (cost < third || (cost === third && ranks[index]! < thirdRank)) {
           this.#take(index, cost)
           third = this.#costs[2]
@@ -200,8 +199,7 @@ function askedOf({ cpu, ram, bandwidth }: Resources): readonly [cpu: number, ram
   return [cpu > 0 ? cpu : none, ram > 0 ? ram : none, bandwidth > 0 ? bandwidth : none]
 }
 
-const preferredAt = (index: number, { zones, zoneCosts, kinds, kindCosts }: PreferenceCosts): number =>
-  zoneCosts[zones[index]!]! + kindCosts[kinds[index]!]!
+const preferredAt = (index: number, { kinds, costs }: PreferenceCosts): number => costs[kinds[index]!]!
 
 function costAt(numbers: Float64Array, index: number, need: Resources, formula: Formula): number {
   const at = index * stride

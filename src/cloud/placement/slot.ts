@@ -15,6 +15,8 @@ export class Slot {
   connected = false
   /** Whether it takes anything at all. */
   open = false
+  /** Its numbers in the columns are those of before. */
+  toWrite = false
   readonly reserved: Sums = { cpu: 0, ram: 0, bandwidth: 0 }
   copies = 0
   #large = 0

@@ -15,36 +15,43 @@ export interface Ground {
   readonly wireSteps: number
 }
 
-/** Whether a copy is here is the lowest bit of a mothership's kind, new wires are those above it. */
-const hasCopy = 1
-const wiresShift = 1
-/** Finer than this nobody needs to know, and each step is a kind more. */
-export const wireStepsMax = 16
+/**
+ * Of what kind a mothership is for the version: number of its zone, times kinds in a zone; new wires, twice; and one more
+ * where a copy is.
+ */
+const kindsIn = (wireSteps: number): number => 2 * (wireSteps + 1)
+/** Finer than this nobody needs to know, and each step is two kinds more in each zone. */
+export const wireStepsMax = 4
 /**
  * On fewer motherships than this a version is rather begun on another one; from there on where its code is. What one
  * more adds to those that hold the code becomes less the more of them there are.
  */
 const apartBelow = 3
 
-/** The ground with the copies on it. */
-interface Known extends Pick<Ground, 'zones'> {
-  readonly kinds: Uint8Array
+interface Known extends Pick<Ground, 'zones' | 'wireSteps'> {
+  /** By index. */
+  readonly kinds: Uint16Array
   readonly byZone: Float64Array
-  /** To be worked out by whoever asks. */
+  /** How many more of all copies a zone has than the one that has fewest. */
   readonly zoneShares: Float64Array
-  readonly zoneCosts: Float64Array
-  readonly wireSteps: number
-  /** What each kind is, and what it costs by these weights, while the version stands on so many motherships. */
-  readonly motherships: number
-  readonly weights: PreferenceTerms
-  readonly kindTerms: readonly Omit<PreferenceTerms, 'zones'>[]
-  readonly kindCosts: Float64Array
+  /** What a kind costs beside its zone, and altogether. */
+  readonly plain: Float64Array
+  readonly costs: Float64Array
+}
+
+/** What a scan adds up: what each kind costs, and of which kind a mothership is, by index. */
+export interface PreferenceCosts {
+  readonly kinds: Uint16Array
+  readonly costs: Float64Array
 }
 
 export class Standing {
   readonly #copies = new Map<Slot, number>()
   #total = 0
   #known: Known | undefined
+  /** What the plain costs rest on. */
+  #motherships = 0
+  #weights: PreferenceTerms | undefined
 
   get total(): number {
     return this.#total
@@ -60,50 +67,78 @@ export class Standing {
   }
 
   /** Valid until the next copy is counted; `ground` is made anew where it was forgotten. */
-  on(ground: () => Ground, weights: PreferenceTerms): Known {
-    const motherships = this.#copies.size
-    const known = this.#known ?? this.#laidOn(ground(), motherships, weights)
-    if (known.motherships !== motherships || known.weights !== weights) {
-      this.#known = { ...known, motherships, weights, ...kindsBy(known.wireSteps, motherships, weights) }
-    } else this.#known = known
-    return this.#known
+  costs(ground: () => Ground, weights: PreferenceTerms): PreferenceCosts {
+    const known = this.#look(ground)
+    const { byZone, zoneShares, plain, costs } = known
+    const same = this.#motherships === this.#copies.size && this.#weights === weights
+    if (!same) {
+      this.#motherships = this.#copies.size
+      this.#weights = weights
+      for (let kind = 0; kind < plain.length; kind++) {
+        const { apart, code, wires } = this.#termsOf(known, kind)
+        plain[kind] = weights.apart * apart + weights.code * code + weights.wires * wires
+      }
+    } else if (byZone.length < 2) return known
+    for (let zone = 0, kind = 0; zone < byZone.length; zone++) {
+      const cost = weights.zones * zoneShares[zone]!
+      for (let each = 0; each < plain.length; each++, kind++) costs[kind] = cost + plain[each]!
+    }
+    return known
+  }
+
+  /** Of a mothership, each from 0 to 1. */
+  terms(ground: () => Ground, index: number): PreferenceTerms {
+    const known = this.#look(ground)
+    const zones = known.zoneShares[known.zones[index]!]!
+    return { zones, ...this.#termsOf(known, known.kinds[index]! % known.plain.length) }
   }
 
   /** The indexes of motherships, their zones or their wires have changed. */
   forget(): void {
     this.#known = undefined
+    this.#weights = undefined
   }
 
-  #laidOn({ zones, zoneCount, newWires, wireSteps }: Ground, motherships: number, weights: PreferenceTerms): Known {
-    const [byZone, zoneShares, zoneCosts] = [0, 1, 2].map(() => new Float64Array(zoneCount)) as Three
-    const kinds = newWires.map(steps => steps << wiresShift)
-    const byKind = kindsBy(wireSteps, motherships, weights)
-    const known = { zones, kinds, byZone, zoneShares, zoneCosts, wireSteps, motherships, weights, ...byKind }
+  #termsOf({ wireSteps }: Known, kind: number): Omit<PreferenceTerms, 'zones'> {
+    const copy = kind % 2 === 1
+    const motherships = this.#copies.size
+    const few = motherships < apartBelow
+    return {
+      apart: few && copy ? 1 : 0,
+      code: !few && !copy ? apartBelow / motherships : 0,
+      wires: wireSteps === 0 ? 0 : Math.floor(kind / 2) / wireSteps,
+    }
+  }
+
+  #look(ground: () => Ground): Known {
+    const known = (this.#known ??= this.#laidOn(ground()))
+    const { byZone, zoneShares } = known
+    if (byZone.length < 2 || this.#total === 0) return known
+    let fewest = Number.POSITIVE_INFINITY
+    for (const copies of byZone) if (copies < fewest) fewest = copies
+    for (let zone = 0; zone < byZone.length; zone++) zoneShares[zone] = (byZone[zone]! - fewest) / this.#total
+    return known
+  }
+
+  #laidOn({ zones, zoneCount, newWires, wireSteps }: Ground): Known {
+    const inZone = kindsIn(wireSteps)
+    const known: Known = {
+      zones,
+      wireSteps,
+      kinds: zones.map((zone, index) => zone * inZone + 2 * newWires[index]!),
+      byZone: new Float64Array(zoneCount),
+      zoneShares: new Float64Array(zoneCount),
+      plain: new Float64Array(inZone),
+      costs: new Float64Array(zoneCount * inZone),
+    }
     for (const [slot, copies] of this.#copies) mark(known, slot, copies, true)
     return known
   }
 }
 
-type Three = [Float64Array, Float64Array, Float64Array]
-
 function mark({ zones, kinds, byZone }: Known, { index }: Slot, copies: number, turns: boolean): void {
   if (index < 0) return
   byZone[zones[index]!]! += copies
-  if (turns) kinds[index]! ^= hasCopy
-}
-
-function kindsBy(
-  wireSteps: number,
-  motherships: number,
-  weights: PreferenceTerms,
-): Pick<Known, 'kindTerms' | 'kindCosts'> {
-  const kindTerms = Array.from({ length: (wireSteps + 1) << wiresShift }, (_, kind) => {
-    const copy = (kind & hasCopy) !== 0
-    const wires = wireSteps === 0 ? 0 : (kind >> wiresShift) / wireSteps
-    const few = motherships < apartBelow
-    return { apart: few && copy ? 1 : 0, code: !few && !copy ? apartBelow / motherships : 0, wires }
-  })
-  const costOf = ({ apart, code, wires }: Omit<PreferenceTerms, 'zones'>): number =>
-    weights.apart * apart + weights.code * code + weights.wires * wires
-  return { kindTerms, kindCosts: Float64Array.from(kindTerms, costOf) }
+  // Kinds with a copy are odd.
+  if (turns) kinds[index]! ^= 1
 }
