@@ -11,6 +11,8 @@ import type { Appraisal } from './score.js'
  * one is begun. Any-fit heuristics never do that, and end with more motherships in use.
  */
 const emptyCost = 0.3
+/** The more those in use could still take of what usually runs, the more it costs: what was begun for them waits for them. */
+const stockCost = 0.5
 /** So many of all motherships are for large needs: those that hold one, and empty ones. */
 const keptShare = 0.04
 
@@ -23,8 +25,9 @@ export function appraisalOf(fleet: Fleet, need: Resources, settings: Settings): 
 function wasteOf(fleet: Fleet, need: Resources, { overcommit, ceilings }: Settings): Appraisal {
   const { worth } = fleet
   const key = `${need.cpu} ${need.ram} ${need.bandwidth}`
+  const beginning = emptyCost + stockCost * fleet.stock
   const of = (host: Host): number => {
-    if (isEmpty(host)) return emptyCost
+    if (isEmpty(host)) return beginning
     const known = fleet.appraised(host)
     let waste = known.get(key)
     if (waste === undefined) {

@@ -68,12 +68,20 @@ describe('pack', () => {
 
   it('fills what is in use, and begins another one rather than waste the room for what usually runs', () => {
     const usual = ['a', 'b', 'c', 'd'].map((name, each) => standing(`news.${name}`, `m0${each}`, cpu(600)))
-    const map = mapOf(pack, ...motherships(10), ...usual)
+    const more = ['e', 'f', 'g'].map((name, each) => standing(`news.${name}`, `m0${each + 1}`, cpu(600)))
+    const map = mapOf(pack, ...motherships(10), ...usual, ...more)
     const engine = new Engine(map, () => undefined)
     const fits = engine.place(map, ask(cpu(600)), moment)
     expect(fits).toMatchObject({ on: ['m00'], decision: { candidates: [{ terms: { waste: 0 } }, {}, {}] } })
     const odd = engine.place(map, ask(cpu(100)), moment)
-    expect(odd).toMatchObject({ on: ['m04'], decision: { candidates: [{ terms: { waste: 0.3 } }, {}, {}] } })
+    // An eighth of the room of those in use could still be used, and half of that is added.
+    expect(odd).toMatchObject({ on: ['m04'], decision: { candidates: [{ terms: { waste: 0.3625 } }, {}, {}] } })
+  })
+
+  it('begins no other one for what is odd while much of what is in use waits for what is usual', () => {
+    const usual = ['a', 'b', 'c', 'd'].map((name, each) => standing(`news.${name}`, `m0${each}`, cpu(600)))
+    const map = mapOf(pack, ...motherships(10), ...usual)
+    expect(new Engine(map, () => undefined).place(map, ask(cpu(100)), moment)).toMatchObject({ on: ['m00'] })
   })
 
   it('decides the same from the same map, whatever was decided before', () => {
