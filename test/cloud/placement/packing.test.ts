@@ -1,6 +1,7 @@
 /** What `pack` and `balanced` look at beside how full a mothership gets. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { keptFor } from '../../../src/cloud/placement/appraise.js'
 import { Engine } from '../../../src/cloud/placement/engine.js'
 import { Population } from '../../../src/cloud/placement/population.js'
 import { Worth } from '../../../src/cloud/placement/worth.js'
@@ -102,6 +103,14 @@ describe('pack', () => {
 })
 
 describe('balanced', () => {
+  it('keeps fewer for large needs the fewer come, and the less there is left to come', () => {
+    expect(keptFor(0, 0, 100)).toBe(8)
+    expect(keptFor(4, 0.4, 100)).toBe(5)
+    expect(keptFor(0, 0.4, 100)).toBe(2)
+    expect(keptFor(40, 0.4, 100)).toBeGreaterThan(20)
+    expect(keptFor(4, 0.8, 100)).toBe(0)
+  })
+
   it('leaves a few empty motherships to large needs while nothing else is full', () => {
     const busy = Array.from({ length: 29 }, (_, each) =>
       standing(`news.${each}`, `m${String(each).padStart(2, '0')}`, cpu(300)),
