@@ -4,9 +4,12 @@
  * defaults that users get. Not measured: speed (`placement`), moves' own cost, what measuring costs.
  */
 import { type Bar, bar, finish } from './harness.js'
-import { type Heuristic, Hosts, heuristics, type Size } from './packing/heuristics.js'
+import { carriedOver } from './packing/carried.js'
+import { instantsOf, inUseOver, meanOver, movedOver } from './packing/churn.js'
+import { hostsFor, type Spread, spreadsOn } from './packing/compared.js'
+import { heuristics } from './packing/heuristics.js'
 import { balanceOverTime } from './packing/month.js'
-import { Product } from './packing/product.js'
+import { type Packer, packerOf, productPacker } from './packing/packers.js'
 import { dlrm, type Item, madeUp, openb } from './packing/traces.js'
 
 /**
@@ -21,114 +24,13 @@ const optimum = {
   ],
   openb: 444,
 }
-const spanS = 2_676_571
-const instants = optimum.dlrmAt.map((_, index) => (spanS * (index + 1)) / optimum.dlrmAt.length)
+const instants = instantsOf(optimum.dlrmAt.length)
 const fixedHosts = 635
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const figures: Record<string, number> = {}
 const bars: Record<string, Bar> = {}
 const skipped: string[] = []
-
-interface Packer {
-  readonly name: string
-  place(item: Item): void
-  leave(item: Item): void
-  inUse(): number
-}
-
-function packerOf(heuristic: Heuristic): Packer {
-  const fleet = new Hosts()
-  const where = new Map<number, number>()
-  return {
-    name: heuristic.name,
-    place: item => {
-      let host = heuristic.choose(fleet, item.size)
-      if (host < 0) host = fleet.add()
-      fleet.take(host, item)
-      where.set(item.number, host)
-    },
-    leave: item => fleet.leave(where.get(item.number)!, item),
-    inUse: () => fleet.inUse,
-  }
-}
-
-function productPacker(hosts: number): Packer & { readonly product: Product } {
-  const product = new Product(hosts, { policy: 'pack' })
-  const counts = new Map<number, number>()
-  const where = new Map<number, number>()
-  return {
-    name: 'this product, pack',
-    product,
-    place: item => {
-      const host = product.place(item.number, item.size)
-      if (host < 0) throw new Error('it fits nowhere: more hosts are needed')
-      where.set(item.number, host)
-      counts.set(host, (counts.get(host) ?? 0) + 1)
-    },
-    leave: item => {
-      const host = where.get(item.number)!
-      product.leave(item.number)
-      if (counts.get(host) === 1) counts.delete(host)
-      else counts.set(host, counts.get(host)! - 1)
-    },
-    inUse: () => counts.size,
-  }
-}
-
-function packAll(items: readonly Item[], packer: Packer): number {
-  for (const item of items) packer.place(item)
-  return packer.inUse()
-}
-
-/** Hosts in use at each instant, in shares of the fewest. */
-function packOverTime(items: readonly Item[], packer: Packer): number {
-  const leave = 0
-  const come = 1
-  const pass = 2
-  const events = items.flatMap((item): [number, number, Item][] => [
-    [item.at, come, item],
-    ...(item.end < Number.POSITIVE_INFINITY
-      ? [[item.end, item.end <= item.at ? pass : leave, item] as [number, number, Item]]
-      : []),
-  ])
-  events.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2].number - b[2].number)
-  const shares: number[] = []
-  const until = (atS: number): void => {
-    while (shares.length < instants.length && instants[shares.length]! < atS) {
-      shares.push(packer.inUse() / optimum.dlrmAt[shares.length]!)
-    }
-  }
-  for (const [atS, what, item] of events) {
-    until(atS)
-    if (what === come) packer.place(item)
-    else packer.leave(item)
-  }
-  until(Number.POSITIVE_INFINITY)
-  return shares.reduce((sum, each) => sum + each, 0) / shares.length
-}
-
-interface Spread {
-  readonly cpu: number
-  readonly ram: number
-  readonly rejected: number
-}
-
-function spreadOn(items: readonly Item[], hosts: number, place: (item: Item) => number): Spread {
-  const used = Array.from({ length: hosts }, (): [number, number, number] => [0, 0, 0])
-  let rejected = 0
-  for (const item of items) {
-    const host = place(item)
-    if (host < 0) rejected++
-    else for (const axis of [0, 1, 2] as const) used[host]![axis] += item.size[axis]
-  }
-  return { cpu: variation(used, 0), ram: variation(used, 1), rejected }
-}
-
-function variation(used: readonly Size[], axis: 0 | 1 | 2): number {
-  const mean = used.reduce((sum, each) => sum + each[axis], 0) / used.length
-  return Math.sqrt(used.reduce((sum, each) => sum + (each[axis] - mean) ** 2, 0) / used.length) / mean
-}
 
 function staticTable(
   name: string,
@@ -137,38 +39,20 @@ function staticTable(
   fewest: number,
 ): { ours: number; others: number } {
   say(`\n${name}: hosts for ${items.length} items of which none leaves; fewest possible ${fewest}`)
-  const rows = heuristics(1).map(each => [each.name, packAll(items, packerOf(each))] as const)
-  const ours = productPacker(hosts)
-  const found = packAll(items, ours)
-  ours.product.check()
-  for (const [who, count] of [...rows, [ours.name, found] as const].sort((a, b) => a[1] - b[1])) {
+  const { ours, others } = hostsFor(items, hosts)
+  for (const [who, count] of [...others, ['this product, pack', ours] as const].sort((a, b) => a[1] - b[1])) {
     say(`  ${who.padEnd(38)} ${String(count).padStart(6)}   ${(count / fewest).toFixed(3)}`)
   }
-  return { ours: found, others: Math.min(...rows.map(each => each[1])) }
+  return { ours, others: others[0]![1] }
 }
 
 function balanced(name: string, items: readonly Item[], hosts: number): Spread {
   say(`\n${name}: ${items.length} items on ${hosts} hosts; variation (sigma over mean) of cpu and ram, items rejected`)
-  const rows: [string, Spread][] = heuristics(1).map(each => {
-    const fleet = new Hosts(hosts)
-    const place = (item: Item): number => {
-      const host = each.choose(fleet, item.size)
-      if (host >= 0) fleet.take(host, item)
-      return host
-    }
-    return [each.name, spreadOn(items, hosts, place)]
-  })
-  for (const policy of ['spread', 'balanced'] as const) {
-    const product = new Product(hosts, { policy })
-    rows.push([`this product, ${policy}`, spreadOn(items, hosts, item => product.place(item.number, item.size))])
-    product.check()
-  }
-  for (const [who, { cpu, ram, rejected }] of rows.sort(
-    (a, b) => a[1].rejected - b[1].rejected || a[1].cpu - b[1].cpu,
-  )) {
+  const rows = spreadsOn(items, hosts)
+  for (const { name: who, cpu, ram, rejected } of rows) {
     say(`  ${who.padEnd(38)} ${cpu.toFixed(3)}  ${ram.toFixed(3)}  ${String(rejected).padStart(5)}`)
   }
-  return rows.find(([who]) => who.endsWith('balanced'))![1]
+  return rows.find(each => each.name.endsWith('balanced'))!
 }
 
 const some = madeUp(2_000)
@@ -184,16 +68,28 @@ if (inference) {
   figures['dlrmStaticBestOther'] = others / optimum.dlrm
   bars['dlrmStatic'] = bar(ours / optimum.dlrm, 1.04, 'atMost')
   say('\ndlrm with arrivals and departures, nothing is moved: hosts in use over the fewest, mean of 24 instants')
-  const rows = heuristics(1).map(each => [each.name, packOverTime(inference, packerOf(each))] as const)
+  const over = (packer: Packer): number => meanOver(inUseOver(inference, packer, instants), optimum.dlrmAt)
+  const rows = heuristics(1).map(each => [each.name, over(packerOf(each))] as const)
   const product = productPacker(1_500)
-  const found = packOverTime(inference, product)
+  const found = over(product)
   for (const [who, share] of [...rows, [product.name, found] as const].sort((a, b) => a[1] - b[1])) {
     say(`  ${who.padEnd(38)} ${share.toFixed(3)}`)
   }
   figures['dlrmOverTime'] = found
   figures['dlrmOverTimeBestOther'] = Math.min(...rows.map(each => each[1]))
   bars['dlrmOverTime'] = bar(found, 1.1, 'atMost')
-  bars['dlrmOverTimeMoves'] = bar(found, 1.05, 'atMost')
+  const moved = movedOver(inference, productPacker(1_500), instants)
+  const share = meanOver(moved.inUse, optimum.dlrmAt)
+  const percent = (of: number): string => `${(of * 100).toFixed(1)} %`
+  say(
+    `  ${'this product, pack, with moves'.padEnd(38)} ${share.toFixed(3)}   ${moved.moves} moves free ${moved.freed} hosts,`,
+  )
+  say(`    ${percent(moved.meanShare)} of the live items a day, at most ${percent(moved.mostShare)} in any 24 hours`)
+  figures['dlrmOverTimeMoved'] = share
+  figures['dlrmMovesPerDayShare'] = moved.meanShare
+  figures['dlrmMovesPerDayShareMost'] = moved.mostShare
+  bars['dlrmOverTimeMoves'] = bar(share, 1.05, 'atMost')
+  bars['dlrmMovesPerDayShareMost'] = bar(moved.mostShare, 0.05, 'atMost')
 } else skipped.push('dlrm')
 
 const pods = openb()
@@ -208,6 +104,8 @@ if (pods) {
   bars['openbBalancedCpu'] = bar(cpu, 0.12, 'atMost')
   bars['openbBalancedRejected'] = bar(rejected, 0, 'atMost')
 } else skipped.push('openb')
+
+Object.assign(figures, carriedOver(say, inference, pods))
 
 const month = balanceOverTime(say)
 if (month) {

@@ -7,8 +7,15 @@ import type { MeasuredLoad } from '../../src/cloud/placement/host.js'
 import { Horizon } from '../../src/cloud/placement/outlook.js'
 import type { RebalancePlan } from '../../src/cloud/placement/plan.js'
 import { planRebalance } from '../../src/cloud/placement/rebalance.js'
-import { type Change, type InstanceRecord, put, type Resources, remove } from '../../src/cloud/records.js'
-import type { SettingsPart } from '../../src/cloud/settings.js'
+import {
+  type Change,
+  type InstanceRecord,
+  type MoveRecord,
+  put,
+  type Resources,
+  remove,
+} from '../../src/cloud/records.js'
+import type { Settings, SettingsPart } from '../../src/cloud/settings.js'
 import { aComponent, aMothership, anInstance, session } from '../../test/support/records.js'
 import type { Size } from './heuristics.js'
 
@@ -20,7 +27,7 @@ export const needOf = (size: Size): Resources => ({
   ram: size[1] * whole,
   bandwidth: size[2] * whole,
 })
-const at = '2026-01-01T00:00:00.000Z'
+const startMs = Date.parse('2026-01-01T00:00:00.000Z')
 
 export class Product {
   readonly #map = new MemoryMap()
@@ -29,6 +36,8 @@ export class Product {
   readonly #history = new UseHistory()
   readonly #horizon = new Horizon(this.#history)
   #nowMs = 0
+  /** Moves that cool down. */
+  readonly #moves = new Map<string, MoveRecord>()
 
   constructor(
     readonly hosts: number,
@@ -46,17 +55,38 @@ export class Product {
     this.#engine = new Engine(this.#map, id => this.#loads.get(id))
   }
 
+  get settings(): Settings {
+    return settingsOf(this.#map)
+  }
+
+  /** By the time of a trace. */
+  at(seconds: number): void {
+    this.#passTo(seconds * 1000)
+  }
+
+  /** Cool-downs that are over by then end. */
+  #passTo(nowMs: number): void {
+    this.#nowMs = nowMs
+    const over = [...this.#moves].filter(([, { until }]) => Date.parse(until) <= startMs + nowMs)
+    for (const [id] of over) this.#moves.delete(id)
+    if (over.length > 0) this.#commit(over.map(([id]) => remove('moves', id)))
+  }
+
+  get #at(): string {
+    return new Date(startMs + this.#nowMs).toISOString()
+  }
+
   /** Which host takes it, as the engine decides; -1 for none. `own`: it is the only instance of its component. */
   place(number: number, size: Size, own = false): number {
     const need = needOf(size)
     const component = own ? `item-${number}` : 'item'
     if (own) this.#commit([put('components', `${component}/1.0.0`, aComponent(component, '1.0.0'))])
     const question = { component, version: '1.0.0', need, wish: {}, copies: 1, seed: `item.${number}` }
-    const found = this.#engine.place(this.#map, question, { nowMs: this.#nowMs, at })
+    const found = this.#engine.place(this.#map, question, { nowMs: this.#nowMs, at: this.#at })
     if (found.kind === 'nowhere') return -1
     const on = found.on[0]!
     const id = `item.${number}`
-    const observed = { schema: 1, session: 1, epoch: 1, generation: 0, phase: 'running' as const, since: at }
+    const observed = { schema: 1, session: 1, epoch: 1, generation: 0, phase: 'running' as const, since: this.#at }
     const record: InstanceRecord = { ...anInstance(id, [on]), component, need, placement: {} }
     this.#commit([put('instances', id, record), put('observed', `${on}/${id}`, observed)])
     return numberOf(on)
@@ -65,7 +95,8 @@ export class Product {
   leave(number: number): void {
     const id = `item.${number}`
     const on = this.#map.get('instances', id)!.value.primary
-    this.#commit([remove('instances', id), remove('observed', `${on}/${id}`)])
+    const cools = this.#moves.delete(id) ? [remove('moves', id)] : []
+    this.#commit([remove('instances', id), remove('observed', `${on}/${id}`), ...cools])
   }
 
   /** An hour passes. What each item used in it, placed as the only one of its component, is learnt. */
@@ -87,7 +118,7 @@ export class Product {
     return planRebalance({
       map: this.#map,
       settings: settingsOf(this.#map),
-      place: (map, question) => this.#engine.place(map, question, { nowMs: this.#nowMs, at }),
+      place: (map, question) => this.#engine.place(map, question, { nowMs: this.#nowMs, at: this.#at }),
       hosts: map => this.#engine.hosts(map, this.#nowMs),
       usageOf: ({ id }) => {
         const used = usageOf(Number(id.slice(5)))
@@ -99,20 +130,24 @@ export class Product {
       },
       outlook: this.#horizon.at(this.#map, this.#nowMs),
       movesMax,
-      at,
+      at: this.#at,
     })
   }
 
   /** As when all of them have arrived. Returns which item is where now. */
   move({ moves }: RebalancePlan): (readonly [number: number, host: number])[] {
-    return moves.map(({ instance, from, to }) => {
+    const until = new Date(startMs + this.#nowMs + this.settings.rebalance.coolDownMs).toISOString()
+    return moves.map(({ instance, from, to, used }) => {
       const before = this.#map.get('instances', instance)!.value
       const observed = this.#map.get('observed', `${from}/${instance}`)!.value
+      const move = { schema: 1, from, to, at: this.#at, until, used, over: true }
       this.#commit([
         put('instances', instance, { ...before, primary: to, inSync: [to] }),
         remove('observed', `${from}/${instance}`),
         put('observed', `${to}/${instance}`, observed),
+        put('moves', instance, move),
       ])
+      this.#moves.set(instance, move)
       return [Number(instance.slice(5)), numberOf(to)] as const
     })
   }

@@ -5,9 +5,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import { mixed } from '../../src/cloud/placement/sample.js'
 
 export interface Item {
   readonly number: number
+  /** What belongs together when a trace is divided. */
+  readonly group: string
   readonly size: readonly [number, number, number]
   readonly at: number
   /** Infinity: stays to the end. */
@@ -49,6 +52,7 @@ export function dlrm(): Item[] | undefined {
           ] as const
           return {
             number,
+            group: row['app_name'] ?? '',
             size,
             at: timeOf(row['creation_time'], -1),
             end: timeOf(row['deletion_time'], Number.POSITIVE_INFINITY),
@@ -65,7 +69,13 @@ export function openb(): Item[] | undefined {
     : rowsOf(text)
         .map((row, number): Item => {
           const size = [Number(row['cpu_milli']) / 96_000, Number(row['memory_mib']) / 393_216, 0] as const
-          return { number, size, at: Number(row['creation_time']), end: Number.POSITIVE_INFINITY }
+          return {
+            number,
+            group: row['name'] ?? '',
+            size,
+            at: Number(row['creation_time']),
+            end: Number.POSITIVE_INFINITY,
+          }
         })
         .filter(({ size }) => size.every(share => share <= 1))
         .sort(byArrival)
@@ -85,8 +95,8 @@ export function bitbrains(month: '07' | '08'): Map<number, [number, number, numb
 }
 
 /** Made up: a few usual sizes and some odd ones, half of which leave again. */
-export function madeUp(count: number): Item[] {
-  const random = randomFrom(7)
+export function madeUp(count: number, seed = 7): Item[] {
+  const random = randomFrom(seed)
   const usual = [
     [0.5, 0.4, 0.1],
     [0.33, 0.3, 0.05],
@@ -98,9 +108,13 @@ export function madeUp(count: number): Item[] {
     const odd = [random() * 0.4, random() * 0.4, random() * 0.2] as const
     const size = random() < 0.85 ? usual[Math.floor(random() * usual.length)]! : odd
     const end = random() < 0.5 ? number + random() * count : Number.POSITIVE_INFINITY
-    return { number, size, at: number, end }
+    return { number, group: String(number), size, at: number, end }
   })
 }
+
+/** One of two parts, by a hash of what belongs together; each seed divides in another way. */
+export const halfOf = (items: readonly Item[], seed: number, part: 0 | 1): Item[] =>
+  items.filter(({ group }) => mixed(`${group}/${seed}`) % 2 === part)
 
 /** mulberry32 (T. Ettinger, public domain). */
 export function randomFrom(seed: number): () => number {

@@ -11,8 +11,16 @@ import type { Appraisal } from './score.js'
  * one is begun. Any-fit heuristics never do that, and end with more motherships in use.
  */
 const emptyCost = 0.3
-/** So many of all motherships are for large needs: those that hold one, and empty ones. */
-const keptShare = 0.04
+/** The more those in use could still take of what usually runs, the more it costs: what was begun for them waits for them. */
+const stockCost = 0.5
+/**
+ * What is expected of large needs before anything is seen: so many motherships taken by them of all that is full, and that
+ * belief weighs as much as so many that were seen.
+ */
+const expectedShare = 0.08
+const expectedWeight = 2
+/** Room is kept for what is to come until this share of everything is taken. */
+const horizon = 0.75
 
 /** Undefined where the policy looks at nothing else. */
 export function appraisalOf(fleet: Fleet, need: Resources, settings: Settings): Appraisal | undefined {
@@ -23,8 +31,9 @@ export function appraisalOf(fleet: Fleet, need: Resources, settings: Settings): 
 function wasteOf(fleet: Fleet, need: Resources, { overcommit, ceilings }: Settings): Appraisal {
   const { worth } = fleet
   const key = `${need.cpu} ${need.ram} ${need.bandwidth}`
+  const beginning = emptyCost + stockCost * fleet.stock
   const of = (host: Host): number => {
-    if (isEmpty(host)) return emptyCost
+    if (isEmpty(host)) return beginning
     const known = fleet.appraised(host)
     let waste = known.get(key)
     if (waste === undefined) {
@@ -38,13 +47,34 @@ function wasteOf(fleet: Fleet, need: Resources, { overcommit, ceilings }: Settin
   return { term: 'waste', of }
 }
 
-/** Empty ones are left to large needs while no more than a few are for those; they are taken when nothing else fits. */
+/**
+ * Empty ones are left to large needs while there are no more than are expected to come; they are taken when nothing else
+ * fits. How many come is told by how many there are for what is taken already (the mean of a Poisson rate whose prior is
+ * a gamma distribution), and one standard deviation more is kept.
+ */
 function keptOf(fleet: Fleet, need: Resources): Appraisal | undefined {
   const hosts = fleet.hosts()
-  let forLarge = 0
-  for (const host of hosts) if (isEmpty(host) || host.holdsLarge) forLarge++
-  if (forLarge > Math.floor(keptShare * hosts.length)) return undefined
+  let [empty, large] = [0, 0]
+  const taken = { cpu: 0, ram: 0, bandwidth: 0 }
+  const all = { cpu: 0, ram: 0, bandwidth: 0 }
+  for (const host of hosts) {
+    if (isEmpty(host)) empty++
+    else if (host.holdsLarge) large++
+    for (const name of resourceNames) {
+      taken[name] += host.reserved[name]
+      all[name] += host.record.capacity[name]
+    }
+  }
+  const share = Math.max(...resourceNames.map(name => taken[name] / Math.max(all[name], 1e-9)))
+  if (empty > keptFor(large, share, hosts.length)) return undefined
   return { term: 'kept', of: host => (isEmpty(host) && !isLarge(need, host.record.capacity) ? 1 : 0) }
+}
+
+/** Of so many motherships, of which that share is taken and so many hold something large. */
+export function keptFor(large: number, takenShare: number, count: number): number {
+  const rate = (expectedWeight + large) / (expectedWeight / expectedShare + takenShare * count)
+  const toCome = rate * count * Math.max(0, horizon - takenShare)
+  return Math.floor(toCome + Math.sqrt(toCome))
 }
 
 const isEmpty = ({ reserved }: Host): boolean => resourceNames.every(name => reserved[name] === 0)

@@ -21,6 +21,7 @@ import { nothing, plus } from './resources.js'
 import { Roster } from './roster.js'
 import { isOpen } from './rules/index.js'
 import { isRegistered, type Registered, Slot } from './slot.js'
+import { Stock } from './stock.js'
 import { kindsMax, Worth } from './worth.js'
 
 type Undo = () => void
@@ -43,6 +44,7 @@ export class Fleet {
   /** Counted from when it is asked for. */
   #population: Population | undefined
   #mean: Resources | undefined
+  readonly #stock = new Stock()
   #worth: { readonly of: readonly Resources[]; readonly worth: Worth; readonly reference: Resources } | undefined
 
   /** Registered motherships, lowest id first. */
@@ -133,9 +135,17 @@ export class Fleet {
     const reference = this.#reference()
     if (this.#worth?.of !== of || !same(this.#worth.reference, reference)) {
       this.#worth = { of, worth: new Worth(of, reference), reference }
-      for (const slot of this.roster.registered) slot.appraised.clear()
+      for (const slot of this.roster.registered) {
+        slot.appraised.clear()
+        this.#stock.touch(slot)
+      }
     }
     return this.#worth.worth
+  }
+
+  /** How much of what usually runs those in use have room for, on average (stock.ts). */
+  get stock(): number {
+    return this.#stock.share(this.worth, this.#limits)
   }
 
   /** What was found out of its room, by need. */
@@ -164,6 +174,7 @@ export class Fleet {
   /** When somebody looks: much changes several times until then. */
   #write(slot: Slot): void {
     if (slot.appraised.size > 0) slot.appraised.clear()
+    if (this.#population) this.#stock.touch(slot)
     if (slot.toWrite) return
     slot.toWrite = true
     this.#toWrite.push(slot)

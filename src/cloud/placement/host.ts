@@ -51,6 +51,8 @@ export interface Asked {
 export const resourceNames = ['cpu', 'ram', 'bandwidth'] as const
 export type ResourceName = (typeof resourceNames)[number]
 
+export const isInUse = ({ reserved }: Host): boolean => resourceNames.some(name => reserved[name] > 0)
+
 /** A need is large when it takes more than this share of a mothership. */
 const largeShare = 0.5
 

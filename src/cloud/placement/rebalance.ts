@@ -1,45 +1,34 @@
 /**
- * Which instances to move so that motherships are alike (`spread`, `balanced`), or so that fewer are in use (`pack`).
+ * Which instances to move so that motherships are alike (`spread`, `balanced`; for `pack`, see `consolidate`).
  * The places are found by the placement decision itself, so the mover and the placer never disagree. Greedy: always the
  * one move that makes the sum of the sixth powers of the worst pressures least (steepest descent; a high power looks at the
  * fullest ones first, and does not forget the others as a maximum does), until they are alike, nothing is worth moving, or so many moves are planned.
  * With an outlook, the same descent by the measure of `foresight.ts`, which ranks the places that the placer is then asked for.
  */
 
-import type { PlacementQuestion, PlacementResult } from '../decide/verdict.js'
+import type { PlacementResult } from '../decide/verdict.js'
 import { Draft } from '../draft.js'
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Decision, type InstanceRecord, type MoveRecord, put, type Resources } from '../records.js'
 import type { Settings } from '../settings.js'
+import { consolidate } from './consolidate.js'
 import { Foresight } from './foresight.js'
-import { freshnessOf, type Host, resourceNames } from './host.js'
+import { freshnessOf, type Host, isInUse as inUse, resourceNames } from './host.js'
 import { type Outlook, standing } from './outlook.js'
 import type { Evenness, PlannedMove, RebalancePlan } from './plan.js'
+import type { RebalanceInput } from './planning.js'
 import { plus } from './resources.js'
 import { isOpen } from './rules/index.js'
 import { scoreAt } from './score.js'
+import { whyItStays } from './staying.js'
 
-export interface RebalanceInput {
-  readonly map: CloudMap
-  readonly settings: Settings
-  readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
-  /** All motherships as placement sees them, on this map or draft; lowest id first. */
-  readonly hosts: (map: CloudMap) => readonly Host[]
-  /** What an instance is measured to use where it runs; undefined where nobody knows. */
-  readonly usageOf: (instance: InstanceRecord, mothership: string) => Resources | undefined
-  /** What everything there uses as a rule, peaks of the last hours included; undefined where nobody knows. */
-  readonly usualOf?: (mothership: string) => Resources | undefined
-  /** What the coming hours may be like; undefined while too little is known. */
-  readonly outlook?: Outlook | undefined
-  readonly movesMax: number
-  /** RFC 3339, to know how long ago earlier moves were. */
-  readonly at: string
-}
+export type { RebalanceInput } from './planning.js'
 
 export function planRebalance(input: RebalanceInput): RebalancePlan {
-  const planning = new Planning(input)
-  return input.settings.policy === 'pack' ? planning.consolidate() : planning.level()
+  if (input.settings.policy !== 'pack') return new Planning(input).level()
+  const { draft, moves, staying } = consolidate(input)
+  return { before: evennessOf(input), after: evennessOf({ ...input, map: draft }), moves, staying }
 }
 
 /**
@@ -245,22 +234,6 @@ class Planning {
     return undefined
   }
 
-  /** Empties the motherships that hold least, one after the other, as far as the others can take all that they hold. */
-  consolidate(): RebalancePlan {
-    const { movesMax, hosts } = this.input
-    const before = this.#evenness()
-    const order = this.#loads()
-      .filter(each => inUse(each.host))
-      .sort((a, b) => a.worst - b.worst || byId(a.host.id, b.host.id))
-      .map(each => each.host.id)
-    for (const id of order) {
-      if (this.#moves.length >= movesMax) break
-      const host = hosts(this.#draft).find(each => each.id === id)
-      if (host && inUse(host)) this.#evacuate(host, movesMax - this.#moves.length)
-    }
-    return this.#plan(before)
-  }
-
   #plan(before: Evenness, foresight?: Foresight): RebalancePlan {
     const staying: Record<string, number> = {}
     for (const [id, why] of this.#staying) if (!this.#moved.has(id)) staying[why] = (staying[why] ?? 0) + 1
@@ -324,7 +297,7 @@ class Planning {
     if (!movable) {
       movable = [...this.input.map.instancesOn(host.id)].sort(byId).flatMap(id => {
         const instance = this.input.map.get('instances', id)!.value
-        const why = this.#staysFor(this.input.map, instance, host.id)
+        const why = this.#moved.has(id) ? 'moved already' : whyItStays(this.input.map, instance, host.id)
         if (why !== undefined) return this.#stays(id, why) ?? []
         const used = this.input.usageOf(instance, host.id) ?? instance.need
         const { component, placement } = instance
@@ -335,16 +308,6 @@ class Planning {
       this.#movables.set(host.id, movable)
     }
     return movable
-  }
-
-  #staysFor(map: CloudMap, instance: InstanceRecord, host: string): string | undefined {
-    const { id, component, version, learners } = instance
-    if (this.#moved.has(id)) return 'moved already'
-    if (map.get('moves', id)) return 'cools down'
-    if (map.get('components', `${component}/${version}`)?.value.state !== 'none') return 'keeps state'
-    if (learners.length > 0 || map.get('observed', `${host}/${id}`)?.value.phase !== 'running')
-      return 'does not run yet'
-    return undefined
   }
 
   #candidate({ instance, used, need }: Movable, from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
@@ -384,35 +347,6 @@ class Planning {
     this.#moved.add(instance.id)
     const { id, component, version } = instance
     this.#moves.push({ instance: id, component, version, from, to, gain: rounded(gain), used, decision })
-  }
-
-  /** All of what it holds, or nothing. */
-  #evacuate(host: Host, movesMax: number): void {
-    const ids = [...this.#draft.instancesOn(host.id)].sort(byId)
-    const instances = ids.map(id => this.#draft.get('instances', id)!.value)
-    for (const each of instances) {
-      const why = this.#staysFor(this.input.map, each, host.id)
-      if (why !== undefined) return this.#stays(each.id, why)
-    }
-    const trial = new Draft(this.#draft)
-    // Another one that is empty would only take the place of this one.
-    const closed = this.input.hosts(this.#draft).filter(each => each.id === host.id || !inUse(each))
-    trial.add(closed.map(each => put('motherships', each.id, { ...each.record, cordoned: true })))
-    // Large ones first, as for any packing (first-fit decreasing).
-    const bySize = [...instances].sort((a, b) => shareOf(b.need, host) - shareOf(a.need, host) || byId(a.id, b.id))
-    const planned: Candidate[] = []
-    for (const instance of bySize) {
-      const { component, version, placement: wish, need, id, epoch } = instance
-      const question = { component, version, need, wish, copies: 1, instance, seed: `${id} ${epoch}` }
-      const found = this.input.place(trial, question)
-      const to = found.kind === 'placed' ? found.on[0]! : undefined
-      if (found.kind !== 'placed' || to === undefined) return this.#stays(id, 'fits nowhere else')
-      const moved = instance.inSync.map(each => (each === host.id ? to : each))
-      trial.add([put('instances', id, { ...instance, primary: moved[0]!, inSync: moved })])
-      const { decision } = found
-      planned.push({ instance, from: host.id, to, gain: 0, need, used: need, relieves: 0, decision })
-    }
-    for (const each of planned.slice(0, movesMax)) this.#apply(each)
   }
 }
 
@@ -457,8 +391,6 @@ function lingering({ at, over }: MoveRecord, input: RebalanceInput): number {
 }
 
 const versionOf = ({ component, version }: InstanceRecord): string => `${component}/${version}`
-
-const inUse = (host: Host): boolean => resourceNames.some(name => host.reserved[name] > 0)
 
 /** What the numbers of a mothership do not show, or not any more. */
 interface Shift {

@@ -51,6 +51,11 @@ export class Worth {
     return (before - after - this.#mean(need)) / this.#whole
   }
 
+  /** What fits into room, in whole motherships. */
+  left({ cpu, ram, bandwidth }: Resources): number {
+    return this.#of(cpu, ram, bandwidth) / this.#whole
+  }
+
   #share(need: Resources, name: (typeof resourceNames)[number]): number {
     return this.reference[name] > 0 ? need[name] / this.reference[name] : 0
   }

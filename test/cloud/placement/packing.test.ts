@@ -1,6 +1,7 @@
 /** What `pack` and `balanced` look at beside how full a mothership gets. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { keptFor } from '../../../src/cloud/placement/appraise.js'
 import { Engine } from '../../../src/cloud/placement/engine.js'
 import { Population } from '../../../src/cloud/placement/population.js'
 import { Worth } from '../../../src/cloud/placement/worth.js'
@@ -68,12 +69,20 @@ describe('pack', () => {
 
   it('fills what is in use, and begins another one rather than waste the room for what usually runs', () => {
     const usual = ['a', 'b', 'c', 'd'].map((name, each) => standing(`news.${name}`, `m0${each}`, cpu(600)))
-    const map = mapOf(pack, ...motherships(10), ...usual)
+    const more = ['e', 'f', 'g'].map((name, each) => standing(`news.${name}`, `m0${each + 1}`, cpu(600)))
+    const map = mapOf(pack, ...motherships(10), ...usual, ...more)
     const engine = new Engine(map, () => undefined)
     const fits = engine.place(map, ask(cpu(600)), moment)
     expect(fits).toMatchObject({ on: ['m00'], decision: { candidates: [{ terms: { waste: 0 } }, {}, {}] } })
     const odd = engine.place(map, ask(cpu(100)), moment)
-    expect(odd).toMatchObject({ on: ['m04'], decision: { candidates: [{ terms: { waste: 0.3 } }, {}, {}] } })
+    // An eighth of the room of those in use could still be used, and half of that is added.
+    expect(odd).toMatchObject({ on: ['m04'], decision: { candidates: [{ terms: { waste: 0.3625 } }, {}, {}] } })
+  })
+
+  it('begins no other one for what is odd while much of what is in use waits for what is usual', () => {
+    const usual = ['a', 'b', 'c', 'd'].map((name, each) => standing(`news.${name}`, `m0${each}`, cpu(600)))
+    const map = mapOf(pack, ...motherships(10), ...usual)
+    expect(new Engine(map, () => undefined).place(map, ask(cpu(100)), moment)).toMatchObject({ on: ['m00'] })
   })
 
   it('decides the same from the same map, whatever was decided before', () => {
@@ -94,6 +103,14 @@ describe('pack', () => {
 })
 
 describe('balanced', () => {
+  it('keeps fewer for large needs the fewer come, and the less there is left to come', () => {
+    expect(keptFor(0, 0, 100)).toBe(8)
+    expect(keptFor(4, 0.4, 100)).toBe(5)
+    expect(keptFor(0, 0.4, 100)).toBe(2)
+    expect(keptFor(40, 0.4, 100)).toBeGreaterThan(20)
+    expect(keptFor(4, 0.8, 100)).toBe(0)
+  })
+
   it('leaves a few empty motherships to large needs while nothing else is full', () => {
     const busy = Array.from({ length: 29 }, (_, each) =>
       standing(`news.${each}`, `m${String(each).padStart(2, '0')}`, cpu(300)),
