@@ -102,7 +102,7 @@ export class Product {
   /** An hour passes. What each item used in it, placed as the only one of its component, is learnt. */
   hour(uses: Iterable<readonly [number, Size]>): void {
     for (const [number, size] of uses) this.#history.note(`item-${number}/1.0.0`, needOf(size), this.#nowMs)
-    this.#nowMs += 3_600_000
+    this.#passTo(this.#nowMs + 3_600_000)
   }
 
   /** Everything that is measured, from now on; all samples are as fresh as can be. */
