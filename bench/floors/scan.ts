@@ -22,9 +22,15 @@ export class BareScan {
     let best = -1
     let most = Number.NEGATIVE_INFINITY
     for (let host = 0, at = 0; host < this.count; host++, at += 3) {
-      const [leftCpu, leftRam, leftBandwidth] = [free[at]! - cpu, free[at + 1]! - ram, free[at + 2]! - bandwidth]
+      const leftCpu = free[at]! - cpu
+      const leftRam = free[at + 1]! - ram
+      const leftBandwidth = free[at + 2]! - bandwidth
       if (leftCpu < 0 || leftRam < 0 || leftBandwidth < 0) continue
-      const left = Math.min(leftCpu * unit[at]!, leftRam * unit[at + 1]!, leftBandwidth * unit[at + 2]!)
+      const a = leftCpu * unit[at]!
+      const b = leftRam * unit[at + 1]!
+      const c = leftBandwidth * unit[at + 2]!
+      const less = a < b ? a : b
+      const left = less < c ? less : c
       if (left > most) {
         most = left
         best = host

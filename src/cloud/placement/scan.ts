@@ -65,45 +65,86 @@ export class Scan {
     this.#lookInBlocks(from, to)
   }
 
-  /** The block that may hold the best one first: what is found there rules out most of the others. */
   #lookInBlocks(from: number, to: number): void {
     const { bounds, numbers, size } = this.columns
     bounds.freshen(numbers, from, to, size)
-    const added = bounds.addedBy(this.search.need)
-    const [first, last] = [Math.floor(from / blockSize), Math.ceil(to / blockSize)]
-    const leasts = bounds.leasts(first, last, added)
-    let start = first
-    for (let block = first + 1; block < last; block++) if (leasts[block]! < leasts[start]!) start = block
-    this.#lookInBlock(start, from, to, leasts, added)
-    for (let block = first; block < last; block++)
-      if (block !== start) this.#lookInBlock(block, from, to, leasts, added)
-  }
-
-  #lookInBlock(block: number, from: number, to: number, leasts: Float64Array, added: Float64Array): void {
-    const { rooms, open, bases, keys } = this.columns.bounds
-    const { kinds, costs } = this.search.preferences
+    const { rooms, open } = bounds
     const [askCpu, askRam, askBandwidth] = this.#asked
-    const at = Math.max(from, block * blockSize)
-    const end = Math.min(to, (block + 1) * blockSize)
-    const whole = at === block * blockSize && end === Math.min(this.columns.size, at + blockSize)
-    const roomy =
-      askCpu <= rooms[block * 3]! && askRam <= rooms[block * 3 + 1]! && askBandwidth <= rooms[block * 3 + 2]!
-    if (!whole || !roomy) return this.#lookAtEach(at, end)
-    this.fits += open[block]!
-    let bound = this.#costs[2] + rounding
-    // What preferences cost is not below nothing.
-    if (leasts[block]! >= bound) return
-    for (let index = at; index < end; index++) {
-      if (bases[index]! + added[keys[index]!]! + costs[kinds[index]!]! >= bound) continue
-      this.#consider(index)
-      bound = this.#costs[2] + rounding
+    let roomyFrom = from
+    for (let at = from; at < to; ) {
+      const block = Math.floor(at / blockSize)
+      const end = Math.min(to, (block + 1) * blockSize)
+      const whole = at === block * blockSize && end === Math.min(size, at + blockSize)
+      const roomy =
+        askCpu <= rooms[block * 3]! && askRam <= rooms[block * 3 + 1]! && askBandwidth <= rooms[block * 3 + 2]!
+      if (whole && roomy) this.fits += open[block]!
+      else {
+        this.#lookWhereAllFit(roomyFrom, at)
+        this.#lookAtEach(at, end)
+        roomyFrom = end
+      }
+      at = end
     }
+    this.#lookWhereAllFit(roomyFrom, to)
   }
 
-  #consider(index: number): void {
-    const { need, formula, preferences } = this.search
-    const cost = costAt(this.columns.numbers, index, need, formula) + preferredAt(index, preferences)
-    if (this.#beats(index, cost, 2)) this.#take(index, cost)
+  /**
+   * Closely only at those that cost less than the third at least. Without a call in the loop, which would have it look up
+   * everything anew each time.
+   */
+  #lookWhereAllFit(from: number, to: number): void {
+    if (from >= to) return
+    const { need, preferences, formula } = this.search
+    const { kinds, costs } = preferences
+    const { numbers, bounds } = this.columns
+    const { ranks } = this
+    const added = bounds.addedBy(need)
+    const { bases, keys } = bounds
+    const { cpu: needCpu, ram: needRam, bandwidth: needBandwidth } = need
+    const { cpu: ofCpu, ram: ofRam, bandwidth: ofBandwidth, worst: ofWorst } = formula
+    // One by one: by destructuring they would be boxed numbers in the loop.
+    const best = this.#best
+    const bestCosts = this.#costs
+    let [first, second, third] = best
+    let firstCost = bestCosts[0]
+    let secondCost = bestCosts[1]
+    let thirdCost = bestCosts[2]
+    let bound = thirdCost + rounding
+    for (let index = from; index < to; index++) {
+      const preferred = costs[kinds[index]!]!
+      if (bases[index]! + added[keys[index]!]! + preferred >= bound) continue
+      const at = index * stride
+      const cpu = numbers[at + 3]! + needCpu * numbers[at + 6]!
+      const ram = numbers[at + 4]! + needRam * numbers[at + 7]!
+      const bandwidth = numbers[at + 5]! + needBandwidth * numbers[at + 8]!
+      const larger = cpu > ram ? cpu : ram
+      const worst = larger > bandwidth ? larger : bandwidth
+      const cost = ofCpu * cpu + ofRam * ram + ofBandwidth * bandwidth + ofWorst * worst + preferred
+      if (cost > thirdCost || (cost === thirdCost && ranks[index]! > ranks[third]!)) continue
+      if (cost > secondCost || (cost === secondCost && ranks[index]! > ranks[second]!)) {
+        third = index
+        thirdCost = cost
+      } else {
+        third = second
+        thirdCost = secondCost
+        if (cost > firstCost || (cost === firstCost && ranks[index]! > ranks[first]!)) {
+          second = index
+          secondCost = cost
+        } else {
+          second = first
+          secondCost = firstCost
+          first = index
+          firstCost = cost
+        }
+      }
+      bound = thirdCost + rounding
+    }
+    best[0] = first
+    best[1] = second
+    best[2] = third
+    bestCosts[0] = firstCost
+    bestCosts[1] = secondCost
+    bestCosts[2] = thirdCost
   }
 
   #lookAtEach(from: number, to: number): void {
