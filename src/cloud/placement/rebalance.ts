@@ -11,15 +11,26 @@ import { Draft } from '../draft.js'
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Decision, type InstanceRecord, type MoveRecord, put, type Resources } from '../records.js'
-import type { Settings } from '../settings.js'
 import { consolidate } from './consolidate.js'
 import { Foresight } from './foresight.js'
-import { freshnessOf, type Host, isInUse as inUse, resourceNames } from './host.js'
+import {
+  emptiestOf,
+  evennessAmong,
+  type Fullness,
+  fullnessOf,
+  fullnessWith,
+  meanOf,
+  rounded,
+  type Shift,
+  shareOf,
+  sharesOf,
+  worstWithout,
+} from './fullness.js'
+import { freshnessOf, type Host } from './host.js'
 import { type Outlook, standing } from './outlook.js'
 import type { Evenness, PlannedMove, RebalancePlan } from './plan.js'
 import type { RebalanceInput } from './planning.js'
 import { plus } from './resources.js'
-import { isOpen } from './rules/index.js'
 import { scoreAt } from './score.js'
 import { whyItStays } from './staying.js'
 
@@ -50,15 +61,6 @@ const atWorst = (now: Evenness, foresight: Foresight): Evenness => ({
   imbalance: Math.max(now.imbalance, rounded(foresight.imbalance())),
 })
 
-/** Shares of capacity. `pressure` is what is reserved or what is used, whichever is more. */
-interface Load {
-  readonly host: Host
-  readonly reserved: Resources
-  readonly used: Resources
-  readonly pressure: Resources
-  readonly worst: number
-}
-
 const nothing: Resources = { cpu: 0, ram: 0, bandwidth: 0 }
 /** A rounding error is no gain. */
 const least = 1e-12
@@ -80,6 +82,7 @@ class Planning {
   /** The best move off a mothership, while neither place has changed. */
   readonly #best = new Map<string, Candidate>()
   readonly #movables = new Map<string, readonly Movable[]>()
+  readonly #known = new Map<string, Fullness>()
   /** By instance. */
   readonly #staying = new Map<string, string>()
   /** What samples still hold of what was moved away, and (less than nothing) do not hold yet of what came. */
@@ -96,7 +99,8 @@ class Planning {
       }
       const still = lingering(value, input)
       if (still <= 0.01) continue
-      const used = each(name => value.used[name] * still)
+      const { cpu, ram, bandwidth } = value.used
+      const used = { cpu: cpu * still, ram: ram * still, bandwidth: bandwidth * still }
       this.#relieve(value.from, used)
       // Nor does the sample of the second place show it at once.
       this.#relieve(value.to, used, -1)
@@ -124,7 +128,7 @@ class Planning {
   }
 
   #evenness(foresight?: Foresight): Evenness {
-    const now = evenness(this.#loads())
+    const now = evennessAmong(this.#fullnesses())
     return foresight ? atWorst(now, foresight) : now
   }
 
@@ -166,10 +170,10 @@ class Planning {
     // A little further than where it would begin: what is planned is not measured yet, and is not to be done twice.
     const level = stopBelow * levelShare
     const uneven = this.#evenness().imbalance > stopBelow
-    let byHost: ReadonlyMap<string, Load> = new Map()
+    let byHost: ReadonlyMap<string, Fullness> = new Map()
     const fullest = (stuck: ReadonlySet<string>): string[] => {
       if (!uneven) return []
-      const loads = this.#loads()
+      const loads = this.#fullnesses()
       byHost = new Map(loads.map(each => [each.host.id, each]))
       const mean = meanOf(loads)
       // One that is far emptier than the mean is filled from whoever is above the mean, though nobody is far above it.
@@ -248,14 +252,19 @@ class Planning {
     }
   }
 
-  #loads(): Load[] {
+  /** Worked out once, and anew where something was moved. */
+  #fullnesses(): Fullness[] {
     const { settings, hosts } = this.input
     return hosts(this.#draft)
       .filter(host => host.connected)
-      .map(host => loadOf(host, settings, this.#shift(host.id)))
+      .map(host => {
+        let found = this.#known.get(host.id)
+        if (!found) this.#known.set(host.id, (found = fullnessOf(host, settings, this.#shift(host.id))))
+        return found
+      })
   }
 
-  #bestOff(from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
+  #bestOff(from: Fullness, loads: ReadonlyMap<string, Fullness>): Candidate | undefined {
     const emptiest = [...loads.values()].reduce((least, each) => Math.min(least, each.worst), 1)
     let best: Candidate | undefined
     for (const each of this.#worthiest(from, emptiest)) {
@@ -269,14 +278,14 @@ class Planning {
    * Those of its instances that would be worth most on a mothership as full as the emptiest, best first. Of those that are
    * alike only the first: where it does not go, the others do not either.
    */
-  #worthiest(from: Load, emptiest: number): Movable[] {
+  #worthiest(from: Fullness, emptiest: number): Movable[] {
     const found: { readonly each: Movable; readonly worth: number }[] = []
     const movable = this.#movable(from.host)
     const most = movable.length <= allUpTo ? allUpTo : triesMax
     const [full, even] = [powerOf(from.worst), powerOf(emptiest)]
     for (const each of movable) {
       if (this.#moved.has(each.instance.id)) continue
-      const relieves = full - powerOf(worstWithout(from, each))
+      const relieves = full - powerOf(worstWithout(from, each.reserving, each.using))
       const worth = relieves - (powerOf(emptiest + each.share) - even)
       if (relieves <= least) {
         this.#stays(each.instance.id, 'gains too little')
@@ -303,23 +312,28 @@ class Planning {
         const { component, placement } = instance
         const alike = `${component} ${copiesOf(instance).length > 1 ? id : ''} ${JSON.stringify(placement)}`
         const need = largest(instance.need, used)
-        return [{ instance, used, need, share: shareOf(need, host), alike }]
+        const [reserving, using] = [sharesOf(instance.need, host), sharesOf(used, host)]
+        return [{ instance, used, need, reserving, using, share: shareOf(need, host), alike }]
       })
       this.#movables.set(host.id, movable)
     }
     return movable
   }
 
-  #candidate({ instance, used, need }: Movable, from: Load, loads: ReadonlyMap<string, Load>): Candidate | undefined {
+  #candidate(
+    { instance, used, need, reserving, using }: Movable,
+    from: Fullness,
+    loads: ReadonlyMap<string, Fullness>,
+  ): Candidate | undefined {
     const { settings } = this.input
     const found = this.#place(instance, need)
     if (found?.kind !== 'placed') return this.#stays(instance.id, 'fits nowhere else')
     const to = loads.get(found.on[0]!)
     if (!to) return undefined
-    const put = after(to, need)
+    const put = fullnessWith(to, need)
     const gain = scoreAt(put.pressure, settings).score - scoreAt(from.pressure, settings).score
     if (gain < settings.rebalance.minGain) return this.#stays(instance.id, 'gains too little')
-    const taken = worstWithout(from, { instance, used })
+    const taken = worstWithout(from, reserving, using)
     const relieves = powerOf(from.worst) - powerOf(taken) - (powerOf(put.worst) - powerOf(to.worst))
     if (relieves <= least) return this.#stays(instance.id, 'gains too little')
     return { instance, from: from.host.id, to: to.host.id, gain, need, used, relieves, decision: found.decision }
@@ -344,6 +358,8 @@ class Planning {
     const inSync = elsewhere(instance.inSync)
     this.#draft.add([put('instances', instance.id, { ...instance, need, primary, inSync })])
     this.#relieve(from, used)
+    this.#known.delete(from)
+    this.#known.delete(to)
     this.#moved.add(instance.id)
     const { id, component, version } = instance
     this.#moves.push({ instance: id, component, version, from, to, gain: rounded(gain), used, decision })
@@ -355,7 +371,9 @@ interface Movable {
   readonly used: Resources
   /** What it needs, or uses where that is more. */
   readonly need: Resources
-  /** Of a mothership like the one where it is, by the resource of which it is most. */
+  /** Shares of the mothership where it is: what it reserves, what it uses, and most of any resource that it needs. */
+  readonly reserving: Resources
+  readonly using: Resources
   readonly share: number
   /** What else decides where it may go. */
   readonly alike: string
@@ -392,78 +410,14 @@ function lingering({ at, over }: MoveRecord, input: RebalanceInput): number {
 
 const versionOf = ({ component, version }: InstanceRecord): string => `${component}/${version}`
 
-/** What the numbers of a mothership do not show, or not any more. */
-interface Shift {
-  readonly relief: Resources
-  readonly leaving: Resources
-  readonly usual: Resources
-}
-const noShift: Shift = { relief: nothing, leaving: nothing, usual: nothing }
-
-/** Only a fresh sample is a reason to move anything: what is older may be over. */
-function loadOf(host: Host, { load }: Settings, { relief, leaving, usual }: Shift = noShift): Load {
-  const measured = freshnessOf(host.measured, load) === 'fresh' ? host.measured : undefined
-  const capacity = (name: (typeof resourceNames)[number]): number => Math.max(host.record.capacity[name], 1e-9)
-  const using = (name: (typeof resourceNames)[number]): number =>
-    measured ? Math.max(measured[name], usual[name]) + host.placedSince[name] - relief[name] : 0
-  const reserved = each(name => (host.reserved[name] - leaving[name]) / capacity(name))
-  const used = each(name => using(name) / capacity(name))
-  return loaded(host, reserved, used)
-}
-
-function loaded(host: Host, reserved: Resources, used: Resources): Load {
-  const pressure = largest(reserved, used)
-  return { host, reserved, used, pressure, worst: Math.max(pressure.cpu, pressure.ram, pressure.bandwidth) }
-}
-
-const after = ({ host, reserved, used }: Load, need: Resources): Load => {
-  const share = each(name => need[name] / Math.max(host.record.capacity[name], 1e-9))
-  return loaded(host, plus(reserved, share), plus(used, share))
-}
-
-/** What is reserved and what is measured both become less, each by its own amount. */
-function worstWithout(from: Load, { instance, used }: Pick<Movable, 'instance' | 'used'>): number {
-  let worst = 0
-  for (const name of resourceNames) {
-    const capacity = Math.max(from.host.record.capacity[name], 1e-9)
-    const reserved = from.reserved[name] - instance.need[name] / capacity
-    worst = Math.max(worst, reserved, from.used[name] - used[name] / capacity)
-  }
-  return worst
-}
-
 /** The sixth. */
 const powerOf = (share: number): number => {
   const square = share * share
   return square * square * square
 }
 
-const each = (value: (name: (typeof resourceNames)[number]) => number): Resources => ({
-  cpu: value('cpu'),
-  ram: value('ram'),
-  bandwidth: value('bandwidth'),
+const largest = (a: Resources, b: Resources): Resources => ({
+  cpu: Math.max(a.cpu, b.cpu),
+  ram: Math.max(a.ram, b.ram),
+  bandwidth: Math.max(a.bandwidth, b.bandwidth),
 })
-
-const largest = (a: Resources, b: Resources): Resources => each(name => Math.max(a[name], b[name]))
-
-const shareOf = (need: Resources, { record }: Host): number =>
-  Math.max(...resourceNames.map(name => need[name] / Math.max(record.capacity[name], 1e-9)))
-
-const meanOf = (loads: readonly Load[]): number =>
-  loads.length === 0 ? 0 : loads.reduce((sum, { worst }) => sum + worst, 0) / loads.length
-
-/** How full the emptiest of those is that take instances; where none does, nothing is empty. */
-const emptiestOf = (loads: readonly Load[]): number =>
-  loads.reduce(
-    (least, each) => (each.worst < least && isOpen(each.host) ? each.worst : least),
-    Number.POSITIVE_INFINITY,
-  )
-
-function evenness(loads: readonly Load[]): Evenness {
-  const mean = meanOf(loads)
-  const fullest = loads.reduce((most, each) => Math.max(most, each.worst), 0)
-  const imbalance = Math.max(fullest - mean, mean - emptiestOf(loads))
-  return { imbalance: rounded(imbalance), inUse: loads.filter(({ host }) => inUse(host)).length }
-}
-
-const rounded = (share: number): number => Math.round(share * 10_000) / 10_000
