@@ -2,9 +2,8 @@
  * What a place costs at least, worked out before a decision, so that a scan looks closely only at motherships that can
  * be among the best (branch and bound; A. Land and A. Doig, 1960). The cost of a place is linear in the pressures but for
  * the worst of them; with a need more that one is at least what the worst one of now becomes. That is an addition for
- * each mothership, and exact unless another resource becomes the worst. Blocks of neighbours keep the least of it for
- * each capacity and worst resource that is in them, and the least room of all. Worked out anew only where something
- * changed, when it is next looked at.
+ * each mothership, and exact unless another resource becomes the worst. Blocks of neighbours keep the least room of all in
+ * them. Worked out anew only where something changed, when it is next looked at.
  */
 import type { Resources } from '../records.js'
 import { stride } from './layout.js'
@@ -15,8 +14,6 @@ export const blockSize = 32
 /** Motherships of the same capacities are of a class; those of the classes beyond so many count as endless. */
 const classesMax = 256
 const rest = 0
-/** Of so many keys blocks keep the least cost apart; of those beyond together with the rest. */
-const keysKept = 24
 /** What of a block is to be worked out anew. */
 const [nothing, itsSums, allOfIt] = [0, 1, 2]
 
@@ -25,9 +22,7 @@ export class Bounds {
   bases = new Float64Array(16)
   /** By index: three times the class, and which resource is the worst. */
   keys = new Uint16Array(16)
-  /** By block: least base of each key, least room of each resource, and how many take something. */
-  #lowest = new Float64Array(keysKept)
-  #leasts = new Float64Array(1)
+  /** By block: least room of each resource, and how many take something. */
   rooms = new Float64Array(3)
   open = new Uint8Array(1)
   /** By key: what the need adds to the cost, of the last one asked for. */
@@ -78,21 +73,6 @@ export class Bounds {
     return this.#added
   }
 
-  /** By block, from `first` to before `last`: what a place in it costs at least. Valid until asked for again. */
-  leasts(first: number, last: number, added: Float64Array): Float64Array {
-    const [lowest, leasts] = [this.#lowest, this.#leasts]
-    const keys = Math.min(keysKept, 3 * (this.#classes.size + 1))
-    for (let block = first; block < last; block++) {
-      let least = Number.POSITIVE_INFINITY
-      for (let key = 0, at = block * keysKept; key < keys; key++, at++) {
-        const cost = lowest[at]! + added[key]!
-        if (cost < least) least = cost
-      }
-      leasts[block] = least
-    }
-    return leasts
-  }
-
   /** Works out anew what changed among those from `from` to before `to`. */
   freshen(numbers: Float64Array, from: number, to: number, size: number): void {
     for (let block = Math.floor(from / blockSize); block * blockSize < to; block++) {
@@ -105,16 +85,10 @@ export class Bounds {
     if (this.#stale[block] === allOfIt) for (let index = from; index < to; index++) this.#rate(index, numbers)
     const none = Number.POSITIVE_INFINITY
     let [roomCpu, roomRam, roomBandwidth, open] = [none, none, none, 0]
-    const lowest = this.#lowest
-    const first = block * keysKept
-    lowest.fill(none, first, first + keysKept)
     for (let index = from, at = from * stride; index < to; index++, at += stride) {
       const base = this.bases[index]!
       if (base === none) continue
       open++
-      const key = this.keys[index]!
-      const place = first + (key < keysKept ? key : rest)
-      if (base < lowest[place]!) lowest[place] = base
       if (numbers[at]! < roomCpu) roomCpu = numbers[at]!
       if (numbers[at + 1]! < roomRam) roomRam = numbers[at + 1]!
       if (numbers[at + 2]! < roomBandwidth) roomBandwidth = numbers[at + 2]!
@@ -165,8 +139,6 @@ export class Bounds {
     const blocks = Math.ceil(length / blockSize)
     this.bases = new Float64Array(length)
     this.keys = new Uint16Array(length)
-    this.#lowest = new Float64Array(blocks * keysKept)
-    this.#leasts = new Float64Array(blocks)
     this.rooms = new Float64Array(blocks * 3)
     this.open = new Uint8Array(blocks)
     this.#stale = new Uint8Array(blocks).fill(allOfIt)

@@ -15,7 +15,7 @@ const zonesMax = 1_000
 export class Preferences {
   /** By component, then version. */
   readonly #standings = new Map<string, Map<string, Standing>>()
-  /** Those that are known by index, the one that was asked for longest ago first. */
+  /** Those that are known by index, the one that has been for longest first. */
   readonly #known = new Set<Standing>()
   readonly #wirings = new Map<string, WiringRecord>()
   readonly #rainServers = new Set<string>()
