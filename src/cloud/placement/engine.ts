@@ -72,6 +72,7 @@ export class Engine {
     if (!drafts) return false
     this.#follow(drafts)
     if (settings.policy === 'pack') this.#fleet.populate(() => instancesIn(map))
+    if (settings.policy === 'balanced') this.#fleet.recount(id => instancesOn(map, id))
     const everyMs = Math.max(measureEveryMs, this.#fleet.columns.size / measuredPerMs)
     if (nowMs - this.#measuredAtMs >= everyMs || nowMs < this.#measuredAtMs) {
       this.#fleet.measure(this.loadOf, nowMs, settings.load)
@@ -116,6 +117,10 @@ function draftsOver(base: CloudMap, map: CloudMap): Draft[] | undefined {
 
 function* instancesIn(map: CloudMap): Iterable<InstanceRecord> {
   for (const [, { value }] of map.all('instances')) yield value
+}
+
+function* instancesOn(map: CloudMap, mothership: string): Iterable<InstanceRecord> {
+  for (const id of map.instancesOn(mothership)) yield map.get('instances', id)!.value
 }
 
 function* everything(map: CloudMap): Iterable<Change> {

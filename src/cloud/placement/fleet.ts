@@ -40,6 +40,8 @@ export class Fleet {
   readonly #undo: (Undo | InstanceChange)[] = []
   /** Those whose numbers in the columns are those of before. */
   readonly #toWrite: Slot[] = []
+  /** Those whose capacity has changed under what stands there: what is large on them is to be counted anew. */
+  readonly #resized = new Set<Slot>()
   #limits: Limits = defaultSettings
   /** Counted from when it is asked for. */
   #population: Population | undefined
@@ -127,6 +129,12 @@ export class Fleet {
     if (this.#population) return
     this.#population = new Population(kindsMax)
     for (const { need } of instances()) this.#population.count(need, 1)
+  }
+
+  /** To be called before anybody asks who holds something large, with what stands where. */
+  recount(instancesOn: (mothership: string) => Iterable<InstanceRecord>): void {
+    for (const slot of this.#resized) slot.recount(instancesOn(slot.id))
+    this.#resized.clear()
   }
 
   /** What room is worth by what runs. */
@@ -254,6 +262,7 @@ export class Fleet {
     const slot = this.#slot(id)
     const before = slot.record
     slot.record = after
+    if (after && slot.copies > 0 && !same(after.capacity, before?.capacity ?? none)) this.#resized.add(slot)
     if (!before && after) this.roster.register(slot as Registered)
     if (before && !after) this.roster.unregister(slot)
     slot.open = isRegistered(slot) && isOpen(slot)

@@ -74,6 +74,12 @@ export class Slot {
     return this.#byComponent.get(component) ?? noCopies
   }
 
+  /** To be called with all that stands here when what it can hold has changed. */
+  recount(instances: Iterable<InstanceRecord>): void {
+    this.#large = 0
+    for (const { need } of instances) if (this.record && isLarge(need, this.record.capacity)) this.#large++
+  }
+
   get holdsLarge(): boolean {
     return this.#large > 0
   }
@@ -85,8 +91,7 @@ export class Slot {
   /** Returns how many copies of the component are here now. */
   count({ component, need, placement }: InstanceRecord, sign: 1 | -1): number {
     this.copies += sign
-    // Counted by what it can hold at the moment: should that change meanwhile, the count is right again when it is empty.
-    if (this.record && isLarge(need, this.record.capacity)) this.#large = Math.max(0, this.#large + sign)
+    if (this.record && isLarge(need, this.record.capacity)) this.#large += sign
     if (this.copies === 0) this.#large = 0
     if (this.copies === 0) become(this.reserved, nothing)
     else add(this.reserved, need, sign)

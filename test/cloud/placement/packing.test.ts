@@ -1,6 +1,8 @@
 /** What `pack` and `balanced` look at beside how full a mothership gets. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { Draft } from '../../../src/cloud/draft.js'
+import type { MemoryMap } from '../../../src/cloud/map.js'
 import { keptFor } from '../../../src/cloud/placement/appraise.js'
 import { Engine } from '../../../src/cloud/placement/engine.js'
 import { Population } from '../../../src/cloud/placement/population.js'
@@ -19,6 +21,7 @@ const motherships = (count: number): Change[] =>
 const standing = (id: string, on: string, need: Resources): Change =>
   put('instances', id, { ...anInstance(id, [on]), need, placement: {} })
 const moment = { nowMs: 0, at: '2026-01-01T00:00:00.000Z' }
+const kinds = ['settings', 'motherships', 'sessions', 'instances'] as const
 const ask = (need: Resources) => ({ component: 'news', version: '1.0.0', need, wish: {}, copies: 1, seed: 'x' })
 
 describe('the worth of room', () => {
@@ -109,6 +112,44 @@ describe('balanced', () => {
     expect(keptFor(0, 0.4, 100)).toBe(2)
     expect(keptFor(40, 0.4, 100)).toBeGreaterThan(20)
     expect(keptFor(4, 0.8, 100)).toBe(0)
+  })
+
+  it('decides the same from the same map, however large motherships were before', () => {
+    const resized = (index: number, size: number): Change => {
+      const id = `m${String(index).padStart(2, '0')}`
+      return put('motherships', id, aMothership(id, { capacity: { cpu: size, ram: size, bandwidth: size } }))
+    }
+    const step = fc.record({ at: fc.nat(11), size: fc.constantFrom(500, 1000, 2000), tried: fc.boolean() })
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 8 }), fc.integer({ min: 7, max: 11 }), (steps, count) => {
+        const some = Array.from({ length: count }, (_, each) =>
+          standing(`news.${each}`, `m${String(each).padStart(2, '0')}`, cpu(400)),
+        )
+        const balanced = put('settings', '', { schema: 1, policy: 'balanced' as const })
+        const map = mapOf(balanced, ...motherships(12), ...some)
+        const engine = new Engine(map, () => undefined)
+        const same = (on: MemoryMap | Draft): void => {
+          for (const need of [cpu(300), cpu(700)]) {
+            const anew = mapOf(
+              ...kinds.flatMap(kind => [...on.all(kind)].map(([id, each]) => put(kind, id, each.value))),
+            )
+            const found = new Engine(anew, () => undefined).place(anew, ask(need), moment)
+            if (found.kind !== 'placed') throw new Error('there is room')
+            const { candidates } = found.decision
+            expect(engine.place(on, ask(need), moment)).toMatchObject({ on: found.on, decision: { candidates } })
+          }
+        }
+        for (const { at, size, tried } of steps) {
+          if (tried) {
+            const draft = new Draft(map)
+            draft.add([resized(at, size)])
+            same(draft)
+          } else engine.apply(apply(map, [resized(at, size)]), 0)
+          same(map)
+        }
+      }),
+      { numRuns: 300 },
+    )
   })
 
   it('leaves a few empty motherships to large needs while nothing else is full', () => {
