@@ -242,10 +242,10 @@ describe('the command', () => {
     [['get', 'components', 'footer/1.0/descriptor'], 'footer/1.0/descriptor'],
     [['run', 'footer/1.0/index'], 'footer/1.0/index'],
     [['run', 'footer/'], 'footer/'],
-    [['explain', 'footer'], '"footer"'],
+    [['explain', 'footer/1.0/index'], 'footer/1.0/index'],
     [['drain', 'm1', '--deadline', 'soon'], '--deadline'],
     [['rebalance', '--moves', '0'], '--moves'],
-    [['settings', 'policy'], 'name=value'],
+    [['settings', 'rebalance.minGain.x=1'], 'group.name=value'],
   ])('%j is answered in one line, which names what is wrong', async (args, named) => {
     const nowhere = ['get', 'run', 'explain'].includes(args[0]!) ? ['--url', 'http://127.0.0.1:1', '--token', 'x'] : []
     const { ended, said } = runRain([...args, ...nowhere])
