@@ -7,6 +7,7 @@ import {
   type Change,
   defaultSettings,
   type InstanceRecord,
+  type Kind,
   type MothershipRecord,
   type QuarantineRecord,
   type Resources,
@@ -82,17 +83,31 @@ export class Fleet {
     return this.#slots.get(id)?.index ?? -1
   }
 
-  /** Committed changes. `placedAtMs`: when copies that are new were placed; undefined when that is long ago. */
+  /**
+   * Committed changes; those that were tried, in the same order, are counted already and stay so. `placedAtMs`: when
+   * copies that are new were placed; undefined when that is long ago.
+   */
   apply(changes: Iterable<Replacing>, placedAtMs?: number): void {
-    this.takeBack(0)
+    let confirmed = 0
     for (const change of changes) {
+      if (!looksAt.has(change.kind)) continue
+      if (confirmed < this.#undo.length) {
+        if (this.#confirm(this.#undo[confirmed]!, change, placedAtMs)) {
+          confirmed++
+          continue
+        }
+        this.takeBack(confirmed)
+      }
       if (change.kind !== 'instances') this.#apply(change)
       else this.#setInstance(change.before as InstanceRecord | undefined, change.value ?? undefined, placedAtMs)
     }
+    this.takeBack(confirmed)
+    this.#undo.length = 0
   }
 
   /** A change that may come to nothing. */
   try(change: Replacing): void {
+    if (!looksAt.has(change.kind)) return
     if (change.kind === 'instances') {
       this.#tryInstance(change.before as InstanceRecord | undefined, change.value ?? undefined, 1)
       this.#undo.push(change)
@@ -110,6 +125,19 @@ export class Fleet {
       if (typeof last === 'function') last()
       else this.#tryInstance((last.value ?? undefined) as InstanceRecord | undefined, last.before as InstanceRecord, -1)
     }
+  }
+
+  /** What was tried has come true: false when this is another change. */
+  #confirm(tried: Undo | InstanceChange, change: Replacing, placedAtMs: number | undefined): boolean {
+    if (typeof tried === 'function' || change.kind !== 'instances' || change.id !== tried.id) return false
+    const [before, after] = [change.before as InstanceRecord | undefined, change.value ?? undefined]
+    if (!countAlike(before, tried.before as InstanceRecord | undefined)) return false
+    if (!countAlike(after, tried.value ?? undefined)) return false
+    for (const mothership of after ? copiesOf(after) : noCopies) {
+      if (before && copiesOf(before).includes(mothership)) continue
+      this.#slots.get(mothership)?.confirm(after!.need, placedAtMs)
+    }
+    return true
   }
 
   /** A new look at the loads: what was placed before the sample is in it. */
@@ -321,6 +349,33 @@ export class Fleet {
     if (slot.unused) this.#slots.delete(slot.id)
   }
 }
+
+/** Kinds of records that placement goes by. */
+const looksAt: ReadonlySet<Kind> = new Set([
+  'motherships',
+  'sessions',
+  'quarantine',
+  'rainservers',
+  'wiring',
+  'instances',
+])
+
+/** Whether it is the same for every sum, though it may be another object. */
+function countAlike(a: InstanceRecord | undefined, b: InstanceRecord | undefined): boolean {
+  if (a === b) return true
+  if (a === undefined || b === undefined) return false
+  return (
+    a.component === b.component &&
+    a.version === b.version &&
+    a.placement.antiAffinity === b.placement.antiAffinity &&
+    same(a.need, b.need) &&
+    sameList(a.inSync, b.inSync) &&
+    sameList(a.learners, b.learners)
+  )
+}
+
+const sameList = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((each, at) => each === b[at])
 
 /** Unlike any load, and itself. */
 const none: Resources = { cpu: -1, ram: -1, bandwidth: -1 }

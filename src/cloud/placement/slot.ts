@@ -55,6 +55,15 @@ export class Slot {
     this.#sum()
   }
 
+  /** A copy that was tried is committed; `nowMs` undefined: it was placed long ago. */
+  confirm(need: Resources, nowMs: number | undefined): void {
+    if (nowMs !== undefined) {
+      this.recent.note(need, nowMs)
+      add(this.#since, need)
+    }
+    this.try(need, -1)
+  }
+
   /** Rests on a sample of so long ago; undefined: on none. Returns whether anything is another than before. */
   rest(atMs: number | undefined): boolean {
     const since = atMs === undefined ? nothing : this.recent.since(atMs)

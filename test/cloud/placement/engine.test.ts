@@ -102,6 +102,15 @@ function nth(map: CloudMap, which: number): InstanceRecord | undefined {
   return map.get('instances', ids[which % Math.max(1, ids.length)] ?? '')?.value
 }
 
+const known = (host: Host): object => ({
+  id: host.id,
+  copies: componentNames.map(name => ({ ...host.copiesOf(name) })),
+  large: host.holdsLarge,
+  reserved: { ...host.reserved },
+  placedSince: { ...host.placedSince },
+  measured: host.measured,
+})
+
 /** Each act committed before the next one is decided. */
 function oneByOne(cloud: readonly Change[], run: readonly Act[], loadOf: LoadOf): CloudMap {
   const map = mapOf(...cloud)
@@ -193,6 +202,48 @@ describe('the placement engine', () => {
       fc.property(clouds, acts, fc.integer({ min: 1, max: 8 }), loads, (cloud, run, size, loadOf) => {
         const growing = run.filter(places)
         expect(contentOf(inBatches(cloud, growing, size, loadOf))).toEqual(contentOf(oneByOne(cloud, growing, loadOf)))
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('knows after a commit what one that tried nothing knows: of all of a batch, a part, in another order or changed', () => {
+    type Committed = (changes: Change[]) => Change[]
+    const alike: Committed = changes => structuredClone(changes)
+    const some: Committed = changes => changes.slice(0, Math.ceil(changes.length / 2))
+    const others: Committed = changes => [...some(changes), put('instances', 'news.x', anInstance('news.x', ['m1']))]
+    const backwards: Committed = changes => [...changes].reverse()
+    const larger: Committed = changes =>
+      changes.map((change, index) => {
+        if (index % 3 !== 2 || change.kind !== 'instances' || !change.value) return change
+        return put('instances', change.id, { ...change.value, need: { cpu: 300, ram: 128, bandwidth: 7 } })
+      })
+    const ways = fc.array(
+      fc.constantFrom<Committed>(changes => changes, alike, some, others, backwards, larger),
+      {
+        minLength: 30,
+      },
+    )
+    fc.assert(
+      fc.property(clouds, acts, fc.integer({ min: 1, max: 8 }), loads, ways, (cloud, run, size, loadOf, way) => {
+        const map = mapOf(...cloud)
+        const [trying, plain] = [new Engine(map, loadOf), new Engine(map, loadOf)]
+        // Both look at the loads now, and no more in this millisecond.
+        for (const engine of [trying, plain]) engine.hosts(map, 50_000)
+        for (let from = 0; from < run.length; from += size) {
+          const draft = new Draft(map)
+          run.slice(from, from + size).forEach((act, offset) => {
+            const place: Place = (on, question) => trying.place(on, question, { nowMs: 50_000, at })
+            draft.add(decide(draft, act, from + offset, place))
+          })
+          const committed = apply(map, way[from]!(draft.changes()))
+          for (const engine of [trying, plain]) engine.apply(committed, 50_000)
+          const [tried, untried] = [trying.hosts(map, 50_000), plain.hosts(map, 50_000)]
+          expect(tried.map(known)).toEqual(untried.map(known))
+        }
+        const question = { component: 'news', version: '1.0.0', need: nothing, wish: {}, copies: 2, explain: true }
+        const found = trying.place(map, question, { nowMs: 50_000, at })
+        expect(found).toEqual(plain.place(map, question, { nowMs: 50_000, at }))
       }),
       { numRuns: 300 },
     )
