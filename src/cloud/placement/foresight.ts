@@ -87,8 +87,9 @@ export class Foresight {
     for (let moment = 0; moment < this.#weights.length; moment++) {
       let [worst, sum] = [0, 0]
       for (const place of this.#places) {
-        worst = Math.max(worst, place.worst[moment]!)
-        sum += place.worst[moment]!
+        const share = place.worst[moment]!
+        if (share > worst) worst = share
+        sum += share
       }
       most = Math.max(most, worst - sum / this.#places.length)
     }
@@ -114,7 +115,8 @@ export class Foresight {
     if (!source || !pattern) return []
     const relief = source.cost - this.#costWith(source, pattern, -1)
     const found: Transfer<T>[] = []
-    for (const place of this.#emptiest(source)) {
+    for (const place of this.#emptiest()) {
+      if (place === source) continue
       const relieves = relief - (this.#costWith(place, pattern, 1) - place.cost)
       if (relieves <= least * source.cost) continue
       const gain = gainOf(source, place, pattern)
@@ -138,26 +140,29 @@ export class Foresight {
     }
   }
 
-  #emptiest(but: Place): readonly Place[] {
-    this.#order ??= [...this.#places].sort((a, b) => a.cost - b.cost || byId(a.id, b.id))
+  /** One more than are looked at, for who moves off one of them. */
+  #emptiest(): readonly Place[] {
     const max = this.#places.length <= allUpTo ? allUpTo : targetsMax
-    return this.#order.slice(0, max + 1).filter(place => place !== but)
+    this.#order ??= [...this.#places].sort((a, b) => a.cost - b.cost || byId(a.id, b.id)).slice(0, max + 1)
+    return this.#order
   }
 
   #costOf(worst: Float64Array): number {
+    const weights = this.#weights
     let cost = 0
-    for (let moment = 0; moment < worst.length; moment++) cost += this.#weights[moment]! * eighth(worst[moment]!)
+    for (let moment = 0; moment < worst.length; moment++) cost += weights[moment]! * eighth(worst[moment]!)
     return cost
   }
 
   #costWith({ shares, capacity }: Place, pattern: Float64Array, copies: 1 | -1): number {
     const [cpu, ram, bandwidth] = [copies / capacity[0], copies / capacity[1], copies / capacity[2]]
+    const weights = this.#weights
     let cost = 0
-    for (let moment = 0, at = 0; moment < this.#weights.length; moment++, at += axes) {
+    for (let moment = 0, at = 0; moment < weights.length; moment++, at += axes) {
       const a = shares[at]! + pattern[at]! * cpu
       const b = shares[at + 1]! + pattern[at + 1]! * ram
       const c = shares[at + 2]! + pattern[at + 2]! * bandwidth
-      cost += this.#weights[moment]! * eighth(a > b ? (a > c ? a : c) : b > c ? b : c)
+      cost += weights[moment]! * eighth(a > b ? (a > c ? a : c) : b > c ? b : c)
     }
     return cost
   }
@@ -174,15 +179,16 @@ function fill({ shares, worst }: Place): void {
   }
 }
 
-function gainOf(from: Place, to: Place, pattern: Float64Array): number {
+function gainOf(from: Place, { shares, capacity }: Place, pattern: Float64Array): number {
+  const [cpu, ram, bandwidth] = [1 / capacity[0], 1 / capacity[1], 1 / capacity[2]]
+  const { worst } = from
   let most = Number.NEGATIVE_INFINITY
-  for (let moment = 0; moment < from.worst.length; moment++) {
-    const at = moment * axes
-    let there = 0
-    for (let axis = 0; axis < axes; axis++) {
-      there = Math.max(there, to.shares[at + axis]! + pattern[at + axis]! / to.capacity[axis]!)
-    }
-    most = Math.max(most, from.worst[moment]! - there)
+  for (let moment = 0, at = 0; moment < worst.length; moment++, at += axes) {
+    const a = shares[at]! + pattern[at]! * cpu
+    const b = shares[at + 1]! + pattern[at + 1]! * ram
+    const c = shares[at + 2]! + pattern[at + 2]! * bandwidth
+    const gain = worst[moment]! - (a > b ? (a > c ? a : c) : b > c ? b : c)
+    if (gain > most) most = gain
   }
   return most
 }

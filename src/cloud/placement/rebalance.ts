@@ -82,6 +82,7 @@ class Planning {
   /** The best move off a mothership, while neither place has changed. */
   readonly #best = new Map<string, Candidate>()
   readonly #movables = new Map<string, readonly Movable[]>()
+  readonly #unlikes = new Map<string, readonly Movable[]>()
   readonly #known = new Map<string, Fullness>()
   /** By instance. */
   readonly #staying = new Map<string, string>()
@@ -219,9 +220,10 @@ class Planning {
   /** The best move off a mothership by foresight to a place that the placer allows, which is asked for the best few. */
   #bestAhead(foresight: Foresight, from: Host): Candidate | undefined {
     const { minGain } = this.input.settings.rebalance
-    const movable = this.#movable(from).filter(({ instance }) => !this.#moved.has(instance.id))
-    const unlike = [...new Map(movable.map(each => [each.alike, each] as const).reverse()).values()]
-    const worth = unlike.map(each => [foresight.relief(from.id, versionOf(each.instance)) ?? 0, each] as const)
+    const movable = this.#movable(from)
+    const worth = this.#unlike(from).map(
+      each => [foresight.relief(from.id, versionOf(each.instance)) ?? 0, each] as const,
+    )
     const worthiest = worth.sort((a, b) => b[0] - a[0] || byId(a[1].instance.id, b[1].instance.id))
     const transfers = worthiest
       .slice(0, movable.length <= allUpTo ? allUpTo : triesMax)
@@ -284,7 +286,6 @@ class Planning {
     const most = movable.length <= allUpTo ? allUpTo : triesMax
     const [full, even] = [powerOf(from.worst), powerOf(emptiest)]
     for (const each of movable) {
-      if (this.#moved.has(each.instance.id)) continue
       const relieves = full - powerOf(worstWithout(from, each.reserving, each.using))
       const worth = relieves - (powerOf(emptiest + each.share) - even)
       if (relieves <= least) {
@@ -300,7 +301,18 @@ class Planning {
     return found.map(({ each }) => each)
   }
 
-  /** Looked up once: nothing that comes meanwhile may go again. */
+  /** Of those that are alike only the first: where it does not go, the others do not either. */
+  #unlike(host: Host): readonly Movable[] {
+    let unlike = this.#unlikes.get(host.id)
+    if (!unlike) {
+      const first = new Map<string, Movable>()
+      for (const each of this.#movable(host)) if (!first.has(each.alike)) first.set(each.alike, each)
+      this.#unlikes.set(host.id, (unlike = [...first.values()]))
+    }
+    return unlike
+  }
+
+  /** Looked up once, and less what went: nothing that comes meanwhile may go again. */
   #movable(host: Host): readonly Movable[] {
     let movable = this.#movables.get(host.id)
     if (!movable) {
@@ -361,6 +373,8 @@ class Planning {
     this.#known.delete(from)
     this.#known.delete(to)
     this.#moved.add(instance.id)
+    this.#movables.set(from, this.#movables.get(from)?.filter(each => each.instance !== instance) ?? [])
+    this.#unlikes.delete(from)
     const { id, component, version } = instance
     this.#moves.push({ instance: id, component, version, from, to, gain: rounded(gain), used, decision })
   }
