@@ -181,6 +181,11 @@ async function losing(): Promise<void> {
   }
 }
 
+interface Footer {
+  readonly motherships: readonly string[]
+  readonly instances: { readonly total: number; readonly byPhase: Readonly<Record<string, number>> }
+}
+
 /** From the kill to the moment at which all of its instances are seen to run elsewhere, less the grace time. */
 async function lose(state: () => UpState, withLeader: boolean, supervisor: ChildProcess): Promise<number> {
   const { api, tokens, motherships: ships, replicas } = state()
@@ -223,13 +228,17 @@ async function lose(state: () => UpState, withLeader: boolean, supervisor: Child
   const fromMs = performance.now()
   process.kill(target.pid, 'SIGKILL')
   if (withLeader) process.kill(replicas.find(each => each.id === leader!.id)!.pid, 'SIGKILL')
-  let count = 0
-  while (count < many) {
-    if (performance.now() - fromMs > 60_000) throw new Error(`only ${count} of ${many} run elsewhere`)
-    count = await running().catch(() => 0)
+  // Asked for shortly, so that asking does not take the time that the cloud needs; and in full at the end.
+  const left = async (): Promise<boolean> => {
+    const { motherships: on, instances: of } = (await ask('GET', '/webcomponent/footer/1.0')) as unknown as Footer
+    return !on.includes(target.id) && of.byPhase['running'] === of.total && of.total >= many
+  }
+  while (!(await left().catch(() => false))) {
+    if (performance.now() - fromMs > 60_000) throw new Error(`only ${await running()} of ${many} run elsewhere`)
     await pause(20)
   }
   const ms = performance.now() - fromMs - graceMs
+  if ((await running()) !== many) throw new Error(`${await running()} of ${many} run elsewhere`)
   supervisor.kill('SIGCONT')
   for (const id of ids) await ask('DELETE', `/webcomponent/${id}`)
   await pause(3_000)
