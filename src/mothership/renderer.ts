@@ -1,15 +1,15 @@
 /** One component version as code: its templates and data functions, and how a view becomes a fragment. */
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import Handlebars from 'handlebars'
 import { type DescribedView, type Descriptor, readDescriptor, viewsOf } from '../cloud/component/descriptor.js'
-import { isModule, templatePath } from '../cloud/component/package.js'
+import { templatePath } from '../cloud/component/package.js'
 import type { ViewRequest } from '../protocol/messages.js'
+import { passage } from './authorization.js'
 import type { RenderCall, Rendered, WorkerStart } from './ipc.js'
 import { cutMarkers, marker } from './markers.js'
+import { functionOf, type Loaded, loadModule } from './modules.js'
 
 export class RenderFailure extends Error {
   constructor(
@@ -39,7 +39,8 @@ const childrenMax = 200
 export class Renderer {
   readonly #templates = new Map<string, HandlebarsTemplateDelegate>()
   readonly #views = new Map<string, DescribedView>()
-  #data: Readonly<Record<string, unknown>> = {}
+  #data: Loaded = {}
+  #conditions: Loaded = {}
 
   private constructor(
     private readonly descriptor: Descriptor,
@@ -53,6 +54,7 @@ export class Renderer {
     const renderer = new Renderer(reading.descriptor, start)
     renderer.#compile()
     renderer.#data = await loadModule(join(start.directory, 'server/data.js'))
+    renderer.#conditions = await loadModule(join(start.directory, 'server/authorization.js'))
     return renderer
   }
 
@@ -120,18 +122,15 @@ export class Renderer {
     }
   }
 
-  /** Who looks must hold every permission that component and view name. */
   #authorize({ view, user }: RenderCall): void {
-    const { permissions = [] } = this.descriptor
-    const ofView = this.#views.get(view)?.permissions ?? []
-    const held = new Set(user?.permissions ?? [])
-    const missing = [...permissions, ...ofView].find(each => !held.has(each))
-    if (missing !== undefined) throw new RenderFailure(401, `needs the permission ${missing}`)
+    const permissions = [...(this.descriptor.permissions ?? []), ...(this.#views.get(view)?.permissions ?? [])]
+    const found = passage(permissions, this.#conditions, view, user)
+    if (found.kind !== 'free') throw new RenderFailure(found.kind === 'refused' ? 401 : 500, found.reason)
   }
 
   /** Without a data function the parent's context is the context. */
   #contextOf(call: RenderCall): Promise<unknown> {
-    const data = this.#dataFunction(call.view)
+    const data = functionOf(this.#data, call.view) as DataFunction | undefined
     if (!data) return Promise.resolve(call.context)
     const { id, version } = this.descriptor
     const environment = {
@@ -145,13 +144,6 @@ export class Renderer {
     const { url = '', query = {}, headers = {} } = call.request ?? {}
     const request = { url, query, headers, session: { id: call.session }, user: call.user, type: 'http' }
     return called(data, environment, { ...call.context }, request)
-  }
-
-  /** What every object has is none: a view may be called `constructor`. */
-  #dataFunction(view: string): DataFunction | undefined {
-    const data = this.#data[view]
-    if (typeof data !== 'function' || data === Object.prototype[view as keyof object]) return undefined
-    return data as DataFunction
   }
 
   #assets(view: DescribedView): { css: string[]; js: string[] } {
@@ -183,12 +175,6 @@ function called(data: DataFunction, environment: object, context: Context, reque
 /** Only what can travel: children on other motherships get it too. */
 const plain = (value: unknown): Context =>
   typeof value === 'object' && value !== null ? (JSON.parse(JSON.stringify(value)) as Context) : {}
-
-async function loadModule(path: string): Promise<Readonly<Record<string, unknown>>> {
-  if (!existsSync(path)) return {}
-  if (isModule(readFileSync(path, 'utf8'))) return (await import(pathToFileURL(path).href)) as Record<string, unknown>
-  return createRequire(path)(path) as Record<string, unknown>
-}
 
 const filesIn = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory).sort() : [])
 

@@ -190,6 +190,64 @@ describe('a view', () => {
   })
 })
 
+describe('server/authorization.js', () => {
+  const secret = (conditions: string, views: readonly string[] = ['index', 'other']): Files => ({
+    'meta.json': meta(views),
+    ...Object.fromEntries(views.map(id => [`client/templates/${id}.html`, 'secret'])),
+    'server/authorization.js': conditions,
+  })
+  const as = (process: ComponentProcess, id: string | undefined, view = 'index'): Promise<CallResult> =>
+    process.render(call(view, id === undefined ? {} : { user: { id, permissions: ['read'] } }), 5_000)
+
+  it('is asked for the component, then for the view', async () => {
+    const { process } = await ready(
+      secret(`exports._component = ({ user }) => user.isAuthenticated() && user.hasPermissions(['read']) && user.id !== 'eve'
+        exports.index = context => context.user.username === 'ada'`),
+    )
+
+    expect(rendered(await as(process, 'ada')).html).toBe('secret')
+    expect(await as(process, 'bob')).toMatchObject({ status: 401, reason: expect.stringContaining('index: refused') })
+    expect(await as(process, 'eve')).toMatchObject({ status: 401, reason: expect.stringContaining('_component') })
+    expect(rendered(await as(process, 'bob', 'other')).html).toBe('secret')
+    expect(await as(process, 'eve', 'other')).toMatchObject({ status: 401 })
+  })
+
+  it('lets nobody in who is not known, and asks nothing where it has no condition', async () => {
+    const { process } = await ready(secret('exports.index = () => true'))
+
+    expect(await as(process, undefined)).toMatchObject({ status: 401, reason: expect.stringContaining('who it is') })
+    expect(rendered(await as(process, undefined, 'other')).html).toBe('secret')
+  })
+
+  it('that throws, or answers by a promise, lets nobody in', async () => {
+    const { process } = await ready(
+      secret(`exports.index = () => { throw new Error('no idea') }
+        exports.other = async () => false`),
+    )
+
+    expect(await as(process, 'ada')).toMatchObject({ status: 500, reason: expect.stringContaining('no idea') })
+    expect(await as(process, 'ada', 'other')).toMatchObject({ status: 500, reason: expect.stringContaining('promise') })
+  })
+
+  it('is not taken from what every object has, and may be an ES module', async () => {
+    const { process } = await ready({
+      ...secret("export const index = ({ user }) => user.id === 'ada'", ['index', 'constructor']),
+      'package.json': '{"type":"module"}',
+    })
+
+    expect(rendered(await as(process, undefined, 'constructor')).html).toBe('secret')
+    expect(rendered(await as(process, 'ada')).html).toBe('secret')
+    expect(await as(process, 'bob')).toMatchObject({ status: 401 })
+  })
+
+  it('that cannot be loaded makes the package unfit: without it everybody would get in', async () => {
+    const { process } = start(unpacked(secret('exports.index = (')))
+    await waitUntil('the package is found unfit', () => process.state.kind === 'failed')
+
+    expect(process.state).toMatchObject({ reason: expect.stringContaining('Unexpected') })
+  })
+})
+
 describe('a data function', () => {
   const one = (data: string): Files => ({
     'meta.json': meta(['index', 'plain']),
