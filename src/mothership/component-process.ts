@@ -5,7 +5,16 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { Compile } from 'typebox/compile'
 import type { Clock, Log } from '../hypervisor/ports.js'
-import { type FromWorker, fromWorker, type RenderCall, type Rendered, type ToWorker, type WorkerStart } from './ipc.js'
+import {
+  type ControlCall,
+  type Controlled,
+  type FromWorker,
+  fromWorker,
+  type RenderCall,
+  type Rendered,
+  type ToWorker,
+  type WorkerStart,
+} from './ipc.js'
 
 export interface ProcessOptions {
   readonly name: string
@@ -24,12 +33,12 @@ export type ProcessState =
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'stopped' }
 
-export type CallResult =
-  | { readonly kind: 'rendered'; readonly result: Rendered }
-  | { readonly kind: 'failed'; readonly status: number; readonly reason: string }
+export type Failed = { readonly kind: 'failed'; readonly status: number; readonly reason: string }
+export type CallResult = { readonly kind: 'rendered'; readonly result: Rendered } | Failed
+export type ControlResult = { readonly kind: 'controlled'; readonly result: Controlled } | Failed
 
 interface Call {
-  readonly settle: (result: CallResult) => void
+  readonly settle: (result: CallResult | ControlResult) => void
   readonly cancel: () => void
 }
 
@@ -72,7 +81,17 @@ export class ComponentProcess {
     return this.#child?.pid
   }
 
-  render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
+  async render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
+    const result = await this.#ask(n => ({ k: 'render', n, call }), deadlineMs)
+    return result.kind === 'controlled' ? failed(502, 'the component answered something else') : result
+  }
+
+  async control(call: ControlCall, deadlineMs: number): Promise<ControlResult> {
+    const result = await this.#ask(n => ({ k: 'control', n, call }), deadlineMs)
+    return result.kind === 'rendered' ? failed(502, 'the component answered something else') : result
+  }
+
+  #ask(message: (n: number) => ToWorker, deadlineMs: number): Promise<CallResult | ControlResult> {
     const child = this.#child
     if (this.#state.kind !== 'ready' || !child) return Promise.resolve(failed(503, `not running: ${this.#state.kind}`))
     if (this.#calls.size >= callsMax) return Promise.resolve(failed(503, `${callsMax} calls are under way already`))
@@ -82,7 +101,7 @@ export class ComponentProcess {
         this.#settle(n, failed(504, `no answer in ${Math.round(deadlineMs)} ms`)),
       )
       this.#calls.set(n, { settle: resolve, cancel })
-      this.#tell(child, { k: 'render', n, call })
+      this.#tell(child, message(n))
     })
   }
 
@@ -163,6 +182,10 @@ export class ComponentProcess {
         return this.#giveUp(`the self-test failed: ${message.reason}`)
       case 'rendered':
         return this.#settle(message.n, { kind: 'rendered', result: message.result })
+      case 'controlled':
+        if (message.result.body instanceof Uint8Array)
+          return this.#settle(message.n, { kind: 'controlled', result: message.result })
+        return this.#settle(message.n, failed(502, 'the component answered with what is no body'))
       case 'failed':
         return this.#settle(message.n, failed(message.status, message.reason))
     }
@@ -202,7 +225,7 @@ export class ComponentProcess {
     })
   }
 
-  #settle(n: number, result: CallResult): void {
+  #settle(n: number, result: CallResult | ControlResult): void {
     const call = this.#calls.get(n)
     if (!call) return
     this.#calls.delete(n)
@@ -218,4 +241,4 @@ export class ComponentProcess {
   }
 }
 
-const failed = (status: number, reason: string): CallResult => ({ kind: 'failed', status, reason })
+const failed = (status: number, reason: string): Failed => ({ kind: 'failed', status, reason })

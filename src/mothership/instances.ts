@@ -5,8 +5,8 @@
  */
 import type { ObservedItem } from '../hypervisor/ports.js'
 import type { WantedInstance } from '../protocol/messages.js'
-import type { CallResult, ProcessState } from './component-process.js'
-import type { RenderCall } from './ipc.js'
+import type { CallResult, ControlResult, Failed, ProcessState } from './component-process.js'
+import type { ControlCall, RenderCall } from './ipc.js'
 
 /** A process of the component, as much of it as is needed here. */
 export interface Runner {
@@ -14,6 +14,7 @@ export interface Runner {
   readonly restarts: number
   readonly pid: number | undefined
   render(call: RenderCall, deadlineMs: number): Promise<CallResult>
+  control(call: ControlCall, deadlineMs: number): Promise<ControlResult>
   stop(): Promise<void>
 }
 
@@ -69,15 +70,21 @@ export class Instances {
   }
 
   render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
-    const hosted = this.#hosted.get(call.instance)
+    const runner = this.#runnerOf(call.instance)
+    return 'kind' in runner ? Promise.resolve(runner) : runner.render(call, deadlineMs)
+  }
+
+  control(call: ControlCall, deadlineMs: number): Promise<ControlResult> {
+    const runner = this.#runnerOf(call.instance)
+    return 'kind' in runner ? Promise.resolve(runner) : runner.control(call, deadlineMs)
+  }
+
+  #runnerOf(instance: string): Runner | Failed {
+    const hosted = this.#hosted.get(instance)
     const runner = hosted?.serving === undefined ? undefined : this.#slots.get(hosted.serving)?.runner
-    if (runner) return runner.render(call, deadlineMs)
+    if (runner) return runner
     // Not 404, which is a component's own word: another copy may well have it.
-    return Promise.resolve({
-      kind: 'failed',
-      status: 503,
-      reason: hosted ? 'not running yet' : `no instance ${call.instance} here`,
-    })
+    return { kind: 'failed', status: 503, reason: hosted ? 'not running yet' : `no instance ${instance} here` }
   }
 
   /** Digest by component version, of what is hosted. */

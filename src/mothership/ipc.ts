@@ -18,8 +18,30 @@ export interface RenderCall {
   readonly request?: PageRequest
 }
 
+/** A call of a controller: `name` is what follows `controller/` in the url. */
+export interface ControlCall {
+  readonly instance: string
+  readonly name: string
+  /** Upper case. */
+  readonly verb: string
+  readonly request?: PageRequest
+  readonly body?: Uint8Array
+  readonly session?: string
+  readonly user?: Viewer
+  readonly locale?: string
+}
+
+/** What a controller answered. Names of headers are lower case; cookies as they are to be set. */
+export interface Controlled {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly cookies: readonly string[]
+  readonly body: Uint8Array
+}
+
 export type ToWorker =
   | { readonly k: 'render'; readonly n: number; readonly call: RenderCall }
+  | { readonly k: 'control'; readonly n: number; readonly call: ControlCall }
   | { readonly k: 'ping'; readonly n: number }
 
 export interface Rendered {
@@ -36,12 +58,14 @@ export type FromWorker =
   /** The self-test failed: the package cannot run here. */
   | { readonly k: 'unfit'; readonly reason: string }
   | { readonly k: 'rendered'; readonly n: number; readonly result: Rendered }
+  | { readonly k: 'controlled'; readonly n: number; readonly result: Controlled }
   | { readonly k: 'failed'; readonly n: number; readonly status: number; readonly reason: string }
   | { readonly k: 'pong'; readonly n: number }
 
 const n = Type.Integer({ minimum: 1 })
 const { html, css, js, title, context, children } = messages.fragment.properties
 const { status, reason } = messages.failed.properties
+const { headers } = messages.answer.properties
 
 /** The code of a component has the same channel as its renderer: what comes is checked before it is believed. */
 export const fromWorker = Type.Union([
@@ -51,6 +75,11 @@ export const fromWorker = Type.Union([
     k: Type.Literal('rendered'),
     n,
     result: Type.Object({ html, css, js, title, context, children }),
+  }),
+  Type.Object({
+    k: Type.Literal('controlled'),
+    n,
+    result: Type.Object({ status, headers, cookies: Type.Array(Type.String()), body: Type.Unsafe<Uint8Array>({}) }),
   }),
   Type.Object({ k: Type.Literal('failed'), n, status, reason }),
   Type.Object({ k: Type.Literal('pong'), n: Type.Integer({ minimum: 0 }) }),

@@ -211,13 +211,34 @@ class RunningMothership implements Mothership {
 
   async #onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
     const { r, component, path, request } = message
-    if (message.kind !== 'resource') return { t: 'failed', r, status: 501, reason: 'controllers are not served yet' }
+    if (message.kind === 'controller') return this.#onControl(message)
     const digest = this.#instances.digestOf(component, normaliseVersion(message.version) ?? message.version)
     if (digest === undefined) return { t: 'failed', r, status: 404, reason: `${component} does not run here` }
     const directory = await this.#packages.directory(digest).catch((error: Error) => error)
     if (directory instanceof Error) return { t: 'failed', r, status: 503, reason: directory.message }
     const { status, headers, body } = await readResource(directory, path, request?.headers['if-none-match'])
     return { t: 'answer', r, status, headers, ...(body === undefined ? {} : { body }) }
+  }
+
+  async #onControl(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
+    const { r, instance = '', path: name, verb, request, body, session, user, locale, deadlineMs } = message
+    const startMs = this.deps.clock.nowMs()
+    const component = this.#instances.componentOf(instance)
+    const call = {
+      instance,
+      name,
+      verb,
+      ...(request === undefined ? {} : { request }),
+      ...(body instanceof Uint8Array ? { body } : {}),
+      ...(session === undefined ? {} : { session }),
+      ...(user === undefined ? {} : { user }),
+      ...(locale === undefined ? {} : { locale }),
+    }
+    const result = await this.#instances.control(call, deadlineMs)
+    if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
+    if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
+    const { status, headers, cookies, body: answered } = result.result
+    return { t: 'answer', r, status, headers: { ...headers }, cookies: [...cookies], body: answered }
   }
 
   #onTraffic(message: MessageOf<'render'> | MessageOf<'call'>, bytesIn: number, bytesOut: number): void {

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import Handlebars from 'handlebars'
 import { type DescribedView, type Descriptor, readDescriptor, viewsOf } from '../cloud/component/descriptor.js'
 import { templatePath } from '../cloud/component/package.js'
-import type { ViewRequest } from '../protocol/messages.js'
+import type { Viewer, ViewRequest } from '../protocol/messages.js'
 import { passage } from './authorization.js'
-import type { RenderCall, Rendered, WorkerStart } from './ipc.js'
+import { Controllers, handled, UnreadableBody } from './controllers.js'
+import type { ControlCall, Controlled, RenderCall, Rendered, WorkerStart } from './ipc.js'
 import { cutMarkers, marker } from './markers.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
 
@@ -41,6 +42,7 @@ export class Renderer {
   readonly #views = new Map<string, DescribedView>()
   #data: Loaded = {}
   #conditions: Loaded = {}
+  #controllers: Controllers | undefined
 
   private constructor(
     private readonly descriptor: Descriptor,
@@ -55,6 +57,7 @@ export class Renderer {
     renderer.#compile()
     renderer.#data = await loadModule(join(start.directory, 'server/data.js'))
     renderer.#conditions = await loadModule(join(start.directory, 'server/authorization.js'))
+    renderer.#controllers = await Controllers.load(start.directory)
     return renderer
   }
 
@@ -62,7 +65,7 @@ export class Renderer {
     const view = this.#views.get(call.view)
     const template = this.#templates.get(call.view)
     if (!view || !template) throw new RenderFailure(404, `${this.descriptor.id} has no view ${call.view}`)
-    this.#authorize(call)
+    this.#authorize(call.view, call.user)
     const made = await this.#contextOf(call)
     if (Array.isArray(made))
       throw new RenderFailure(500, `the data function of ${call.view} made a list, not an object`)
@@ -77,6 +80,25 @@ export class Renderer {
       children,
       ...this.#assets(view),
       ...(title === undefined ? {} : { title }),
+    }
+  }
+
+  /** Under the permissions and conditions of the component, and of the view of that name if there is one. */
+  async control(call: ControlCall): Promise<Controlled> {
+    const { name, verb, user } = call
+    const found = this.#controllers?.find(name, this.#views.get(name), verb) ?? { kind: 'none' }
+    if (found.kind === 'none') throw new RenderFailure(404, `${this.descriptor.id} has no controller ${name}`)
+    this.#authorize(name, user)
+    if (found.kind === 'other-verbs') {
+      const allow = found.allow.join(', ')
+      return { status: 405, headers: { allow }, cookies: [], body: new Uint8Array() }
+    }
+    const { id, version } = this.descriptor
+    try {
+      return await handled(found.handler, call, { id, version })
+    } catch (error) {
+      if (error instanceof UnreadableBody) throw new RenderFailure(400, error.message)
+      throw error
     }
   }
 
@@ -122,7 +144,7 @@ export class Renderer {
     }
   }
 
-  #authorize({ view, user }: RenderCall): void {
+  #authorize(view: string, user: Viewer | undefined): void {
     const permissions = [...(this.descriptor.permissions ?? []), ...(this.#views.get(view)?.permissions ?? [])]
     const found = passage(permissions, this.#conditions, view, user)
     if (found.kind !== 'free') throw new RenderFailure(found.kind === 'refused' ? 401 : 500, found.reason)

@@ -3,7 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { resourceNames } from '../cloud/placement/host.js'
 import type { Resources } from '../cloud/resources.js'
 import { latencyBucketsMs } from '../protocol/messages.js'
-import type { CallResult } from './component-process.js'
+import type { CallResult, ControlResult } from './component-process.js'
 import type { Traffic } from './machine.js'
 import type { Load, Measured } from './meter.js'
 
@@ -54,7 +54,7 @@ export class Statistics {
   }
 
   /** `component` is `id/version`. */
-  note(component: string, result: CallResult, ms: number): void {
+  note(component: string, result: CallResult | ControlResult, ms: number): void {
     let calls = this.#byComponent.get(component)
     if (!calls) {
       calls = { calls: 0, errors: 0, timeouts: 0, latency: Array<number>(latencyBucketsMs.length + 1).fill(0) }
@@ -64,7 +64,7 @@ export class Statistics {
     const bucket = latencyBucketsMs.findIndex(bound => ms <= bound)
     calls.latency[bucket < 0 ? latencyBucketsMs.length : bucket]!++
     this.#seconds.observe({ component }, ms / 1000)
-    if (result.kind === 'rendered') return
+    if (result.kind !== 'failed') return
     if (result.status === 504) calls.timeouts++
     else calls.errors++
     this.#failures.inc({ component, kind: result.status === 504 ? 'timeout' : 'error' })

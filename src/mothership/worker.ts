@@ -26,6 +26,14 @@ async function render(renderer: Renderer, { n, call }: Extract<ToWorker, { k: 'r
   }
 }
 
+async function control(renderer: Renderer, { n, call }: Extract<ToWorker, { k: 'control' }>): Promise<void> {
+  try {
+    say({ k: 'controlled', n, result: await renderer.control(call) })
+  } catch (error) {
+    say({ k: 'failed', n, status: error instanceof RenderFailure ? error.status : 500, reason: reasonOf(error) })
+  }
+}
+
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as WorkerStart
   process.once('disconnect', () => process.exit(0))
@@ -35,6 +43,7 @@ async function main(): Promise<void> {
     const renderer = await Renderer.load(start)
     process.on('message', (message: ToWorker) => {
       if (message.k === 'ping') say({ k: 'pong', n: message.n })
+      else if (message.k === 'control') void control(renderer, message)
       else void render(renderer, message)
     })
     say({ k: 'ready' })

@@ -172,12 +172,15 @@ export const messages = {
     body: Type.Optional(Type.Unknown()),
     session: Type.Optional(text),
     user: Type.Optional(Viewer),
+    locale: Type.Optional(text),
     deadlineMs: amount,
   }),
   answer: Type.Object({
     r: count,
     status: Type.Integer({ minimum: 100, maximum: 599 }),
     headers: Type.Record(Type.String(), Type.String()),
+    /** Values of `Set-Cookie`. */
+    cookies: Type.Optional(Type.Array(text)),
     /** Text or bytes. */
     body: Type.Optional(Type.Unknown()),
   }),

@@ -37,6 +37,23 @@ const knownVerbs: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', '
 /** Headers of the browser that a component may see. */
 const passedHeaders = ['accept-language', 'user-agent', 'referer', 'x-requested-with']
 
+/** And those that a controller may see. */
+const controllerHeaders = [...passedHeaders, 'accept', 'content-type', 'origin', 'if-match', 'if-none-match']
+const bodyBytesMax = 512 * 1024
+/** RFC 9110, section 7.6.1, and what is worked out anew. */
+const betweenHops: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'set-cookie',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
 export async function startRainServer(config: RainServerConfig, deps: RainServerDeps): Promise<RainServer> {
   const server = new RunningRainServer(config, deps)
   await server.open()
@@ -177,7 +194,7 @@ class RunningRainServer implements RainServer {
     if ((request.url?.length ?? 0) > urlMax) return this.#error(request, response, 400)
     const route = routeOf(state, path)
     if (route.kind === 'none') return this.#error(request, response, route.status)
-    if (route.kind === 'controller') return this.#error(request, response, 501)
+    if (route.kind === 'controller') return this.#control(request, response, state, route)
     if (verb !== 'GET' && verb !== 'HEAD') {
       response.setHeader('allow', 'GET, HEAD')
       return this.#error(request, response, 405)
@@ -192,9 +209,9 @@ class RunningRainServer implements RainServer {
     state: ServerState,
     { component, view }: Extract<Route, { kind: 'view' }>,
   ): Promise<void> {
-    const known = /(?:^|;\s*)rain-sid=([0-9a-f]{32})(?:;|$)/.exec(request.headers.cookie ?? '')?.[1]
+    const known = knownSession(request)
     const session = known ?? newSession()
-    const locale = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?/.exec(request.headers['accept-language'] ?? '')?.[0] ?? 'en'
+    const locale = localeOf(request)
     const page = await renderPage(
       state,
       { component, view, session, locale, request: pageRequest(request) },
@@ -204,7 +221,7 @@ class RunningRainServer implements RainServer {
       this.deps.log.warn({ url: request.url, status: page.status, reason: page.reason }, 'a page could not be shown')
       if (!wantsHtml(request)) return this.#error(request, response, page.status)
     }
-    if (known === undefined) response.setHeader('set-cookie', `rain-sid=${session}; Path=/; HttpOnly; SameSite=Lax`)
+    if (known === undefined) response.setHeader('set-cookie', sessionCookie(session))
     send(request, response, page.status, documentOf({ ...page, title: page.title ?? component.pageTitle, locale }))
   }
 
@@ -237,6 +254,52 @@ class RunningRainServer implements RainServer {
       return
     }
     this.#error(request, response, 503)
+  }
+
+  /**
+   * A component's controller, at the copy that the session's views come from. Another copy is asked only where it is
+   * certain that the first one did nothing, or where asking twice is as good as once.
+   */
+  async #control(
+    request: IncomingMessage,
+    response: ServerResponse,
+    state: ServerState,
+    { component, name }: Extract<Route, { kind: 'controller' }>,
+  ): Promise<void> {
+    const verb = request.method ?? 'GET'
+    const body = await bodyOf(request).catch(() => 'cut off' as const)
+    if (body === 'cut off') return void response.destroy()
+    if (body === undefined) {
+      response.setHeader('connection', 'close')
+      return this.#error(request, response, 413)
+    }
+    const known = knownSession(request)
+    const session = known ?? newSession()
+    const untilMs = this.deps.clock.nowMs() + state.server.pageDeadlineMs
+    let last = { status: 503, reason: 'no copy can be reached' }
+    for (const copy of order(component, session, this.#links.reachable)) {
+      const answer = await this.#links.get(copy.mothership)?.call({
+        kind: 'controller',
+        component: component.id,
+        version: component.version,
+        instance: copy.instance,
+        path: name,
+        verb,
+        request: pageRequest(request, controllerHeaders),
+        ...(body.byteLength > 0 ? { body } : {}),
+        session,
+        locale: localeOf(request),
+        deadlineMs: untilMs - this.deps.clock.nowMs(),
+      })
+      if (!answer) continue
+      if (answer.kind === 'answer' && answer.answer.status >= 200)
+        return answered(request, response, answer.answer, known ? [] : [sessionCookie(session)])
+      last = answer.kind === 'failed' ? answer : { status: 502, reason: 'the answer has no status' }
+      const harmless = verb === 'GET' || verb === 'HEAD' ? last.status >= 502 : last.status === 503
+      if (!harmless || this.deps.clock.nowMs() >= untilMs) break
+    }
+    this.deps.log.warn({ url: request.url, verb, ...last }, 'a controller failed')
+    this.#error(request, response, last.status)
   }
 
   #error(request: IncomingMessage, response: ServerResponse, status: number): void {
@@ -288,6 +351,48 @@ function pageRequest(request: IncomingMessage, names: readonly string[] = passed
     if (typeof value === 'string') headers[name] = value.slice(0, 2048)
   }
   return { url: url.pathname + url.search, query: Object.fromEntries(url.searchParams), headers }
+}
+
+const knownSession = (request: IncomingMessage): string | undefined =>
+  /(?:^|;\s*)rain-sid=([0-9a-f]{32})(?:;|$)/.exec(request.headers.cookie ?? '')?.[1]
+
+const sessionCookie = (session: string): string => `rain-sid=${session}; Path=/; HttpOnly; SameSite=Lax`
+
+const localeOf = (request: IncomingMessage): string =>
+  /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?/.exec(request.headers['accept-language'] ?? '')?.[0] ?? 'en'
+
+/** Undefined when it is larger than a controller may be sent. */
+async function bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
+  if (Number(request.headers['content-length'] ?? 0) > bodyBytesMax) return undefined
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const part of request) {
+    bytes += (part as Buffer).byteLength
+    if (bytes > bodyBytesMax) return undefined
+    parts.push(part as Buffer)
+  }
+  return Buffer.concat(parts)
+}
+
+/** Of what a controller says: not what is between two hops, nor a cookie of the cloud itself. */
+function answered(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, headers, cookies = [], body }: MessageOf<'answer'>,
+  own: readonly string[],
+): void {
+  const bytes = body instanceof Uint8Array ? body : Buffer.from(String(body ?? ''))
+  const passed = Object.entries(headers).filter(([name]) => !betweenHops.has(name.toLowerCase()))
+  const theirs = cookies.filter(each => !/^\s*rain-/i.test(each))
+  const empty = status === 204 || status === 304
+  response.writeHead(status, {
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...Object.fromEntries(passed),
+    ...(theirs.length + own.length > 0 ? { 'set-cookie': [...own, ...theirs] } : {}),
+    ...(empty ? {} : { 'content-length': bytes.byteLength }),
+  })
+  response.end(request.method === 'HEAD' || empty ? undefined : bytes)
 }
 
 const wantsHtml = (request: IncomingMessage): boolean => (request.headers.accept ?? '').includes('text/html')

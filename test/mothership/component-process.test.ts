@@ -2,8 +2,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { type CallResult, ComponentProcess, type ProcessState } from '../../src/mothership/component-process.js'
-import type { RenderCall, Rendered } from '../../src/mothership/ipc.js'
+import {
+  type CallResult,
+  ComponentProcess,
+  type ControlResult,
+  type ProcessState,
+} from '../../src/mothership/component-process.js'
+import type { Controlled, RenderCall, Rendered } from '../../src/mothership/ipc.js'
+import type { Viewer } from '../../src/protocol/messages.js'
 import { builtWorker } from '../support/build.js'
 import { waitUntil } from '../support/etcd.js'
 import { TestLog } from '../support/logs.js'
@@ -245,6 +251,160 @@ describe('server/authorization.js', () => {
     await waitUntil('the package is found unfit', () => process.state.kind === 'failed')
 
     expect(process.state).toMatchObject({ reason: expect.stringContaining('Unexpected') })
+  })
+})
+
+describe('a controller', () => {
+  const form = 'application/x-www-form-urlencoded'
+  const some = (files: Files, more: object = {}): Promise<Started> =>
+    ready({
+      'meta.json': JSON.stringify({ id: 'news', version: '1.0', views: { index: {} }, ...more }),
+      'client/templates/index.html': '',
+      ...Object.fromEntries(Object.entries(files).map(([name, text]) => [`server/controller/${name}`, text])),
+    })
+  const ask = (
+    { process }: Started,
+    name: string,
+    verb = 'GET',
+    { body, type, session }: { body?: string; type?: string; session?: string } = {},
+  ): Promise<ControlResult> => {
+    const headers: Record<string, string> = type ? { 'content-type': type } : {}
+    const request = { url: `/news/controller/${name}?page=2`, query: { page: '2' }, headers }
+    const sent = body === undefined ? {} : { body: Buffer.from(body) }
+    const known = session === undefined ? {} : { session }
+    return process.control({ instance: 'news.1', name, verb, request, ...sent, ...known }, 5_000)
+  }
+  const said = (result: ControlResult): Omit<Controlled, 'body'> & { readonly text: string } => {
+    if (result.kind === 'failed') throw new Error(`${result.status}: ${result.reason}`)
+    const { body, ...answer } = result.result
+    return { ...answer, text: Buffer.from(body).toString() }
+  }
+
+  it('gets the request and answers by the response, as with node', async () => {
+    const started = await some({
+      'echo.js': `exports.post = (request, response) => {
+        const { method, url, query, body, session, path, component } = request
+        response.setHeader('Content-Type', 'application/json')
+        response.setHeader('Set-Cookie', ['a=1', 'b=2'])
+        response.statusCode = 202
+        response.write('[')
+        const type = response.getHeader('content-type')
+        response.end(JSON.stringify({ method, url, query, body, session, path, component, type }) + ']')
+      }`,
+    })
+    const sent = { body: '{"a":[1]}', type: 'application/json', session: 's1' }
+    const { text, ...answer } = said(await ask(started, 'echo', 'POST', sent))
+
+    expect(answer).toEqual({ status: 202, headers: { 'content-type': 'application/json' }, cookies: ['a=1', 'b=2'] })
+    expect(JSON.parse(text)).toEqual([
+      {
+        method: 'POST',
+        url: '/news/controller/echo?page=2',
+        query: { page: '2' },
+        body: { a: [1] },
+        session: { id: 's1' },
+        path: 'echo',
+        component: { id: 'news', version: '1.0' },
+        type: 'application/json',
+      },
+    ])
+  })
+
+  it('has forms read, the rest as bytes, and may read the body as a stream', async () => {
+    const started = await some({
+      'form.js': 'exports.put = ({ body }, response) => response.end(body.name)',
+      'bytes.js': 'exports.put = ({ body }, response) => response.end(String(body.length))',
+      'stream.js': `exports.put = async (request, response) => {
+        let text = ''
+        for await (const part of request) text += part
+        response.end(text.toUpperCase())
+      }`,
+      'old.js': `exports.put = (request, response) => {
+        let text = ''
+        request.on('data', part => { text += part })
+        request.on('end', () => response.end(text))
+      }`,
+    })
+
+    expect(said(await ask(started, 'form', 'PUT', { body: 'name=Ada+L', type: form })).text).toBe('Ada L')
+    expect(said(await ask(started, 'bytes', 'PUT', { body: 'abc' })).text).toBe('3')
+    expect(said(await ask(started, 'stream', 'PUT', { body: 'abc' })).text).toBe('ABC')
+    expect(said(await ask(started, 'old', 'PUT', { body: 'abc' })).text).toBe('abc')
+    expect(said(await ask(started, 'old', 'PUT')).text).toBe('')
+  })
+
+  it('is found by its file, or by the view that names it, and by nothing else', async () => {
+    const files = {
+      'a/b.js': "exports.get = (request, response) => response.end('deep')",
+      'own.js': "exports.get = (request, response) => response.end('of the view')",
+    }
+    const started = await some(files, { views: { index: { controller: { server: 'own.js' } } } })
+
+    expect(said(await ask(started, 'a/b')).text).toBe('deep')
+    expect(said(await ask(started, 'index')).text).toBe('of the view')
+    for (const name of ['b', '../data', 'a/../own', 'constructor', 'own.js', '']) {
+      expect(await ask(started, name)).toMatchObject({ kind: 'failed', status: 404 })
+    }
+  })
+
+  it('says which verbs it has; HEAD is GET', async () => {
+    const started = await some({
+      'a.js': 'exports.get = (request, response) => response.end(request.method); exports.delete = () => undefined',
+    })
+
+    expect(said(await ask(started, 'a', 'POST'))).toMatchObject({ status: 405, headers: { allow: 'GET, DELETE' } })
+    expect(said(await ask(started, 'a', 'HEAD'))).toMatchObject({ status: 200, text: 'HEAD' })
+    expect(said(await ask(started, 'a', 'OPTIONS'))).toMatchObject({ status: 405 })
+  })
+
+  it('that fails is 500, a body that is not what it says 400, and the process goes on', async () => {
+    const started = await some({
+      'throws.js': "exports.post = () => { throw new Error('at once') }",
+      'rejects.js': "exports.post = async () => { throw new Error('later') }",
+      'huge.js': "exports.post = (request, response) => response.end('x'.repeat(2_000_000))",
+      'status.js': 'exports.post = (request, response) => { response.statusCode = 42; response.end() }',
+      'header.js': "exports.post = (request, response) => response.setHeader('a', 'b' + String.fromCharCode(10))",
+      'fine.js': "exports.post = (request, response) => response.end('fine')",
+    })
+    const type = 'application/json'
+
+    for (const [name, why] of [
+      ['throws', 'at once'],
+      ['rejects', 'later'],
+      ['huge', 'more than'],
+      ['status', 'no status'],
+      ['header', 'Invalid character'],
+    ] as const) {
+      const result = await ask(started, name, 'POST')
+      expect(result).toMatchObject({ kind: 'failed', status: 500, reason: expect.stringContaining(why) })
+    }
+    expect(await ask(started, 'fine', 'POST', { body: '{', type })).toMatchObject({ status: 400 })
+    expect(said(await ask(started, 'fine', 'POST', { body: '{}', type })).text).toBe('fine')
+  })
+
+  it('is under the permissions and conditions of its component', async () => {
+    const { process } = await ready({
+      'meta.json': JSON.stringify({ id: 'news', version: '1.0', permissions: ['read'], views: { index: {} } }),
+      'client/templates/index.html': '',
+      'server/authorization.js': "exports._component = ({ user }) => user.id === 'ada'",
+      'server/controller/save.js': 'exports.post = ({ user }, response) => response.end(user.id)',
+    })
+    const as = (user?: Viewer): Promise<ControlResult> =>
+      process.control({ instance: 'news.1', name: 'save', verb: 'POST', ...(user ? { user } : {}) }, 5_000)
+
+    expect(await as()).toMatchObject({ status: 401 })
+    expect(await as({ id: 'bob', permissions: ['read'] })).toMatchObject({ status: 401 })
+    expect(said(await as({ id: 'ada', permissions: ['read'] })).text).toBe('ada')
+  })
+
+  it('that cannot be loaded makes the package unfit; one that never ends hits the deadline', async () => {
+    const files = { 'meta.json': meta(['index']), 'client/templates/index.html': '' }
+    const { process } = start(unpacked({ ...files, 'server/controller/a.js': "require('nowhere')" }))
+    await waitUntil('the package is found unfit', () => process.state.kind === 'failed')
+    expect(process.state).toMatchObject({ reason: expect.stringContaining('nowhere') })
+    const started = await some({ 'never.js': 'exports.get = () => undefined' })
+    const result = await started.process.control({ instance: 'news.1', name: 'never', verb: 'GET' }, 100)
+    expect(result).toMatchObject({ kind: 'failed', status: 504 })
   })
 })
 

@@ -1,7 +1,7 @@
 /** The bookkeeping of what runs here, with runners that a test moves from state to state. */
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { ObservedItem } from '../../src/hypervisor/ports.js'
-import type { CallResult, ProcessState } from '../../src/mothership/component-process.js'
+import type { CallResult, ControlResult, ProcessState } from '../../src/mothership/component-process.js'
 import { Instances, type Runner } from '../../src/mothership/instances.js'
 import type { WantedInstance } from '../../src/protocol/messages.js'
 import { waitUntil } from '../support/etcd.js'
@@ -24,6 +24,10 @@ class TestRunner implements Runner {
 
   render(): Promise<CallResult> {
     return Promise.resolve({ kind: 'failed', status: 500, reason: `generation ${this.wanted.generation}` })
+  }
+
+  control(): Promise<ControlResult> {
+    return this.render() as Promise<ControlResult>
   }
 
   async stop(): Promise<void> {

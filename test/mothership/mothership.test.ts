@@ -450,7 +450,40 @@ describe('a link to a mothership', () => {
     expect(await link.resource('news', 'css/page.css', { request })).toMatchObject({ t: 'answer', status: 304 })
     expect(await link.resource('news', 'css/../../server/data.js')).toMatchObject({ status: 404 })
     expect(await link.resource('shop', 'css/page.css')).toMatchObject({ t: 'failed', status: 404 })
-    expect(await link.resource('news', 'save', { kind: 'controller' })).toMatchObject({ t: 'failed', status: 501 })
+  })
+
+  it('carries calls to controllers of the instance that is named', async () => {
+    const digest = replica.has(
+      await news({
+        'server/controller/save.js': `exports.post = (request, response) => {
+          response.writeHead(201, { 'content-type': 'text/plain', 'set-cookie': 'a=1' })
+          response.end(request.session.id + ' ' + request.body.title)
+        }`,
+      }),
+    )
+    replica.want({ keys: keysOf(key), 'instances/news.1': wanted(digest) })
+    const mothership = await started()
+    await isRunning('news.1')
+    const link = await linked(mothership)
+    const post = (more: object): ReturnType<typeof link.resource> =>
+      link.resource('news', 'save', {
+        kind: 'controller',
+        verb: 'POST',
+        session: 's1',
+        request: { url: '/news/controller/save', query: {}, headers: { 'content-type': 'application/json' } },
+        body: Buffer.from('{"title":"Rain"}'),
+        ...more,
+      })
+    const answer = await post({ instance: 'news.1' })
+    if (answer.t !== 'answer') throw new Error(JSON.stringify(answer))
+
+    expect(answer).toMatchObject({ status: 201, headers: { 'content-type': 'text/plain' }, cookies: ['a=1'] })
+    expect(Buffer.from(answer.body as Uint8Array).toString()).toBe('s1 Rain')
+    expect(await post({ instance: 'news.2' })).toMatchObject({ t: 'failed', status: 503 })
+    expect(await post({})).toMatchObject({ t: 'failed', status: 503 })
+    expect(await post({ instance: 'news.1', path: 'load' })).toMatchObject({ t: 'failed', status: 404 })
+    const told = await mothership.registry.metrics()
+    expect(told).toContain('rain_mothership_render_seconds_count{component="news/1.0.0"} 2')
   })
 
   it('says that files are not there while their package could not be fetched', async () => {

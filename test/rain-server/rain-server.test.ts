@@ -42,8 +42,6 @@ describe('a request', () => {
     ['GET', '/shop/%', 400],
     ['GET', '/', 404],
     ['POST', '/ghost', 404],
-    ['GET', '/shop/controller/save', 501],
-    ['POST', '/shop/controller/save', 501],
     ['PROPFIND', '/shop', 501],
     ['TRACE', '/shop', 501],
     ['RAIN', '/shop', 501],
@@ -128,6 +126,77 @@ describe('a request', () => {
 
     expect([file.status, file.body]).toEqual([200, 'run()'])
     expect([cloud.m1.calls.length, cloud.m2.calls.length]).toEqual([1, 1])
+  })
+
+  it('of a controller goes to the copy of its session, and comes back as the component says', async () => {
+    cloud.m1.onCall = () => ({
+      status: 201,
+      headers: { 'content-type': 'application/json', connection: 'upgrade', 'content-length': '999', location: '/x' },
+      cookies: ['seen=1; Path=/', 'rain-sid=stolen'],
+      body: Buffer.from('{"ok":true}'),
+    })
+    const headers = { 'content-type': 'application/json', authorization: 'Bearer x', 'accept-language': 'de-CH,de' }
+    const answer = await cloud.ask('/shop/controller/cart/add?x=1', { method: 'POST', headers, body: '{"n":1}' })
+    const sid = /^rain-sid=([0-9a-f]{32});/.exec(answer.headers['set-cookie']![0]!)?.[1]
+
+    expect([answer.status, answer.body, answer.headers.location]).toEqual([201, '{"ok":true}', '/x'])
+    expect(answer.headers['set-cookie']!.slice(1)).toEqual(['seen=1; Path=/'])
+    expect(answer.headers).toMatchObject({ 'content-length': '11', 'cache-control': 'no-store' })
+    expect(cloud.m1.calls).toHaveLength(1)
+    const { body, ...called } = cloud.m1.calls[0]!
+    expect(called).toMatchObject({
+      kind: 'controller',
+      component: 'shop',
+      instance: 'shop.new',
+      path: 'cart/add',
+      verb: 'POST',
+      session: sid,
+      locale: 'de-CH',
+      request: { url: '/shop/controller/cart/add?x=1', query: { x: '1' } },
+    })
+    expect(called.request!.headers).toEqual({ 'content-type': 'application/json', 'accept-language': 'de-CH,de' })
+    expect(Buffer.from(body as Uint8Array).toString()).toBe('{"n":1}')
+    const again = await cloud.ask('/shop/controller/cart/add', { headers: { cookie: `rain-sid=${sid}` } })
+    expect(again.headers['set-cookie']).toEqual(['seen=1; Path=/'])
+    expect(cloud.m1.calls[1]).toMatchObject({ session: sid, verb: 'GET' })
+  })
+
+  it.each([
+    ['POST', 503, 2, 200],
+    ['POST', 502, 1, 502],
+    ['POST', 504, 1, 504],
+    ['DELETE', 500, 1, 500],
+    ['GET', 502, 2, 200],
+    ['GET', 500, 1, 500],
+    ['POST', 404, 1, 404],
+  ])('of a controller by %s that fails with %i is asked %i times', async (method, failed, times, status) => {
+    await cloud.want({ components: [aVersion('shop', ['m1', 'm2'])] })
+    let asked = 0
+    for (const mothership of [cloud.m1, cloud.m2]) {
+      mothership.onCall = () => (++asked === 1 ? { failed } : { headers: {}, body: 'done' })
+    }
+
+    expect(await statusOf(cloud.ask('/shop/controller/save', { method }))).toBe(status)
+    expect(asked).toBe(times)
+  })
+
+  it('of a controller that is too large is refused, whatever it says of its length', async () => {
+    const body = 'x'.repeat(600_000)
+    for (const headers of [{ 'content-length': String(body.length) }, { 'transfer-encoding': 'chunked' }] as const) {
+      const asked = cloud.ask('/shop/controller/save', { method: 'POST', headers, body }).catch((e: Error) => e.message)
+      const answer = await asked
+      // The connection may be closed while the rest is still on its way.
+      if (typeof answer === 'string') expect(answer).toMatch(/EPIPE|ECONNRESET|socket hang up/)
+      else expect(answer.status).toBe(413)
+    }
+    expect(cloud.m1.calls).toEqual([])
+  })
+
+  it('of a controller whose answer is none is 502, and 503 where nobody can be asked', async () => {
+    cloud.m1.onCall = () => ({ status: 100, headers: {} })
+    expect(await statusOf(cloud.ask('/shop/controller/save', { method: 'POST' }))).toBe(502)
+    await cloud.want({ components: [aVersion('shop', [])] })
+    expect(await statusOf(cloud.ask('/shop/controller/save', { method: 'POST' }))).toBe(503)
   })
 
   it('of a file that is not there is answered with 404, and with 503 when nobody can tell', async () => {

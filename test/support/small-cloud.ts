@@ -23,6 +23,7 @@ export interface Reply {
 export interface Asking {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
 }
 
 /** With a copy on each mothership named, called after component and mothership: `news.m1`. */
@@ -99,7 +100,7 @@ export class SmallCloud {
   }
 
   /** The path as it is, whatever a browser would make of it. */
-  ask(path: string, { method = 'GET', headers = { accept: 'text/html' } }: Asking = {}): Promise<Reply> {
+  ask(path: string, { method = 'GET', headers = { accept: 'text/html' }, body }: Asking = {}): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const { port } = this.server
       const asked = request({ host: '127.0.0.1', port, path, method, headers, agent: false }, response => {
@@ -114,7 +115,7 @@ export class SmallCloud {
         )
       })
       asked.on('error', reject)
-      asked.end()
+      asked.end(body)
     })
   }
 
