@@ -216,7 +216,7 @@ class RunningMothership implements Mothership {
     if (digest === undefined) return { t: 'failed', r, status: 404, reason: `${component} does not run here` }
     const directory = await this.#packages.directory(digest).catch((error: Error) => error)
     if (directory instanceof Error) return { t: 'failed', r, status: 503, reason: directory.message }
-    const { status, headers, body } = await readResource(directory, path, request?.headers['if-none-match'])
+    const { status, headers, body } = await readResource(directory, path, request?.headers)
     return { t: 'answer', r, status, headers, ...(body === undefined ? {} : { body }) }
   }
 

@@ -43,11 +43,30 @@ const none = (status: number): Resource => ({ status, headers: {} })
 const isOneOf = (etag: string, header = ''): boolean =>
   header.split(',').some(each => ['*', etag].includes(each.trim().replace(/^W\//, '')))
 
-/** `path` as in the url: `css/page.css`. */
+/**
+ * The part that is asked for: `bytes=0-99`, `bytes=100-` or `bytes=-100` (RFC 9110, section 14). Undefined: all of it,
+ * also for several parts at once, which a server may answer so.
+ */
+function partOf(header: string | undefined, size: number): { from: number; to: number } | 'none' | undefined {
+  const found = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? '')
+  if (!found) return undefined
+  const [, first = '', last = ''] = found
+  if (first === '' && last === '') return undefined
+  if (first === '')
+    return Number(last) === 0 || size === 0 ? 'none' : { from: Math.max(0, size - Number(last)), to: size - 1 }
+  if (last !== '' && Number(last) < Number(first)) return undefined
+  if (Number(first) >= size) return 'none'
+  return { from: Number(first), to: Math.min(size - 1, last === '' ? size - 1 : Number(last)) }
+}
+
+/**
+ * `path` as in the url: `css/page.css`; of `asked`, names in lower case, `if-none-match`, `range` and `if-range` (with a
+ * tag: when a file was unpacked is another moment on each mothership) matter.
+ */
 export async function readResource(
   directory: string,
   path: string,
-  ifNoneMatch: string | undefined,
+  asked: Readonly<Record<string, string>> = {},
 ): Promise<Resource> {
   const [place = '', ...rest] = path.split('/')
   const root = Object.hasOwn(places, place) ? places[place] : undefined
@@ -66,8 +85,19 @@ export async function readResource(
       'last-modified': mtime.toUTCString(),
       'content-type': types[extname(file).toLowerCase()] ?? 'application/octet-stream',
       'cache-control': 'public, max-age=60',
+      'accept-ranges': 'bytes',
     }
-    return isOneOf(etag, ifNoneMatch) ? { status: 304, headers } : { status: 200, headers, body }
+    if (isOneOf(etag, asked['if-none-match'])) return { status: 304, headers }
+    const same = asked['if-range'] === undefined || asked['if-range'] === etag
+    const part = same ? partOf(asked['range'], size) : undefined
+    if (part === undefined) return { status: 200, headers, body }
+    if (part === 'none') return { status: 416, headers: { 'content-range': `bytes */${size}` } }
+    const { from, to } = part
+    return {
+      status: 206,
+      headers: { ...headers, 'content-range': `bytes ${from}-${to}/${size}` },
+      body: body.subarray(from, to + 1),
+    }
   } catch {
     return none(404)
   }

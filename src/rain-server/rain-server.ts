@@ -242,12 +242,13 @@ class RunningRainServer implements RainServer {
         version: component.version,
         path,
         verb: 'GET',
-        request: pageRequest(request, ['if-none-match', 'if-modified-since']),
+        request: pageRequest(request, ['if-none-match', 'range', 'if-range']),
         deadlineMs: state.server.fragmentDeadlineMs,
       })
       if (answer?.kind !== 'answer') continue
       const { status, headers, body } = answer.answer
-      if (status >= 400) return this.#error(request, response, status)
+      // A range that is not there is told with how large the file is.
+      if (status >= 400 && status !== 416) return this.#error(request, response, status)
       const bytes = body instanceof Uint8Array ? body : Buffer.from(String(body ?? ''))
       response.writeHead(status, status === 304 ? headers : { ...headers, 'content-length': bytes.byteLength })
       response.end(request.method === 'HEAD' || status === 304 ? undefined : bytes)

@@ -30,7 +30,43 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-const read = (path: string, ifNoneMatch?: string): Promise<Resource> => readResource(directory, path, ifNoneMatch)
+const read = (path: string, ifNoneMatch?: string): Promise<Resource> =>
+  readResource(directory, path, ifNoneMatch === undefined ? {} : { 'if-none-match': ifNoneMatch })
+
+describe('a part of a file', () => {
+  // `body { color: white }`: 21 bytes.
+  const part = (range: string, more: object = {}): Promise<Resource> =>
+    readResource(directory, 'css/themes/dark.css', { range, ...more })
+
+  it.each([
+    ['bytes=0-3', 'body', 'bytes 0-3/21'],
+    ['bytes=14-', 'white }', 'bytes 14-20/21'],
+    ['bytes=-7', 'white }', 'bytes 14-20/21'],
+    ['bytes=-100', 'body { color: white }', 'bytes 0-20/21'],
+    ['bytes=20-100', '}', 'bytes 20-20/21'],
+  ])('%s is %s', async (range, text, told) => {
+    const { status, headers, body } = await part(range)
+    expect([status, Buffer.from(body!).toString(), headers['content-range']]).toEqual([206, text, told])
+  })
+
+  it.each(['bytes=21-', 'bytes=-0', 'bytes=100-200'])('%s is not there', async range => {
+    expect(await part(range)).toEqual({ status: 416, headers: { 'content-range': 'bytes */21' } })
+  })
+
+  it.each(['bytes=3-1', 'bytes=-', 'bytes=0-1,3-4', 'lines=0-1', 'bytes=a-b', ''])('%s is all of it', async range => {
+    const { status, headers } = await part(range)
+    expect([status, headers['accept-ranges'], headers['content-range']]).toEqual([200, 'bytes', undefined])
+  })
+
+  it('is given only of the file that was meant', async () => {
+    const { etag = '' } = (await part('')).headers
+
+    expect((await part('bytes=0-3', { 'if-range': etag })).status).toBe(206)
+    expect((await part('bytes=0-3', { 'if-range': '"other"' })).status).toBe(200)
+    expect((await part('bytes=0-3', { 'if-range': 'Thu, 01 Jan 2026 00:00:00 GMT' })).status).toBe(200)
+    expect((await part('bytes=0-3', { 'if-none-match': etag })).status).toBe(304)
+  })
+})
 
 describe('a file of a package', () => {
   it.each([

@@ -116,6 +116,19 @@ describe('a request', () => {
     expect([head.status, head.body, head.headers['content-length']]).toEqual([200, '', '3'])
   })
 
+  it('of a part of a file is answered with that part, or with how large the file is', async () => {
+    cloud.m1.onCall = ({ request }) => {
+      const { range, 'if-range': tag } = request!.headers
+      if (range === 'bytes=9-') return { status: 416, headers: { 'content-range': 'bytes */3' } }
+      return { status: 206, headers: { 'content-range': `bytes 0-1/3`, etag: tag! }, body: Buffer.from('p{') }
+    }
+    const part = await cloud.ask('/shop/css/a.css', { headers: { range: 'bytes=0-1', 'if-range': '"1"' } })
+    expect([part.status, part.body]).toEqual([206, 'p{'])
+    expect(part.headers).toMatchObject({ 'content-range': 'bytes 0-1/3', 'content-length': '2', etag: '"1"' })
+    const none = await cloud.ask('/shop/css/a.css', { headers: { range: 'bytes=9-' } })
+    expect([none.status, none.headers['content-range']]).toEqual([416, 'bytes */3'])
+  })
+
   it('of a file is asked of the next mothership when one cannot answer', async () => {
     await cloud.want({ components: [aVersion('shop', ['m1', 'm2'])] })
     let asked = 0
