@@ -373,8 +373,12 @@ class Planning {
     this.#known.delete(from)
     this.#known.delete(to)
     this.#moved.add(instance.id)
-    this.#movables.set(from, this.#movables.get(from)?.filter(each => each.instance !== instance) ?? [])
-    this.#unlikes.delete(from)
+    for (const host of copiesOf(instance)) {
+      const others = this.#movables.get(host)?.filter(each => each.instance.id !== instance.id)
+      if (others) this.#movables.set(host, others)
+      this.#unlikes.delete(host)
+      if (this.#best.get(host)?.instance.id === instance.id) this.#best.delete(host)
+    }
     const { id, component, version } = instance
     this.#moves.push({ instance: id, component, version, from, to, gain: rounded(gain), used, decision })
   }

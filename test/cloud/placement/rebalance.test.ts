@@ -201,6 +201,36 @@ describe('a rebalance', () => {
     expect(planned(full).moves).toEqual([])
   })
 
+  it('moves one copy of an instance at most, wherever its others are', () => {
+    const copied = fc.array(fc.record({ on: fc.nat(2), need: fc.integer({ min: 5, max: 120 }) }), {
+      minLength: 2,
+      maxLength: 8,
+    })
+    fc.assert(
+      fc.property(copied, instances => {
+        const changes = instances.flatMap(({ on, need }, index): Change[] => {
+          const id = `news.c-${index}`
+          const here = [`m${on}`, `m${(on + 1) % 3}`]
+          const observed = { schema: 1, session: 1, epoch: 1, generation: 0, phase: 'running' as const, since: at }
+          return [
+            put('instances', id, { ...anInstance(id, here), need: cpu(need), placement: { copies: 2 } }),
+            ...here.map(each => put('observed', `${each}/${id}`, observed)),
+          ]
+        })
+        // Two that are empty, one after the other the best place for a copy.
+        const map = mapOf(
+          settings({ rebalance: { minGain: 0, stopBelow: 0 } }),
+          component,
+          ...changes,
+          ...motherships('m0', 'm1', 'm2', 'm3', 'm4'),
+        )
+        const moved = planned(map).moves.map(each => each.instance)
+        expect(moved).toEqual([...new Set(moved)])
+      }),
+      { numRuns: 200 },
+    )
+  })
+
   it('never breaks a rule, whatever the cloud, and plans the same again', () => {
     const cloud = fc.array(fc.record({ count: fc.nat(6), need: fc.integer({ min: 1, max: 160 }) }), {
       minLength: 2,
