@@ -77,6 +77,11 @@ it('measures motherships through Prometheus, and by their own reports while that
 it('says why, clones, drains with progress, cancels, and spreads again', async () => {
   const made = await rain('run', 'footer', '--count', '9')
   expect(made.code).toBe(0)
+  // And some that are large, so that what is uneven later is what they reserve, not how busy this machine is.
+  const { capacity } = (await rest('GET', '/mothership/m1')).body as unknown as { capacity: Record<string, number> }
+  const need = { cpu: capacity['cpu']! * 0.04, ram: capacity['ram']! * 0.04, bandwidth: capacity['bandwidth']! * 0.04 }
+  const large = await rest('POST', '/webcomponent/footer/1.0?count=12&wait=running&timeout=30s', { need })
+  expect([large.status, (large.body['items'] as unknown as object[]).length]).toEqual([201, 12])
   const [instance = ''] = made.said.split(' ')
   const why = await rain('explain', instance)
   expect(why.code).toBe(0)
