@@ -57,7 +57,8 @@ export class Renderer {
     renderer.#compile()
     renderer.#data = await loadModule(join(start.directory, 'server/data.js'))
     renderer.#conditions = await loadModule(join(start.directory, 'server/authorization.js'))
-    renderer.#controllers = await Controllers.load(start.directory)
+    // RAIN passes over those of a container.
+    if (reading.descriptor.type !== 'container') renderer.#controllers = await Controllers.load(start.directory)
     return renderer
   }
 

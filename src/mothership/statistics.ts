@@ -29,14 +29,14 @@ export class Statistics {
     const registers = [this.registry]
     this.#seconds = new Histogram({
       name: 'rain_mothership_render_seconds',
-      help: 'Time to render a fragment.',
+      help: 'Time to render a fragment, or of a controller to answer.',
       labelNames: ['component'],
       buckets: latencyBucketsMs.map(ms => ms / 1000),
       registers,
     })
     this.#failures = new Counter({
       name: 'rain_mothership_render_failures_total',
-      help: 'Fragments that were not rendered.',
+      help: 'Fragments that were not rendered, and calls of controllers that were not answered.',
       labelNames: ['component', 'kind'],
       registers,
     })

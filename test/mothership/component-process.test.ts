@@ -345,6 +345,8 @@ describe('a controller', () => {
     for (const name of ['b', '../data', 'a/../own', 'constructor', 'own.js', '']) {
       expect(await ask(started, name)).toMatchObject({ kind: 'failed', status: 404 })
     }
+    const container = await some(files, { type: 'container' })
+    expect(await ask(container, 'own')).toMatchObject({ kind: 'failed', status: 404 })
   })
 
   it('says which verbs it has; HEAD is GET', async () => {
