@@ -24,11 +24,11 @@ export interface ControlCall {
   readonly name: string
   /** Upper case. */
   readonly verb: string
-  readonly request?: PageRequest
-  readonly body?: Uint8Array
-  readonly session?: string
-  readonly user?: Viewer
-  readonly locale?: string
+  readonly request?: PageRequest | undefined
+  readonly body?: Uint8Array | undefined
+  readonly session?: string | undefined
+  readonly user?: Viewer | undefined
+  readonly locale?: string | undefined
 }
 
 /** What a controller answered. Names of headers are lower case; cookies as they are to be set. */

@@ -18,17 +18,9 @@ function reasonOf(error: unknown): string {
   }
 }
 
-async function render(renderer: Renderer, { n, call }: Extract<ToWorker, { k: 'render' }>): Promise<void> {
+async function answer(n: number, make: () => Promise<FromWorker>): Promise<void> {
   try {
-    say({ k: 'rendered', n, result: await renderer.render(call) })
-  } catch (error) {
-    say({ k: 'failed', n, status: error instanceof RenderFailure ? error.status : 500, reason: reasonOf(error) })
-  }
-}
-
-async function control(renderer: Renderer, { n, call }: Extract<ToWorker, { k: 'control' }>): Promise<void> {
-  try {
-    say({ k: 'controlled', n, result: await renderer.control(call) })
+    say(await make())
   } catch (error) {
     say({ k: 'failed', n, status: error instanceof RenderFailure ? error.status : 500, reason: reasonOf(error) })
   }
@@ -42,9 +34,11 @@ async function main(): Promise<void> {
   try {
     const renderer = await Renderer.load(start)
     process.on('message', (message: ToWorker) => {
-      if (message.k === 'ping') say({ k: 'pong', n: message.n })
-      else if (message.k === 'control') void control(renderer, message)
-      else void render(renderer, message)
+      const { k, n } = message
+      if (k === 'ping') say({ k: 'pong', n })
+      else if (k === 'render') {
+        void answer(n, async () => ({ k: 'rendered', n, result: await renderer.render(message.call) }))
+      } else void answer(n, async () => ({ k: 'controlled', n, result: await renderer.control(message.call) }))
     })
     say({ k: 'ready' })
   } catch (error) {

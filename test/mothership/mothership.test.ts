@@ -481,6 +481,7 @@ describe('a link to a mothership', () => {
     expect(Buffer.from(answer.body as Uint8Array).toString()).toBe('s1 Rain')
     expect(await post({ instance: 'news.2' })).toMatchObject({ t: 'failed', status: 503 })
     expect(await post({})).toMatchObject({ t: 'failed', status: 503 })
+    expect(await post({ instance: 'news.1', body: { title: 'Rain' } })).toMatchObject({ t: 'failed', status: 400 })
     expect(await post({ instance: 'news.1', path: 'load' })).toMatchObject({ t: 'failed', status: 404 })
     const told = await mothership.registry.metrics()
     expect(told).toContain('rain_mothership_render_seconds_count{component="news/1.0.0"} 2')
