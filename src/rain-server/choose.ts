@@ -5,6 +5,9 @@
 import { createHash } from 'node:crypto'
 import type { WantedComponent } from '../protocol/messages.js'
 
+/** A copy that fails is given up after so many others were tried. */
+export const copiesTried = 3
+
 export type Copy = WantedComponent['copies'][number]
 
 const weightOf = (session: string, component: string, copy: Copy): number =>

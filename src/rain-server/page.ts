@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../hypervisor/ports.js'
 import type { MessageOf, PageRequest, Viewer, ViewRequest, WantedComponent } from '../protocol/messages.js'
-import { order } from './choose.js'
+import { copiesTried, order } from './choose.js'
 import { escapeHtml } from './document.js'
 import type { Links } from './links.js'
 import { pick } from './route.js'
@@ -43,8 +43,6 @@ export interface PagePorts {
 
 const depthMax = 16
 const fragmentsMax = 200
-/** A copy that fails is given up for this view after so many others were tried. */
-const copiesTried = 3
 /** Kept back from a fragment's time, so that its error view still goes with the page. */
 const spareMs = 5
 

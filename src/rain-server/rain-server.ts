@@ -4,13 +4,15 @@ import type { Duplex } from 'node:stream'
 import type { Registry } from 'prom-client'
 import { metricsUrl, type RainServerConfig } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
-import type { MessageOf, PageRequest } from '../protocol/messages.js'
+import type { MessageOf } from '../protocol/messages.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
 import { order } from './choose.js'
+import { bodyBytesMax, callController, controllerHeaders, sendAnswer } from './controller.js'
 import { documentOf, errorDocument } from './document.js'
 import { Links } from './links.js'
 import { ServerMetrics } from './metrics.js'
 import { newSession, renderPage } from './page.js'
+import { knownSession, localeOf, pageRequest, readBody, sessionCookie, wantsHtml } from './request.js'
 import { type Route, routeOf } from './route.js'
 import { readWanted, type ServerState } from './wanted.js'
 
@@ -34,26 +36,6 @@ const drainMs = 10_000
 const noticeMs = 1_500
 const linksWithinMs = 1_000
 const knownVerbs: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
-/** Headers of the browser that a component may see. */
-const passedHeaders = ['accept-language', 'user-agent', 'referer', 'x-requested-with']
-
-/** And those that a controller may see. */
-const controllerHeaders = [...passedHeaders, 'accept', 'content-type', 'origin', 'if-match', 'if-none-match']
-const bodyBytesMax = 512 * 1024
-/** RFC 9110, section 7.6.1, and what is worked out anew. */
-const betweenHops: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-connection',
-  'set-cookie',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
-
 export async function startRainServer(config: RainServerConfig, deps: RainServerDeps): Promise<RainServer> {
   const server = new RunningRainServer(config, deps)
   await server.open()
@@ -257,50 +239,36 @@ class RunningRainServer implements RainServer {
     this.#error(request, response, 503)
   }
 
-  /**
-   * A component's controller, at the copy that the session's views come from. Another copy is asked only where it is
-   * certain that the first one did nothing, or where asking twice is as good as once.
-   */
   async #control(
     request: IncomingMessage,
     response: ServerResponse,
     state: ServerState,
-    { component, name }: Extract<Route, { kind: 'controller' }>,
+    route: Extract<Route, { kind: 'controller' }>,
   ): Promise<void> {
-    const verb = request.method ?? 'GET'
-    const body = await bodyOf(request).catch(() => 'cut off' as const)
-    if (body === 'cut off') return void response.destroy()
-    if (body === undefined) {
+    const body = await readBody(request, bodyBytesMax)
+    if (body.kind === 'cut off') return void response.destroy()
+    if (body.kind === 'too large') {
       response.setHeader('connection', 'close')
       return this.#error(request, response, 413)
     }
     const known = knownSession(request)
     const session = known ?? newSession()
-    const untilMs = this.deps.clock.nowMs() + state.server.pageDeadlineMs
-    let last = { status: 503, reason: 'no copy can be reached' }
-    for (const copy of order(component, session, this.#links.reachable)) {
-      const answer = await this.#links.get(copy.mothership)?.call({
-        kind: 'controller',
-        component: component.id,
-        version: component.version,
-        instance: copy.instance,
-        path: name,
-        verb,
-        request: pageRequest(request, controllerHeaders),
-        ...(body.byteLength > 0 ? { body } : {}),
-        session,
-        locale: localeOf(request),
-        deadlineMs: untilMs - this.deps.clock.nowMs(),
-      })
-      if (!answer) continue
-      if (answer.kind === 'answer' && answer.answer.status >= 200)
-        return answered(request, response, answer.answer, known ? [] : [sessionCookie(session)])
-      last = answer.kind === 'failed' ? answer : { status: 502, reason: 'the answer has no status' }
-      const harmless = verb === 'GET' || verb === 'HEAD' ? last.status >= 502 : last.status === 503
-      if (!harmless || this.deps.clock.nowMs() >= untilMs) break
+    const asked = {
+      route,
+      verb: request.method ?? 'GET',
+      request: pageRequest(request, controllerHeaders),
+      body: body.bytes,
+      session,
+      locale: localeOf(request),
+      deadlineMs: state.server.pageDeadlineMs,
     }
-    this.deps.log.warn({ url: request.url, verb, ...last }, 'a controller failed')
-    this.#error(request, response, last.status)
+    const answer = await callController(asked, this.#links, this.deps.clock)
+    if (answer.kind === 'answer') {
+      return sendAnswer(request, response, answer.answer, known === undefined ? [sessionCookie(session)] : [])
+    }
+    const { status, reason } = answer
+    this.deps.log.warn({ url: request.url, verb: asked.verb, status, reason }, 'a controller failed')
+    this.#error(request, response, status)
   }
 
   #error(request: IncomingMessage, response: ServerResponse, status: number): void {
@@ -343,60 +311,6 @@ function refuse({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
   const status = refusals[code] ?? 400
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
-
-function pageRequest(request: IncomingMessage, names: readonly string[] = passedHeaders): PageRequest {
-  const url = new URL(request.url ?? '/', 'http://rain')
-  const headers: Record<string, string> = {}
-  for (const name of names) {
-    const value = request.headers[name]
-    if (typeof value === 'string') headers[name] = value.slice(0, 2048)
-  }
-  return { url: url.pathname + url.search, query: Object.fromEntries(url.searchParams), headers }
-}
-
-const knownSession = (request: IncomingMessage): string | undefined =>
-  /(?:^|;\s*)rain-sid=([0-9a-f]{32})(?:;|$)/.exec(request.headers.cookie ?? '')?.[1]
-
-const sessionCookie = (session: string): string => `rain-sid=${session}; Path=/; HttpOnly; SameSite=Lax`
-
-const localeOf = (request: IncomingMessage): string =>
-  /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?/.exec(request.headers['accept-language'] ?? '')?.[0] ?? 'en'
-
-/** Undefined when it is larger than a controller may be sent. */
-async function bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > bodyBytesMax) return undefined
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const part of request) {
-    bytes += (part as Buffer).byteLength
-    if (bytes > bodyBytesMax) return undefined
-    parts.push(part as Buffer)
-  }
-  return Buffer.concat(parts)
-}
-
-/** Of what a controller says: not what is between two hops, nor a cookie of the cloud itself. */
-function answered(
-  request: IncomingMessage,
-  response: ServerResponse,
-  { status, headers, cookies = [], body }: MessageOf<'answer'>,
-  own: readonly string[],
-): void {
-  const bytes = body instanceof Uint8Array ? body : Buffer.from(String(body ?? ''))
-  const passed = Object.entries(headers).filter(([name]) => !betweenHops.has(name.toLowerCase()))
-  const theirs = cookies.filter(each => !/^\s*rain-/i.test(each))
-  const empty = status === 204 || status === 304
-  response.writeHead(status, {
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    ...Object.fromEntries(passed),
-    ...(theirs.length + own.length > 0 ? { 'set-cookie': [...own, ...theirs] } : {}),
-    ...(empty ? {} : { 'content-length': bytes.byteLength }),
-  })
-  response.end(request.method === 'HEAD' || empty ? undefined : bytes)
-}
-
-const wantsHtml = (request: IncomingMessage): boolean => (request.headers.accept ?? '').includes('text/html')
 
 function send(request: IncomingMessage, response: ServerResponse, status: number, html: string): void {
   const body = Buffer.from(html)

@@ -145,7 +145,7 @@ describe('a request', () => {
     cloud.m1.onCall = () => ({
       status: 201,
       headers: { 'content-type': 'application/json', connection: 'upgrade', 'content-length': '999', location: '/x' },
-      cookies: ['seen=1; Path=/', 'rain-sid=stolen'],
+      cookies: ['seen=1; Path=/', 'rain-sid=stolen', ' RAIN =other', 'rainbow=1'],
       body: Buffer.from('{"ok":true}'),
     })
     const headers = { 'content-type': 'application/json', authorization: 'Bearer x', 'accept-language': 'de-CH,de' }
@@ -153,7 +153,7 @@ describe('a request', () => {
     const sid = /^rain-sid=([0-9a-f]{32});/.exec(answer.headers['set-cookie']![0]!)?.[1]
 
     expect([answer.status, answer.body, answer.headers.location]).toEqual([201, '{"ok":true}', '/x'])
-    expect(answer.headers['set-cookie']!.slice(1)).toEqual(['seen=1; Path=/'])
+    expect(answer.headers['set-cookie']!.slice(1)).toEqual(['seen=1; Path=/', 'rainbow=1'])
     expect(answer.headers).toMatchObject({ 'content-length': '11', 'cache-control': 'no-store' })
     expect(cloud.m1.calls).toHaveLength(1)
     const { body, ...called } = cloud.m1.calls[0]!
@@ -170,7 +170,7 @@ describe('a request', () => {
     expect(called.request!.headers).toEqual({ 'content-type': 'application/json', 'accept-language': 'de-CH,de' })
     expect(Buffer.from(body as Uint8Array).toString()).toBe('{"n":1}')
     const again = await cloud.ask('/shop/controller/cart/add', { headers: { cookie: `rain-sid=${sid}` } })
-    expect(again.headers['set-cookie']).toEqual(['seen=1; Path=/'])
+    expect(again.headers['set-cookie']).toEqual(['seen=1; Path=/', 'rainbow=1'])
     expect(cloud.m1.calls[1]).toMatchObject({ session: sid, verb: 'GET' })
   })
 
@@ -191,6 +191,15 @@ describe('a request', () => {
 
     expect(await statusOf(cloud.ask('/shop/controller/save', { method }))).toBe(status)
     expect(asked).toBe(times)
+  })
+
+  it('of a controller that fails wherever it is asked goes to three copies at most', async () => {
+    const copies = Array.from({ length: 5 }, (_, each) => ({ instance: `shop.${each}`, mothership: 'm1', epoch: 1 }))
+    await cloud.want({ components: [aVersion('shop', ['m1'], { copies })] })
+    cloud.m1.onCall = () => ({ failed: 502 })
+
+    expect(await statusOf(cloud.ask('/shop/controller/save'))).toBe(502)
+    expect(cloud.m1.calls).toHaveLength(3)
   })
 
   it('of a controller that is too large is refused, whatever it says of its length', async () => {
