@@ -9,7 +9,7 @@ import { Draft } from '../draft.js'
 import type { CloudMap } from '../map.js'
 import type { Change, InstanceRecord } from '../records.js'
 import type { Settings } from '../settings.js'
-import { Fleet, type Replacing } from './fleet.js'
+import { Fleet, placementKinds, type Replacing } from './fleet.js'
 import type { Host, MeasuredLoad } from './host.js'
 import { placeOn } from './place.js'
 
@@ -124,7 +124,7 @@ function* instancesOn(map: CloudMap, mothership: string): Iterable<InstanceRecor
 }
 
 function* everything(map: CloudMap): Iterable<Change> {
-  for (const kind of ['motherships', 'sessions', 'quarantine', 'rainservers', 'wiring', 'instances'] as const) {
+  for (const kind of placementKinds) {
     for (const [id, entry] of map.all(kind)) yield { kind, id, value: entry.value } as Change
   }
 }

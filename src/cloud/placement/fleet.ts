@@ -29,6 +29,17 @@ type Undo = () => void
 type InstanceChange = Extract<Replacing, { readonly kind: 'instances' }>
 type Ages = Parameters<typeof freshnessOf>[1]
 
+/** Kinds of records that placement goes by, in the order in which a whole map is best read. */
+export const placementKinds = [
+  'motherships',
+  'sessions',
+  'quarantine',
+  'rainservers',
+  'wiring',
+  'instances',
+] as const satisfies readonly Kind[]
+const looksAt: ReadonlySet<Kind> = new Set(placementKinds)
+
 /** A change, and the record that it takes the place of: of instances only that matters. */
 export type Replacing = Change & { readonly before?: object | undefined }
 
@@ -349,16 +360,6 @@ export class Fleet {
     if (slot.unused) this.#slots.delete(slot.id)
   }
 }
-
-/** Kinds of records that placement goes by. */
-const looksAt: ReadonlySet<Kind> = new Set([
-  'motherships',
-  'sessions',
-  'quarantine',
-  'rainservers',
-  'wiring',
-  'instances',
-])
 
 /** Whether it is the same for every sum, though it may be another object. */
 function countAlike(a: InstanceRecord | undefined, b: InstanceRecord | undefined): boolean {

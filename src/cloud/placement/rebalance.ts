@@ -22,17 +22,15 @@ import {
   meanOf,
   rounded,
   type Shift,
-  shareOf,
-  sharesOf,
   worstWithout,
 } from './fullness.js'
 import { freshnessOf, type Host } from './host.js'
+import { type Movable, Movables } from './movables.js'
 import { type Outlook, standing } from './outlook.js'
 import type { Evenness, PlannedMove, RebalancePlan } from './plan.js'
 import type { RebalanceInput } from './planning.js'
 import { plus } from './resources.js'
 import { scoreAt } from './score.js'
-import { whyItStays } from './staying.js'
 
 export type { RebalanceInput } from './planning.js'
 
@@ -78,14 +76,10 @@ const asksMax = 8
 class Planning {
   readonly #draft: Draft
   readonly #moves: PlannedMove[] = []
-  readonly #moved = new Set<string>()
+  readonly #movables: Movables
   /** The best move off a mothership, while neither place has changed. */
   readonly #best = new Map<string, Candidate>()
-  readonly #movables = new Map<string, readonly Movable[]>()
-  readonly #unlikes = new Map<string, readonly Movable[]>()
   readonly #known = new Map<string, Fullness>()
-  /** By instance. */
-  readonly #staying = new Map<string, string>()
   /** What samples still hold of what was moved away, and (less than nothing) do not hold yet of what came. */
   readonly #relief = new Map<string, Resources>()
   /** Reserved by copies that are on their way elsewhere. */
@@ -93,6 +87,7 @@ class Planning {
 
   constructor(private readonly input: RebalanceInput) {
     this.#draft = new Draft(input.map)
+    this.#movables = new Movables(input)
     for (const [id, { value }] of input.map.all('moves')) {
       const instance = input.map.get('instances', id)?.value
       if (!value.over && instance && copiesOf(instance).includes(value.from)) {
@@ -220,30 +215,29 @@ class Planning {
   /** The best move off a mothership by foresight to a place that the placer allows, which is asked for the best few. */
   #bestAhead(foresight: Foresight, from: Host): Candidate | undefined {
     const { minGain } = this.input.settings.rebalance
-    const movable = this.#movable(from)
-    const worth = this.#unlike(from).map(
-      each => [foresight.relief(from.id, versionOf(each.instance)) ?? 0, each] as const,
-    )
+    const movable = this.#movables.on(from)
+    const worth = this.#movables
+      .unlikeOn(from)
+      .map(each => [foresight.relief(from.id, versionOf(each.instance)) ?? 0, each] as const)
     const worthiest = worth.sort((a, b) => b[0] - a[0] || byId(a[1].instance.id, b[1].instance.id))
     const transfers = worthiest
       .slice(0, movable.length <= allUpTo ? allUpTo : triesMax)
       .flatMap(([, each]) => foresight.transfers(from.id, versionOf(each.instance), each, minGain))
       .sort((a, b) => b.relieves - a.relieves || byId(a.what.instance.id, b.what.instance.id))
-    if (transfers.length === 0) for (const { instance } of movable) this.#stays(instance.id, 'gains too little')
+    if (transfers.length === 0)
+      for (const { instance } of movable) this.#movables.stays(instance.id, 'gains too little')
     for (const { what, to, relieves, gain } of transfers.slice(0, asksMax)) {
       const { instance, need, used } = what
       const found = this.#place(instance, need, to)
       if (found.kind === 'placed')
         return { instance, from: from.id, to, gain, need, used, relieves, decision: found.decision }
-      this.#stays(instance.id, 'fits nowhere else')
+      this.#movables.stays(instance.id, 'fits nowhere else')
     }
     return undefined
   }
 
   #plan(before: Evenness, foresight?: Foresight): RebalancePlan {
-    const staying: Record<string, number> = {}
-    for (const [id, why] of this.#staying) if (!this.#moved.has(id)) staying[why] = (staying[why] ?? 0) + 1
-    return { before, after: this.#evenness(foresight), moves: this.#moves, staying }
+    return { before, after: this.#evenness(foresight), moves: this.#moves, staying: this.#movables.staying }
   }
 
   #shift(host: string): Shift {
@@ -282,14 +276,14 @@ class Planning {
    */
   #worthiest(from: Fullness, emptiest: number): Movable[] {
     const found: { readonly each: Movable; readonly worth: number }[] = []
-    const movable = this.#movable(from.host)
+    const movable = this.#movables.on(from.host)
     const most = movable.length <= allUpTo ? allUpTo : triesMax
     const [full, even] = [powerOf(from.worst), powerOf(emptiest)]
     for (const each of movable) {
       const relieves = full - powerOf(worstWithout(from, each.reserving, each.using))
       const worth = relieves - (powerOf(emptiest + each.share) - even)
       if (relieves <= least) {
-        this.#stays(each.instance.id, 'gains too little')
+        this.#movables.stays(each.instance.id, 'gains too little')
         continue
       }
       if (found.length === most && worth <= found[most - 1]!.worth) continue
@@ -301,37 +295,6 @@ class Planning {
     return found.map(({ each }) => each)
   }
 
-  /** Of those that are alike only the first: where it does not go, the others do not either. */
-  #unlike(host: Host): readonly Movable[] {
-    let unlike = this.#unlikes.get(host.id)
-    if (!unlike) {
-      const first = new Map<string, Movable>()
-      for (const each of this.#movable(host)) if (!first.has(each.alike)) first.set(each.alike, each)
-      this.#unlikes.set(host.id, (unlike = [...first.values()]))
-    }
-    return unlike
-  }
-
-  /** Looked up once, and less what went: nothing that comes meanwhile may go again. */
-  #movable(host: Host): readonly Movable[] {
-    let movable = this.#movables.get(host.id)
-    if (!movable) {
-      movable = [...this.input.map.instancesOn(host.id)].sort(byId).flatMap(id => {
-        const instance = this.input.map.get('instances', id)!.value
-        const why = this.#moved.has(id) ? 'moved already' : whyItStays(this.input.map, instance, host.id)
-        if (why !== undefined) return this.#stays(id, why) ?? []
-        const used = this.input.usageOf(instance, host.id) ?? instance.need
-        const { component, placement } = instance
-        const alike = `${component} ${copiesOf(instance).length > 1 ? id : ''} ${JSON.stringify(placement)}`
-        const need = largest(instance.need, used)
-        const [reserving, using] = [sharesOf(instance.need, host), sharesOf(used, host)]
-        return [{ instance, used, need, reserving, using, share: shareOf(need, host), alike }]
-      })
-      this.#movables.set(host.id, movable)
-    }
-    return movable
-  }
-
   #candidate(
     { instance, used, need, reserving, using }: Movable,
     from: Fullness,
@@ -339,21 +302,16 @@ class Planning {
   ): Candidate | undefined {
     const { settings } = this.input
     const found = this.#place(instance, need)
-    if (found?.kind !== 'placed') return this.#stays(instance.id, 'fits nowhere else')
+    if (found?.kind !== 'placed') return this.#movables.stays(instance.id, 'fits nowhere else')
     const to = loads.get(found.on[0]!)
     if (!to) return undefined
     const put = fullnessWith(to, need)
     const gain = scoreAt(put.pressure, settings).score - scoreAt(from.pressure, settings).score
-    if (gain < settings.rebalance.minGain) return this.#stays(instance.id, 'gains too little')
+    if (gain < settings.rebalance.minGain) return this.#movables.stays(instance.id, 'gains too little')
     const taken = worstWithout(from, reserving, using)
     const relieves = powerOf(from.worst) - powerOf(taken) - (powerOf(put.worst) - powerOf(to.worst))
-    if (relieves <= least) return this.#stays(instance.id, 'gains too little')
+    if (relieves <= least) return this.#movables.stays(instance.id, 'gains too little')
     return { instance, from: from.host.id, to: to.host.id, gain, need, used, relieves, decision: found.decision }
-  }
-
-  #stays(instance: string, why: string): undefined {
-    this.#staying.set(instance, why)
-    return undefined
   }
 
   #place(instance: InstanceRecord, need: Resources, only?: string): PlacementResult {
@@ -372,29 +330,12 @@ class Planning {
     this.#relieve(from, used)
     this.#known.delete(from)
     this.#known.delete(to)
-    this.#moved.add(instance.id)
-    for (const host of copiesOf(instance)) {
-      const others = this.#movables.get(host)?.filter(each => each.instance.id !== instance.id)
-      if (others) this.#movables.set(host, others)
-      this.#unlikes.delete(host)
+    this.#movables.move(instance)
+    for (const host of copiesOf(instance))
       if (this.#best.get(host)?.instance.id === instance.id) this.#best.delete(host)
-    }
     const { id, component, version } = instance
     this.#moves.push({ instance: id, component, version, from, to, gain: rounded(gain), used, decision })
   }
-}
-
-interface Movable {
-  readonly instance: InstanceRecord
-  readonly used: Resources
-  /** What it needs, or uses where that is more. */
-  readonly need: Resources
-  /** Shares of the mothership where it is: what it reserves, what it uses, and most of any resource that it needs. */
-  readonly reserving: Resources
-  readonly using: Resources
-  readonly share: number
-  /** What else decides where it may go. */
-  readonly alike: string
 }
 
 /** What a plan is made by. */
@@ -433,9 +374,3 @@ const powerOf = (share: number): number => {
   const square = share * share
   return square * square * square
 }
-
-const largest = (a: Resources, b: Resources): Resources => ({
-  cpu: Math.max(a.cpu, b.cpu),
-  ram: Math.max(a.ram, b.ram),
-  bandwidth: Math.max(a.bandwidth, b.bandwidth),
-})
