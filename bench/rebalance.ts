@@ -181,11 +181,6 @@ async function losing(): Promise<void> {
   }
 }
 
-interface Footer {
-  readonly motherships: readonly string[]
-  readonly instances: { readonly total: number; readonly byPhase: Readonly<Record<string, number>> }
-}
-
 /** From the kill to the moment at which all of its instances are seen to run elsewhere, less the grace time. */
 async function lose(state: () => UpState, withLeader: boolean, supervisor: ChildProcess): Promise<number> {
   const { api, tokens, motherships: ships, replicas } = state()
@@ -230,8 +225,10 @@ async function lose(state: () => UpState, withLeader: boolean, supervisor: Child
   if (withLeader) process.kill(replicas.find(each => each.id === leader!.id)!.pid, 'SIGKILL')
   // Asked for shortly, so that asking does not take the time that the cloud needs; and in full at the end.
   const left = async (): Promise<boolean> => {
-    const { motherships: on, instances: of } = (await ask('GET', '/webcomponent/footer/1.0')) as unknown as Footer
-    return !on.includes(target.id) && of.byPhase['running'] === of.total && of.total >= many
+    const footer = await ask('GET', '/webcomponent/footer/1.0')
+    const on = footer['motherships'] as readonly string[]
+    const { total, byPhase } = footer['instances'] as { total: number; byPhase: Record<string, number> }
+    return !on.includes(target.id) && byPhase['running'] === total && total >= many
   }
   while (!(await left().catch(() => false))) {
     if (performance.now() - fromMs > 60_000) throw new Error(`only ${await running()} of ${many} run elsewhere`)
