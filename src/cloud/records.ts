@@ -26,6 +26,8 @@ export const PlacementWish = Type.Object({
   /** `component`: no two instances of this component (any version) on one mothership. */
   antiAffinity: Type.Optional(Type.Union([Type.Literal('none'), Type.Literal('component')])),
   priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+  /** Kept state: with fewer copies in sync nothing may be changed. Default 1. */
+  inSyncMin: Type.Optional(Type.Integer({ minimum: 1, maximum: 16 })),
 })
 export type PlacementWish = Static<typeof PlacementWish>
 
@@ -157,6 +159,8 @@ const InstanceRecord = Type.Object({
   primary: nodeId,
   inSync: Type.Array(nodeId),
   learners: Type.Array(nodeId),
+  /** Kept state: which journal counts, by mothership, of the copies in sync. */
+  journals: Type.Optional(Type.Record(Type.String(), Type.String())),
   /** How often it was asked to refresh. */
   generation: counter,
   createdAt: time,
@@ -248,6 +252,22 @@ const MoveRecord = Type.Object({
   over: Type.Optional(Type.Boolean()),
 })
 
+/**
+ * What a copy of kept state says of itself, for the leader to decide on: good for the epoch that it is said in.
+ * `journal`: the one that it writes, made anew when the old one was gone or could not be trusted. `seq`: where its
+ * history ended when the epoch began. `register`: a primary without a registered journal; `renew`: a primary that was
+ * started again and needs an epoch in which it has said nothing yet; `lost`: not to be counted on any more. `drop`:
+ * copies that do not answer; `admit`: learners that have everything, by mothership the journal.
+ */
+export const CopyReport = Type.Object({
+  journal: Type.String(),
+  seq: counter,
+  wants: Type.Optional(Type.Union([Type.Literal('register'), Type.Literal('renew'), Type.Literal('lost')])),
+  drop: Type.Optional(Type.Array(nodeId)),
+  admit: Type.Optional(Type.Record(Type.String(), Type.String())),
+})
+export type CopyReport = Static<typeof CopyReport>
+
 /** What a mothership last said of one copy. */
 const ObservedRecord = Type.Object({
   schema,
@@ -257,6 +277,8 @@ const ObservedRecord = Type.Object({
   phase: Phase,
   reason: Type.Optional(Type.String()),
   since: time,
+  /** Kept state: what the copy says of itself, good for the epoch of this record. */
+  copy: Type.Optional(CopyReport),
 })
 
 /**

@@ -1,0 +1,171 @@
+/**
+ * The history of one instance's document as a copy has it: a document at a base, and the changes since, of which the
+ * last ones may not be committed yet. The base moves up to what is committed; what is not can be cut off again.
+ */
+import { createHash } from 'node:crypto'
+import Type from 'typebox'
+import { Compile } from 'typebox/compile'
+import { beginning, change, continues, type Entry, type Json, limits, type Position, readUpdate } from './entry.js'
+
+interface Item {
+  readonly entry: Entry
+  readonly document: Json
+  readonly id: string
+  readonly reply: string | undefined
+}
+
+/** What was answered to a request that is part of the history. */
+export interface Answered {
+  readonly seq: number
+  /** JSON. */
+  readonly reply: string | undefined
+}
+
+const SnapshotState = Type.Object({
+  document: Type.Unknown(),
+  answers: Type.Array(Type.Tuple([Type.String(), Type.Integer(), Type.Union([Type.String(), Type.Null()])])),
+})
+const snapshotCheck = Compile(SnapshotState)
+
+/** A history that is not one: an entry out of order, with a wrong digest, or that does not fit the document. */
+export class BrokenHistory extends Error {}
+
+/** Bytes that an entry costs beside its text. */
+const overhead = 96
+
+export class History {
+  #base: Position = beginning
+  #baseDocument: Json = {}
+  #items: Item[] = []
+  readonly #answers = new Map<string, Answered>()
+  /** Bytes of the changes that are held. */
+  bytes = 0
+
+  /** `state`: as `stateAt` made it. Throws `BrokenHistory`. */
+  static from(base: Position, state: string): History {
+    const history = new History()
+    let value: unknown
+    try {
+      value = JSON.parse(state)
+    } catch {
+      throw new BrokenHistory('a state that is not JSON')
+    }
+    if (!snapshotCheck.Check(value)) throw new BrokenHistory('a state without a document')
+    history.#base = base
+    history.#baseDocument = value.document as Json
+    for (const [id, seq, reply] of value.answers) history.#answers.set(id, { seq, reply: reply ?? undefined })
+    return history
+  }
+
+  get base(): Position {
+    return this.#base
+  }
+
+  get tail(): Position {
+    return this.#items.at(-1)?.entry ?? this.#base
+  }
+
+  /** With every change, also those that are not committed. */
+  get document(): Json {
+    return this.#items.at(-1)?.document ?? this.#baseDocument
+  }
+
+  get length(): number {
+    return this.#items.length
+  }
+
+  /** Undefined before the base and after the tail. */
+  positionAt(seq: number): Position | undefined {
+    if (seq === this.#base.seq) return this.#base
+    const entry = this.#itemAt(seq)?.entry
+    return entry && { seq: entry.seq, digest: entry.digest }
+  }
+
+  documentAt(seq: number): Json {
+    return seq === this.#base.seq ? this.#baseDocument : (this.#itemAt(seq)?.document ?? null)
+  }
+
+  /** Those after `seq`, as many as `bytesMax` holds, at least one if there is one. */
+  after(seq: number, bytesMax: number): readonly Entry[] {
+    const from = seq - this.#base.seq
+    let bytes = 0
+    let to = from
+    while (to < this.#items.length && (to === from || bytes < bytesMax)) {
+      bytes += this.#items[to++]!.entry.body.length + overhead
+    }
+    return this.#items.slice(from, to).map(each => each.entry)
+  }
+
+  replyAt(seq: number): string | undefined {
+    return this.#itemAt(seq)?.reply
+  }
+
+  answered(id: string): Answered | undefined {
+    return this.#answers.get(id)
+  }
+
+  /**
+   * Throws `BrokenHistory` and is as it was when the entry is not what comes next. `made`: the document that comes of it,
+   * where that is known.
+   */
+  append(entry: Entry, made?: Json): void {
+    if (!continues(this.tail, entry)) throw new BrokenHistory(`entry ${entry.seq} does not follow ${this.tail.seq}`)
+    try {
+      const update = readUpdate(entry.body)
+      const document = made ?? change(this.document, update)
+      this.#items.push({ entry, document, id: update.id, reply: update.reply })
+      this.#answers.set(update.id, { seq: entry.seq, reply: update.reply })
+      this.bytes += entry.body.length + overhead
+    } catch (error) {
+      throw new BrokenHistory(`entry ${entry.seq}: ${(error as Error).message}`)
+    }
+  }
+
+  /** Everything after `seq` is as if it had never been. */
+  cut(seq: number): void {
+    for (const { entry, id } of this.#items.splice(Math.max(0, seq - this.#base.seq))) {
+      this.#answers.delete(id)
+      this.bytes -= entry.body.length + overhead
+    }
+  }
+
+  /** The base moves up to `seq`, which must be committed; answers older than the window go. */
+  settle(seq: number): void {
+    const item = this.#itemAt(seq)
+    if (!item) return
+    for (const { entry } of this.#items.splice(0, seq - this.#base.seq)) this.bytes -= entry.body.length + overhead
+    this.#base = { seq, digest: item.entry.digest }
+    this.#baseDocument = item.document
+  }
+
+  /** Answers that are older than the window before `committed` are forgotten, at every copy the same. */
+  forget(committed: number): void {
+    for (const [id, { seq }] of this.#answers) {
+      if (seq > committed - limits.replies) return
+      this.#answers.delete(id)
+    }
+  }
+
+  /** The document and the remembered answers at a position that is held, as text. */
+  stateAt(seq: number): string {
+    const answers = [...this.#answers]
+      .filter(([, each]) => each.seq <= seq && each.seq > seq - limits.replies)
+      .map(([id, each]) => [id, each.seq, each.reply ?? null])
+    return JSON.stringify({ document: this.documentAt(seq), answers })
+  }
+
+  #itemAt(seq: number): Item | undefined {
+    return this.#items[seq - this.#base.seq - 1]
+  }
+}
+
+/** The same for equal documents, whatever the order of their fields (rule 14). */
+export const documentDigest = (document: Json): string =>
+  createHash('sha256').update(canonical(document)).digest('base64url').slice(0, 22)
+
+function canonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `{${fields.map(([name, each]) => `${JSON.stringify(name)}:${canonical(each)}`).join(',')}}`
+}
