@@ -256,13 +256,15 @@ const MoveRecord = Type.Object({
  * What a copy of kept state says of itself, for the leader to decide on: good for the epoch that it is said in.
  * `journal`: the one that it writes, made anew when the old one was gone or could not be trusted. `seq`: where its
  * history ended when the epoch began. `register`: a primary without a registered journal; `renew`: a primary that was
- * started again and needs an epoch in which it has said nothing yet; `lost`: not to be counted on any more. `drop`:
+ * started again and needs an epoch in which it has said nothing yet; `lost`: not to be counted on any more. `sound`:
+ * it has followed a primary, or been one, since its process was started, so nothing that it had said is missing. `drop`:
  * copies that do not answer; `admit`: learners that have everything, by mothership the journal.
  */
 export const CopyReport = Type.Object({
   journal: Type.String(),
   seq: counter,
   wants: Type.Optional(Type.Union([Type.Literal('register'), Type.Literal('renew'), Type.Literal('lost')])),
+  sound: Type.Optional(Type.Boolean()),
   drop: Type.Optional(Type.Array(nodeId)),
   admit: Type.Optional(Type.Record(Type.String(), Type.String())),
 })

@@ -6,7 +6,7 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { expired, hasExpired, quarantine } from '../cloud/decide/quarantine.js'
 import { stepsOf } from '../cloud/decide/rebalance.js'
-import { departures, isStray, priorityOf, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
+import { departures, isStray, keepsState, priorityOf, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
 import { type Step, settingsOf } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
 import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
@@ -107,7 +107,10 @@ export class Leading {
       else if (change.kind === 'motherships') {
         this.#unsettle(change.id)
         this.#rebalancing.onChange()
-      } else if (change.kind === 'sessions' && change.id.startsWith('mothership/')) this.#rebalancing.onChange()
+      } else if (change.kind === 'sessions' && change.id.startsWith('mothership/')) {
+        this.#rebalancing.onChange()
+        this.#unsettleKept(change.id.slice('mothership/'.length))
+      }
       if (wiringKinds.has(change.kind)) this.#rewire = true
     }
     if (this.#rewire || this.#unsettled.fresh > 0 || this.#strays.size > 0 || this.#failures.pending) this.#soon()
@@ -132,6 +135,12 @@ export class Leading {
   #unsettle(mothership: string): void {
     const { map } = this.ports.maps
     for (const id of map.instancesOn(mothership)) this.#unsettled.add(id, priorityOf(map, id))
+  }
+
+  /** Copies of kept state on a mothership that came or went: their primaries change at once, not when it is lost. */
+  #unsettleKept(mothership: string): void {
+    const { map } = this.ports.maps
+    for (const id of map.instancesOn(mothership)) if (keepsState(map, id)) this.#unsettled.add(id, priorityOf(map, id))
   }
 
   #soon(): void {
@@ -176,7 +185,10 @@ export class Leading {
     const { maps, liveness } = this.ports
     const after = settingsOf(maps.map).lostAfterMs
     for (const [id] of maps.map.all('motherships')) {
-      if ((liveness.goneForMs({ kind: 'mothership', id }) ?? 0) >= after) this.#unsettle(id)
+      const forMs = liveness.goneForMs({ kind: 'mothership', id })
+      if (forMs === undefined) continue
+      if (forMs >= after) this.#unsettle(id)
+      else this.#unsettleKept(id)
     }
   }
 

@@ -15,6 +15,7 @@ import type {
   WantedComponent,
   WantedInstance,
   WantedKeys,
+  WantedPeer,
   WantedReplica,
   WantedServer,
   WantedWire,
@@ -27,7 +28,7 @@ export type Tickets = (who: NodeRef, toWhom: NodeRef) => string
 export function wantedFor(map: CloudMap, node: NodeRef, tickets: Tickets): Entries {
   switch (node.kind) {
     case 'mothership':
-      return forMothership(map, node.id)
+      return forMothership(map, node, tickets)
     case 'rainserver':
       return forRainServer(map, node, tickets)
     case 'balancer':
@@ -41,11 +42,23 @@ export function roleOn(instance: InstanceRecord, mothership: string): WantedInst
   return instance.learners.includes(mothership) ? 'learner' : undefined
 }
 
-function forMothership(map: CloudMap, id: string): Entries {
+function forMothership(map: CloudMap, node: NodeRef, tickets: Tickets): Entries {
+  const { id } = node
   const entries: Entries = new Map()
+  const peers = new Set<string>()
   for (const key of [...map.instancesOn(id)].sort(byId)) {
     const wanted = wantedInstance(map, key, id)
-    if (wanted) entries.set(`instances/${key}`, wanted)
+    if (!wanted) continue
+    entries.set(`instances/${key}`, wanted)
+    for (const peer of [...(wanted.kept?.inSync ?? []), ...(wanted.kept?.learners ?? [])]) peers.add(peer)
+  }
+  peers.delete(id)
+  for (const peer of [...peers].sort(byId)) {
+    const mothership = map.get('motherships', peer)?.value
+    if (!mothership) continue
+    const toWhom: NodeRef = { kind: 'mothership', id: peer }
+    const wanted: WantedPeer = { mothership: peer, address: mothership.address, ticket: tickets(node, toWhom) }
+    entries.set(`peers/${peer}`, wanted)
   }
   const keys = map.get('keys')?.value.keys ?? []
   const value: WantedKeys = { keys: keys.map(each => ({ id: each.id, publicKey: each.publicKey })) }
@@ -70,8 +83,23 @@ function wantedInstance(map: CloudMap, id: string, mothership: string): WantedIn
     since: entry.created,
     isolation: component.isolation,
     need: instance.need,
+    ...(component.state === 'kept' ? { kept: keptOf(instance) } : {}),
   }
 }
+
+const keptOf = ({
+  primary,
+  inSync,
+  learners,
+  journals,
+  placement,
+}: InstanceRecord): NonNullable<WantedInstance['kept']> => ({
+  primary,
+  inSync,
+  learners,
+  journals: journals ?? {},
+  inSyncMin: placement.inSyncMin ?? 1,
+})
 
 function forRainServer(map: CloudMap, node: NodeRef, tickets: Tickets): Entries {
   const entries: Entries = new Map()
@@ -111,7 +139,9 @@ function wantedComponent(map: CloudMap, key: string): WantedComponent | undefine
   for (const id of [...map.instancesOf(key)].sort(byId)) {
     const instance = map.get('instances', id)?.value
     if (!instance) continue
-    for (const mothership of [...copiesOf(instance)].sort(byId)) {
+    // What a learner of kept state shows may be nothing yet.
+    const copiesHere = component.state === 'kept' ? instance.inSync : copiesOf(instance)
+    for (const mothership of [...copiesHere].sort(byId)) {
       if (runs(map, mothership, id)) copies.push({ instance: id, mothership, epoch: instance.epoch })
     }
   }

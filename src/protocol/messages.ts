@@ -34,6 +34,17 @@ export const ObservedItem = Type.Object({
   generation: count,
   phase,
   reason: Type.Optional(Type.String({ maxLength: 4096 })),
+  /** Kept state: what the copy says of itself in this epoch (`CopyReport` of the records). */
+  copy: Type.Optional(
+    Type.Object({
+      journal: text,
+      seq: count,
+      wants: Type.Optional(Type.Enum(['register', 'renew', 'lost'])),
+      sound: Type.Optional(Type.Boolean()),
+      drop: Type.Optional(Type.Array(text)),
+      admit: Type.Optional(Type.Record(Type.String(), text)),
+    }),
+  ),
 })
 
 /** A child of a fragment: which view goes to which place in the parent's html. */
@@ -243,8 +254,22 @@ export const WantedInstance = Type.Object({
   since: Type.Optional(count),
   isolation: Type.Union([Type.Literal('shared'), Type.Literal('exclusive')]),
   need: resources,
+  /** Of an instance that keeps state: its whole configuration. */
+  kept: Type.Optional(
+    Type.Object({
+      primary: text,
+      inSync: Type.Array(text),
+      learners: Type.Array(text),
+      journals: Type.Record(Type.String(), text),
+      inSyncMin: count,
+    }),
+  ),
 })
 export type WantedInstance = Static<typeof WantedInstance>
+
+/** Mothership: `peers/<mothership>`, for each that has a copy of an instance that keeps state here too. */
+export const WantedPeer = Type.Object({ mothership: text, address: text, ticket: text })
+export type WantedPeer = Static<typeof WantedPeer>
 
 /** Mothership: `keys`. Public keys (PEM) that verify tickets. */
 export const WantedKeys = Type.Object({ keys: Type.Array(Type.Object({ id: text, publicKey: text })) })

@@ -4,7 +4,7 @@
  * replaces. What does not match any more is dropped: the mothership says it again in its next session.
  */
 import type { CloudMap } from '../cloud/map.js'
-import type { ObservedRecord } from '../cloud/records.js'
+import type { CopyReport, ObservedRecord } from '../cloud/records.js'
 import type { Clock, Log, Observations, ObservedItem } from '../hypervisor/ports.js'
 import { type Etcd, EtcdFailure, type KeyValue, type TxnRequest } from './etcd.js'
 import { callMs, pause } from './failures.js'
@@ -129,8 +129,9 @@ export class EtcdObservations implements Observations {
 
   #recordOf(before: ObservedRecord | undefined, session: number, item: ObservedItem): ObservedRecord {
     const since = before?.phase === item.phase ? before.since : new Date(this.ports.clock.wallMs()).toISOString()
-    const { epoch, generation, phase, reason } = item
-    return { schema: 1, session, epoch, generation, phase, since, ...(reason === undefined ? {} : { reason }) }
+    const { epoch, generation, phase, reason, copy } = item
+    const more = { ...(reason === undefined ? {} : { reason }), ...(copy === undefined ? {} : { copy }) }
+    return { schema: 1, session, epoch, generation, phase, since, ...more }
   }
 }
 
@@ -145,4 +146,18 @@ const sameReport = (a: ObservedRecord, session: number, b: ObservedItem): boolea
   a.epoch === b.epoch &&
   a.generation === b.generation &&
   a.phase === b.phase &&
-  a.reason === b.reason
+  a.reason === b.reason &&
+  sameCopy(a.copy, b.copy)
+
+const sameCopy = (a: CopyReport | undefined, b: CopyReport | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && JSON.stringify(inOrder(a)) === JSON.stringify(inOrder(b)))
+
+/** Fields in one order, whoever wrote them. */
+const inOrder = ({ journal, seq, wants, sound, drop, admit }: CopyReport): unknown[] => [
+  journal,
+  seq,
+  wants,
+  sound,
+  drop,
+  Object.entries(admit ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)),
+]

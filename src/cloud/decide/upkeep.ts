@@ -5,16 +5,12 @@
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Change, type Decision, type InstanceRecord, put, remove } from '../records.js'
+import { repairKept } from './kept.js'
 import { failsEverywhere } from './quarantine.js'
-import { type PlacementQuestion, type PlacementResult, type Step, settingsOf } from './verdict.js'
+import type { Step } from './verdict.js'
+import { forget, isDraining, isLost, isOverdue, more, sameSet, type UpkeepContext } from './whereabouts.js'
 
-export interface UpkeepContext {
-  /** How long a mothership has been without a session; undefined while it has one. */
-  readonly goneForMs: (mothership: string) => number | undefined
-  readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
-  /** RFC 3339, for deadlines. */
-  readonly at: string
-}
+export type { UpkeepContext } from './whereabouts.js'
 
 type CopyState = 'serves' | 'comes' | 'failed' | 'lost'
 
@@ -23,7 +19,8 @@ export function repair(map: CloudMap, id: string, context: UpkeepContext): Step 
   const before = map.get('instances', id)?.value
   if (!before) return undefined
   const component = map.get('components', `${before.component}/${before.version}`)?.value
-  if (component?.state !== 'none') return undefined
+  if (component?.state === 'kept') return repairKept(map, before, context)
+  if (!component) return undefined
   const after = reshape(map, before, context)
   if (!after) return undefined
   const value: InstanceRecord = { ...before, ...after.configuration, epoch: before.epoch + 1 }
@@ -51,7 +48,7 @@ function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext
   const state = new Map(copies.map(id => [id, stateOf(map, instance, id, context)]))
   const kept = copies.filter(id => state.get(id) !== 'lost')
   const moved = movedAway(map, instance, to => kept.includes(to) && state.get(to) !== 'failed')
-  const leaving = kept.filter(id => id === moved || map.get('motherships', id)?.value.draining != null)
+  const leaving = kept.filter(id => id === moved || isDraining(map, id))
   const staying = kept.filter(id => !leaving.includes(id) && state.get(id) !== 'failed')
   const missing = wanted - staying.length
   const found = missing > 0 ? more(map, instance, missing, context) : undefined
@@ -97,24 +94,11 @@ function movesOver(map: CloudMap, after: InstanceRecord): Change[] {
   return [put('moves', after.id, { ...move, over: true })]
 }
 
-function isOverdue(map: CloudMap, mothership: string, { at }: UpkeepContext): boolean {
-  const deadline = map.get('motherships', mothership)?.value.draining?.deadline
-  return deadline != null && Date.parse(deadline) <= Date.parse(at)
-}
-
 function stateOf(map: CloudMap, instance: InstanceRecord, mothership: string, context: UpkeepContext): CopyState {
-  const goneForMs = context.goneForMs(mothership)
-  if (!map.get('motherships', mothership)) return 'lost'
-  if (goneForMs !== undefined && goneForMs >= settingsOf(map).lostAfterMs) return 'lost'
+  if (isLost(map, mothership, context)) return 'lost'
   const phase = map.get('observed', `${mothership}/${instance.id}`)?.value.phase
   if (phase === 'failed' && !failsEverywhere(map, `${instance.component}/${instance.version}`)) return 'failed'
   return phase === 'running' ? 'serves' : 'comes'
-}
-
-function more(map: CloudMap, instance: InstanceRecord, copies: number, context: UpkeepContext): PlacementResult {
-  const { component, version, need, placement: wish } = instance
-  const seed = `${instance.id} ${instance.epoch}`
-  return context.place(map, { component, version, need, wish, copies, instance, seed })
 }
 
 /** In-sync stays who was, and who runs joins; the primary stays while it can, else the lowest id that runs. */
@@ -132,16 +116,6 @@ function configure(
 
 const sameConfiguration = (a: Configuration, b: Configuration): boolean =>
   a.primary === b.primary && sameSet(a.inSync, b.inSync) && sameSet(a.learners, b.learners)
-
-const sameSet = (a: readonly string[], b: readonly string[]): boolean =>
-  a.length === b.length && a.every(id => b.includes(id))
-
-function forget(before: InstanceRecord, after: InstanceRecord): Change[] {
-  const copies = copiesOf(after)
-  return copiesOf(before)
-    .filter(id => !copies.includes(id))
-    .map(id => remove('observed', `${id}/${before.id}`))
-}
 
 /** Whether it is the word on a copy that is none any more: of a mothership that was away while its copies moved. */
 export function isStray(map: CloudMap, observed: string): boolean {
@@ -179,6 +153,11 @@ export function stays(map: CloudMap, id: string): boolean {
     if (record === undefined || record.draining || !map.get('sessions', `mothership/${mothership}`)) return false
     return map.get('observed', `${mothership}/${id}`)?.value.phase !== 'failed'
   })
+}
+
+export function keepsState(map: CloudMap, id: string): boolean {
+  const instance = map.get('instances', id)?.value
+  return !!instance && map.get('components', `${instance.component}/${instance.version}`)?.value.state === 'kept'
 }
 
 /** Of all instances of the mothership, which is the first to be helped. */
