@@ -10,6 +10,7 @@ import { Keys } from '../../src/store/keys.js'
 import type { Dice } from './dice.js'
 import type { SimEtcd } from './etcd.js'
 import type { Call, History, Outcome, Read } from './history.js'
+import type { SimMothership } from './mothership.js'
 import { CallFailure, type Network } from './network.js'
 import { clusterName, type SimReplica } from './replica.js'
 import { digestOf, packageOf } from './wishes.js'
@@ -19,6 +20,7 @@ export interface Cloud {
   readonly etcd: SimEtcd
   readonly replicas: readonly SimReplica[]
   readonly history: History
+  readonly motherships: readonly SimMothership[]
 }
 
 const actor = { role: 'operator', subject: 'simulated' } as const

@@ -5,6 +5,7 @@
 import type { Channels } from './channels.js'
 import type { Dice } from './dice.js'
 import { etcdName, type SimEtcd } from './etcd.js'
+import type { SimMothership } from './mothership.js'
 import type { Heal, Network } from './network.js'
 import type { SimReplica } from './replica.js'
 
@@ -13,6 +14,7 @@ export interface FaultPorts {
   readonly channels: Channels
   readonly etcd: SimEtcd
   readonly replicas: readonly SimReplica[]
+  readonly motherships: readonly SimMothership[]
 }
 
 /** How often each is drawn, beside the others. */
@@ -42,11 +44,30 @@ const usual = {
   'bad fates of transactions': 10,
   'slow path': 6,
   'cut from users': 3,
+  'mothership crash': 8,
+  'mothership crash without a word': 3,
+  'mothership crash of all': 1,
+  'mothership pause': 5,
+  'mothership slow': 3,
+  'mothership cut from replicas': 3,
+  'cut between motherships': 4,
+  'cut between motherships one way': 4,
+  'copy link reset': 3,
+  'journal wiped': 2,
+  'journal cut short': 2,
+  'disk lies': 3,
+  'disk full': 2,
+  'disk slow': 3,
 } as const
 
 export type Fault = keyof typeof usual
 export type FaultWeights = Readonly<Partial<Record<Fault, number>>>
 export const faultNames = Object.keys(usual) as Fault[]
+
+const bothWays = (one: string, other: string): [from: string, to: string][] => [
+  [one, other],
+  [other, one],
+]
 
 export class Faults {
   readonly #dice: Dice
@@ -90,6 +111,13 @@ export class Faults {
     for (const end of [...this.#ends]) end()
     this.ports.network.healAll()
     this.ports.etcd.back()
+    for (const mothership of this.ports.motherships) {
+      mothership.disk.full = false
+      mothership.disk.slowMs = 2
+      mothership.process.slow(0)
+      mothership.process.resume()
+      mothership.start()
+    }
     for (const replica of this.ports.replicas) {
       if (replica.etcd) replica.etcd.troublePercent = 0
       replica.process.slow(0)
@@ -184,7 +212,87 @@ export class Faults {
       }
       case 'cut from users':
         return this.#cutUsers(replica)
+      default:
+        return this.#beginAtMothership(fault)
     }
+  }
+
+  #beginAtMothership(fault: Fault): void {
+    const { channels, motherships, replicas } = this.ports
+    const mothership = this.#dice.pick(motherships)
+    const other = this.#dice.pick(motherships)
+    switch (fault) {
+      case 'mothership crash':
+        return this.#crashMothership(mothership)
+      case 'mothership crash without a word':
+        return this.#crashMothership(mothership, { silently: true })
+      case 'mothership crash of all':
+        for (const each of motherships) this.#crashMothership(each)
+        return
+      case 'mothership pause': {
+        const { process } = mothership
+        process.pause()
+        return this.#for(this.#dice.between(50, 5_000), () => process.resume())
+      }
+      case 'mothership slow': {
+        const { process } = mothership
+        process.slow(this.#dice.between(1, 8))
+        return this.#for(this.#dice.between(300, 2_000), () => process.slow(0))
+      }
+      case 'mothership cut from replicas':
+        return this.#cutPaths(replicas.flatMap(({ id }) => bothWays(mothership.id, id)))
+      case 'cut between motherships':
+        return this.#cutPaths(bothWays(mothership.id, other.id))
+      case 'cut between motherships one way':
+        return this.#cutPaths([[mothership.id, other.id]])
+      case 'copy link reset':
+        return channels.reset(mothership.id, other.id)
+      case 'journal wiped':
+        return this.#crashMothership(mothership, { after: () => mothership.wipe('gone') })
+      case 'journal cut short':
+        return this.#crashMothership(mothership, { after: () => mothership.wipe('cut short') })
+      case 'disk lies':
+        // One at a time, and while the others can tell: of a lie by all of them at once nobody could know.
+        if (motherships.some(each => each !== mothership && !each.isSound)) return
+        return this.#crashMothership(mothership, { after: () => mothership.disk.lie() })
+      case 'disk full': {
+        mothership.disk.full = true
+        return this.#for(this.#dice.between(300, 3_000), () => {
+          mothership.disk.full = false
+        })
+      }
+      case 'disk slow': {
+        mothership.disk.slowMs = this.#dice.between(20, 900)
+        return this.#for(this.#dice.between(300, 3_000), () => {
+          mothership.disk.slowMs = 2
+        })
+      }
+    }
+  }
+
+  /** Not while another one, whose disk has lied, has nothing but these to learn from. */
+  #crashMothership(mothership: SimMothership, how: { silently?: boolean; after?: () => void } = {}): void {
+    const { motherships } = this.ports
+    const frail = [...this.#liars].filter(each => each !== mothership && !each.isSound)
+    for (const each of motherships) if (each.isSound) this.#liars.delete(each)
+    if (frail.length > 0) return
+    mothership.crash(how.silently)
+    if (how.after) {
+      how.after()
+      this.#liars.add(mothership)
+    }
+    this.#for(this.#dice.between(50, 3_000), () => mothership.start())
+  }
+
+  readonly #liars = new Set<SimMothership>()
+
+  #cutPaths(paths: readonly (readonly [from: string, to: string])[]): void {
+    const { network } = this.ports
+    const how: Heal = this.#dice.percent(50) ? 'lost' : 'sent-again'
+    for (const [from, to] of paths) if (from !== to) network.cut(from, to)
+    this.#for(this.#dice.between(100, 4_500), () => {
+      for (const [from, to] of paths) network.heal(from, to, how)
+    })
   }
 
   /** What happens to the leader matters most. */

@@ -43,7 +43,38 @@ export interface Read extends Span {
   readonly held: ReadonlyMap<string, number>
 }
 
+/** A change of kept state, which adds its id to a list and answers how long that is then. Times of the world. */
+export interface StateUpdate {
+  readonly client: string
+  readonly instance: string
+  readonly since: number
+  readonly id: string
+  readonly begunMs: number
+  /** Infinity: it was never answered. */
+  endedMs: number
+  outcome:
+    | { readonly kind: 'made'; readonly seq: number; readonly reply: unknown }
+    | { readonly kind: 'refused' | 'unknown' }
+}
+
+export interface StateLook {
+  readonly client: string
+  readonly mothership: string
+  readonly instance: string
+  readonly since: number
+  readonly begunMs: number
+  readonly endedMs: number
+  readonly seq: number
+  /** As it said itself; 0: whatever was made before it began is in it. */
+  readonly staleForMs: number
+  readonly log: readonly string[]
+  /** After everything was healed and had settled. */
+  readonly last: boolean
+}
+
 export class History {
   readonly calls: Call[] = []
   readonly reads: Read[] = []
+  readonly updates: StateUpdate[] = []
+  readonly looks: StateLook[] = []
 }

@@ -1,16 +1,26 @@
 /**
  * Simulated motherships and rain servers: each holds a session at one replica, looks there what is wanted of it, says
- * what its copies do, and moves on when that replica does not answer.
+ * what its copies do, and moves on when that replica does not answer. Copies that keep state are the product's own; of
+ * the others dice say what they do.
  */
 import type { NodeRef } from '../../src/cloud/ids.js'
 import { nodeName } from '../../src/cloud/ids.js'
+import type { CloudMap } from '../../src/cloud/map.js'
+import type { InstanceRecord } from '../../src/cloud/records.js'
 import type { ObservedItem } from '../../src/hypervisor/ports.js'
 import type { Cloud } from './clients.js'
 import type { Dice } from './dice.js'
+import type { SimMothership } from './mothership.js'
 import type { SimReplica } from './replica.js'
 
 const lookEveryMs = 400
+/** Of who keeps state, and at least so long after the last look when something changed. */
+const lookWithStateMs = 150
+const lookSoonMs = 15
 const answerMs = 1_500
+/** A closed connection is waited for so long, a silent one so long (N3). */
+const closedMs = 300
+const silentMs = 2_500
 
 interface Wanted {
   readonly instance: string
@@ -18,21 +28,38 @@ interface Wanted {
   readonly generation: number
 }
 
+interface Found {
+  readonly wanted: readonly Wanted[]
+  readonly revision: number
+  readonly kept: readonly { readonly record: InstanceRecord; readonly since: number }[]
+}
+
 export class SimNode {
   readonly #dice: Dice
   #at: SimReplica | undefined
   #stopped = false
+  #wake: (() => void) | undefined
+  #reports = false
 
   constructor(
     private readonly node: NodeRef,
     private readonly cloud: Cloud,
+    private readonly mothership?: SimMothership,
   ) {
     this.#dice = cloud.network.world.dice.for(nodeName(node))
+    if (!mothership) return
+    mothership.onChanged = () => {
+      if (this.#reports) return
+      this.#reports = true
+      cloud.network.world.after(lookSoonMs, this.node.id, () => this.#wake?.())
+    }
   }
 
   async run(): Promise<void> {
     while (!this.#stopped) {
-      await this.#pause(lookEveryMs * this.#dice.between(0.8, 1.2))
+      await this.#rest((this.mothership ? lookWithStateMs : lookEveryMs) * this.#dice.between(0.8, 1.2))
+      this.#reports = false
+      if (!this.#isHere()) continue
       try {
         if (this.#at) await this.#look(this.#at)
         else await this.#join(this.#dice.pick(this.cloud.replicas))
@@ -47,6 +74,33 @@ export class SimNode {
     this.#stopped = true
   }
 
+  /** Where it is not, the replica ends its session in the end. */
+  #isHere(): boolean {
+    const { mothership } = this
+    if (!mothership || (mothership.up && !mothership.paused)) {
+      this.#missingSinceMs = undefined
+      return true
+    }
+    const { world } = this.cloud.network
+    this.#missingSinceMs ??= world.nowMs
+    const waitMs = mothership.gone && !mothership.gone.silently ? closedMs : silentMs
+    if (world.nowMs - this.#missingSinceMs >= waitMs) this.#forgotten()
+    return false
+  }
+
+  #missingSinceMs: number | undefined
+
+  #forgotten(): void {
+    const replica = this.#at
+    this.#at = undefined
+    const number = replica?.sessions.get(nodeName(this.node))
+    if (!replica?.replica || number === undefined) return
+    replica.sessions.delete(nodeName(this.node))
+    replica.process.enter(() => {
+      replica.replica?.presence.closeSession(this.node, number).catch(() => undefined)
+    })
+  }
+
   async #join(replica: SimReplica): Promise<void> {
     const { id, kind } = this.node
     await this.#call(replica, async () => {
@@ -57,33 +111,61 @@ export class SimNode {
   }
 
   async #look(replica: SimReplica): Promise<void> {
-    if (this.#dice.percent(1)) return this.#leave(replica)
-    const wanted = await this.#call(replica, async () => this.#wantedAt(replica))
-    const items = wanted.map(
-      (each): ObservedItem => ({
-        ...each,
-        phase: this.#dice.percent(95) ? 'running' : this.#dice.percent(60) ? 'starting' : 'failed',
-      }),
-    )
+    if (this.#dice.percent(this.mothership ? 0.4 : 1)) return this.#leave(replica)
+    const { wanted, revision, kept } = await this.#call(replica, async () => this.#wantedAt(replica))
+    const { mothership } = this
+    if (mothership && this.#isHere()) mothership.process.enter(() => mothership.apply(revision, kept))
+    const items = [...wanted.map(each => this.#itemOf(each)), ...this.#keptItems(kept)]
     await this.#call(replica, async () => {
       const number = replica.sessions.get(nodeName(this.node))
       if (number === undefined) throw new Error('no session here')
-      if (items.length > 0) replica.replica!.observations.report(this.node.id, number, items)
+      const fresh = items.filter(item => !this.#said(replica.replica!.maps.map, item, number))
+      if (fresh.length > 0) replica.replica!.observations.report(this.node.id, number, fresh)
       replica.loads?.note({ node: this.node, cpu: this.#dice.between(0, 900), ram: 10, bandwidth: 10, components: {} })
     })
   }
 
-  /** What is wanted and was not said to run yet. */
-  #wantedAt({ replica }: SimReplica): Wanted[] {
-    const { map } = replica!.maps
-    if (this.node.kind !== 'mothership') return []
-    return [...map.instancesOn(this.node.id)].sort().flatMap(instance => {
-      const { epoch, generation } = map.get('instances', instance)!.value
-      const seen = map.get('observed', `${this.node.id}/${instance}`)?.value
-      return seen?.phase === 'running' && seen.epoch === epoch && seen.generation === generation
-        ? []
-        : [{ instance, epoch, generation }]
+  #itemOf(wanted: Wanted): ObservedItem {
+    const phase = this.#dice.percent(95) ? 'running' : this.#dice.percent(60) ? 'starting' : 'failed'
+    return { ...wanted, phase }
+  }
+
+  #keptItems(kept: Found['kept']): ObservedItem[] {
+    const keeper = this.mothership?.keeper
+    return kept.flatMap(({ record }) => {
+      const report = keeper?.report(record.id)
+      if (!report) return []
+      const phase = keeper!.serves(record.id) ? 'running' : 'starting'
+      return [{ instance: record.id, generation: record.generation, phase, ...report }]
     })
+  }
+
+  #said(map: CloudMap, { instance, ...item }: ObservedItem, session: number): boolean {
+    const seen = map.get('observed', `${this.node.id}/${instance}`)?.value
+    if (!seen || seen.session !== session) return false
+    const { epoch, generation, phase, copy } = seen
+    return JSON.stringify({ epoch, generation, phase, copy }) === JSON.stringify(ordered(item))
+  }
+
+  /** What is wanted and was not said to run yet. */
+  #wantedAt({ replica }: SimReplica): Found {
+    const { map } = replica!.maps
+    const { revision } = map.order
+    if (this.node.kind !== 'mothership') return { wanted: [], revision, kept: [] }
+    const wanted: Wanted[] = []
+    const kept: { record: InstanceRecord; since: number }[] = []
+    for (const instance of [...map.instancesOn(this.node.id)].sort()) {
+      const { value, created } = map.get('instances', instance)!
+      const { epoch, generation, component, version } = value
+      if (map.get('components', `${component}/${version}`)?.value.state === 'kept') {
+        if (this.mothership) kept.push({ record: value, since: created })
+        continue
+      }
+      const seen = map.get('observed', `${this.node.id}/${instance}`)?.value
+      const said = seen?.phase === 'running' && seen.epoch === epoch && seen.generation === generation
+      if (!said) wanted.push({ instance, epoch, generation })
+    }
+    return { wanted, revision, kept }
   }
 
   async #leave(replica: SimReplica): Promise<void> {
@@ -102,11 +184,25 @@ export class SimNode {
     })
   }
 
-  #pause(ms: number): Promise<void> {
-    return new Promise(resolve => this.cloud.network.world.after(ms, this.node.id, resolve))
+  #rest(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const cancel = this.cloud.network.world.after(ms, this.node.id, () => this.#wake?.())
+      this.#wake = () => {
+        this.#wake = undefined
+        cancel()
+        resolve()
+      }
+    })
   }
 
   #count(name: string): void {
     this.cloud.network.world.counts.add(name)
   }
 }
+
+const ordered = ({ epoch, generation, phase, copy }: Omit<ObservedItem, 'instance'>): object => ({
+  epoch,
+  generation,
+  phase,
+  copy,
+})

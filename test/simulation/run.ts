@@ -8,10 +8,12 @@ import { type Cloud, SimClient } from './clients.js'
 import { SimEtcd } from './etcd.js'
 import { Faults, type FaultWeights } from './faults.js'
 import { History } from './history.js'
+import { SimMothership } from './mothership.js'
 import { Network } from './network.js'
 import { SimNode } from './nodes.js'
 import { type Broken, SimReplica } from './replica.js'
-import { firstWishes, motherships, wishFrom } from './wishes.js'
+import { StateClient } from './state-clients.js'
+import { firstWishes, keptInstances, keptWish, motherships, wishFrom } from './wishes.js'
 import { World } from './world.js'
 
 export interface RunOptions {
@@ -36,6 +38,7 @@ export interface RunResult {
 const beginWithinMs = 20_000
 const answerWithinMs = 10_000
 const settleWithinMs = 40_000
+const lastLooks = 60
 
 export async function run(seed: number, { broken = {}, weights, trace }: RunOptions = {}): Promise<RunResult> {
   const world = new World(seed, trace)
@@ -59,6 +62,8 @@ class Simulation {
   readonly #replicas: SimReplica[]
   readonly #cloud: Cloud
   readonly #clients: SimClient[]
+  readonly #stateClients: StateClient[]
+  readonly #motherships: SimMothership[]
   readonly #nodes: SimNode[]
   readonly #faults: Faults
 
@@ -73,14 +78,18 @@ class Simulation {
     const parts = { world, etcd: this.#etcd, channels: this.#channels, errors: this.violations, broken }
     const size = world.dice.for('size').weighted({ 3: 8, 2: 1, 5: 1 })
     this.#replicas = Array.from({ length: Number(size) }, (_, index) => new SimReplica(`h${index + 1}`, parts))
-    this.#cloud = { network: this.#network, etcd: this.#etcd, replicas: this.#replicas, history: new History() }
+    this.#motherships = motherships.map(id => {
+      return new SimMothership(id, { world, channels: this.#channels, all: motherships, broken: broken.keeper })
+    })
+    const [network, etcd, replicas] = [this.#network, this.#etcd, this.#replicas]
+    this.#cloud = { network, etcd, replicas, history: new History(), motherships: this.#motherships }
     this.#clients = ['c1', 'c2', 'c3'].map(name => new SimClient(name, this.#cloud))
     this.#nodes = [
-      ...motherships.map(id => new SimNode({ kind: 'mothership', id }, this.#cloud)),
+      ...this.#motherships.map(each => new SimNode({ kind: 'mothership', id: each.id }, this.#cloud, each)),
       new SimNode({ kind: 'rainserver', id: 'r1' }, this.#cloud),
     ]
-    const { network, channels, etcd, replicas } = { ...this.#cloud, channels: this.#channels }
-    this.#faults = new Faults({ network, channels, etcd, replicas }, weights)
+    this.#stateClients = ['s1', 's2'].map(name => new StateClient(name, this.#cloud))
+    this.#faults = new Faults({ ...this.#cloud, channels: this.#channels }, weights)
   }
 
   async run(): Promise<void> {
@@ -88,18 +97,25 @@ class Simulation {
     await this.#trouble()
     this.#faults.heal()
     await this.#answersAgain()
+    await this.#looksAgain()
     await this.#settles()
     const { etcd, history, replicas } = this.#cloud
-    this.violations.push(...check({ revisions: etcd.history, history, replicas }))
-    for (const replica of replicas) replica.crash()
+    const count = (name: string): void => this.world.counts.add(name)
+    this.violations.push(
+      ...check({ revisions: etcd.history, history, replicas, motherships: this.#motherships, count }),
+    )
+    for (const process of [...replicas, ...this.#motherships]) process.crash()
     etcd.process.crash()
   }
 
   async #setUp(): Promise<boolean> {
-    for (const replica of this.#replicas) replica.start()
+    for (const process of [...this.#replicas, ...this.#motherships]) process.start()
     let ready = false
     const first = async (): Promise<void> => {
       await Promise.all(firstWishes().map(wish => this.#clients[0]!.ask(wish, true)))
+      for (const id of Object.keys(keptInstances)) {
+        await this.#clients[0]!.ask(keptWish(id as keyof typeof keptInstances), true)
+      }
       ready = true
     }
     void this.#try(first())
@@ -113,11 +129,12 @@ class Simulation {
   async #trouble(): Promise<void> {
     const forMs = this.world.dice.for('length').between(3_000, 9_000)
     const untilMs = this.world.nowMs + forMs
-    let busy = this.#clients.length
+    let busy = this.#clients.length + this.#stateClients.length
     void this.#try(this.#faults.run())
     for (const client of this.#clients) {
       void this.#try(this.#use(client, untilMs)).finally(() => busy--)
     }
+    for (const client of this.#stateClients) void this.#try(client.use(untilMs)).finally(() => busy--)
     await this.world.run(forMs)
     this.#faults.heal()
     if (!(await this.world.run(60_000, () => busy === 0))) this.violations.push('users wait for ever')
@@ -161,6 +178,24 @@ class Simulation {
       this.violations.push(
         `liveness: ${waiting} replicas answer no command in ${answerWithinMs} ms after all is healed`,
       )
+  }
+
+  /** Liveness: what keeps state can be read again, in its newest version, unless it was lost. */
+  async #looksAgain(): Promise<void> {
+    const client = new StateClient('last look', this.#cloud)
+    const waiting = new Set(Object.keys(keptInstances))
+    for (const instance of waiting) {
+      const look = async (): Promise<void> => {
+        for (const [at] of Array.from({ length: lastLooks }).entries()) {
+          const mothership = this.#motherships[at % this.#motherships.length]!
+          if (mothership.sinceOf(instance) !== undefined && (await client.look(instance, 0, mothership, true))) break
+          await new Promise<void>(resolve => this.world.after(100, client.name, resolve))
+        }
+        waiting.delete(instance)
+      }
+      void this.#try(look())
+    }
+    await this.world.run(lastLooks * 2_000, () => waiting.size === 0)
   }
 
   /** Until nothing is written any more for a while, and every memory has seen all of it. */

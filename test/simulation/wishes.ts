@@ -13,7 +13,11 @@ const bulkMax = 160
 export const packageOf = (id: string, version: string): Uint8Array => Buffer.from(`the package of ${id} ${version}`)
 export const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 
-export function deployOf(id: string, version: string): Command {
+/** Instances that keep state, and how many copies each has. The second may be stopped, and made anew. */
+export const keptInstances = { 'keep.a': 2, 'keep.b': 3 } as const
+const keeps = (instance: string): boolean => instance.startsWith('keep.')
+
+export function deployOf(id: string, version: string, state: 'none' | 'kept' = 'none'): Command {
   const bytes = packageOf(id, version)
   const component = {
     id,
@@ -22,7 +26,7 @@ export function deployOf(id: string, version: string): Command {
     size: bytes.byteLength,
     chunks: 1,
     isolation: 'shared' as const,
-    state: 'none' as const,
+    state,
     views: [{ id: 'index', uses: [] }],
     meta: '{}',
   }
@@ -37,11 +41,16 @@ export const firstWishes = (): Command[] => [
   }),
   { op: 'register-rainserver', body: { id: 'r1', address: 'http://r1:1', urls: ['/shop/*'] } },
   deployOf('shop', '1.0'),
+  deployOf('keep', '1.0', 'kept'),
 ]
+
+export const keptWish = (id: keyof typeof keptInstances): Command =>
+  instantiate('keep', { id, need: { cpu: 50, ram: 16, bandwidth: 10 }, placement: { copies: keptInstances[id] } })
 
 const weights = {
   instantiate: 30,
   named: 6,
+  kept: 3,
   bulk: 3,
   huge: 3,
   clone: 10,
@@ -77,6 +86,8 @@ export function wishFrom(dice: Dice, map: CloudMap): Command {
       return instantiate(component, { need: { cpu: dice.pick([20, 50, 200]) } })
     case 'named':
       return instantiate('shop', { id: named })
+    case 'kept':
+      return keptWish('keep.b')
     case 'bulk':
       return instantiate('shop', { need: { cpu: 5, ram: 1, bandwidth: 1 } }, 100 + dice.below(bulkMax - 100))
     case 'huge':
@@ -86,7 +97,7 @@ export function wishFrom(dice: Dice, map: CloudMap): Command {
     case 'refresh':
       return { op: 'refresh-instance', body: { instance } }
     case 'stop':
-      return { op: 'stop-instance', body: { instance: dice.percent(20) ? named : instance } }
+      return { op: 'stop-instance', body: { instance: dice.percent(20) || stays(dice, instance) ? named : instance } }
     case 'refresh-version':
       return { op: 'refresh-version', body: { component, version: `${version}.0` } }
     case 'deploy':
@@ -120,6 +131,9 @@ export function wishFrom(dice: Dice, map: CloudMap): Command {
       }
   }
 }
+
+/** What keeps state is hardly ever stopped: there is to be something to look at in the end. */
+const stays = (dice: Dice, instance: string): boolean => keeps(instance) && (instance === 'keep.a' || dice.percent(80))
 
 const instantiate = (component: string, wish: object, count = 1): Command => ({
   op: 'instantiate',

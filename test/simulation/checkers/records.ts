@@ -93,9 +93,9 @@ function* epochViolations(ledger: Ledger): Iterable<string> {
       if (value === null) continue
       // Also where it was stopped and made anew in one transaction, which its key does not show.
       if (made.has(`${revision} ${key.slice(key.lastIndexOf('/') + 1)}`)) known.clear()
-      const { epoch, primary, inSync, learners } = value as InstanceRecord
+      const { epoch, primary, inSync, learners, journals } = value as InstanceRecord
       const life = `${created} in epoch ${epoch}`
-      const configuration = JSON.stringify({ primary, inSync, learners })
+      const configuration = JSON.stringify({ primary, inSync, learners, journals })
       const before = known.get(life)
       if (before !== undefined && before !== configuration) {
         yield `V2: ${key} of ${life} is ${before}, and ${configuration} at revision ${revision}`
