@@ -83,6 +83,16 @@ const Quarantine = Type.Object({
   forMs: milliseconds(1_000, 86_400_000),
 })
 
+const language = Type.String({ pattern: '^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}$' })
+
+/** In which languages pages are. */
+const Languages = Type.Object({
+  /** Where nothing else is asked for, and where a component has no translation into what is. */
+  default: language,
+  /** What a browser may choose from; empty: whatever it asks for first. */
+  offered: Type.Array(language, { maxItems: 200 }),
+})
+
 const fields = {
   /** From the loss of a node's session until its stateless work is placed again. */
   lostAfterMs: milliseconds(1_000, 3_600_000),
@@ -98,6 +108,7 @@ const fields = {
   fragmentDeadlineMs: milliseconds(10, 60_000),
   pageDeadlineMs: milliseconds(10, 120_000),
   errorComponent: Type.Union([Type.Null(), Type.String({ pattern: componentIdPattern })]),
+  languages: Languages,
   load: Load,
   prometheus: Prometheus,
   rebalance: Rebalance,
@@ -144,6 +155,7 @@ export const defaultSettings: Settings = {
   fragmentDeadlineMs: 1000,
   pageDeadlineMs: 3000,
   errorComponent: null,
+  languages: { default: 'en_US', offered: [] },
   load: { freshMs: 5_000, staleMs: 15_000, halfLifeMs: 15_000, bandwidthPercentile: 0.95, bandwidthWindowMs: 60_000 },
   prometheus: {
     cpu: ownLoad('cpu'),

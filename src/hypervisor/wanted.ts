@@ -112,6 +112,7 @@ function forRainServer(map: CloudMap, node: NodeRef, tickets: Tickets): Entries 
     fragmentDeadlineMs: settings.fragmentDeadlineMs,
     pageDeadlineMs: settings.pageDeadlineMs,
     errorComponent: settings.errorComponent,
+    languages: settings.languages,
   }
   entries.set('server', value)
   for (const key of reachable(map, server)) {

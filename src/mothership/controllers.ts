@@ -11,6 +11,7 @@ import type { DescribedView } from '../cloud/component/descriptor.js'
 import { asPerson } from './authorization.js'
 import type { ControlCall, Controlled } from './ipc.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
+import { languageOf } from './speech.js'
 
 type Handler = (request: object, response: ControllerResponse) => unknown
 
@@ -66,7 +67,8 @@ export function handled(handler: Handler, call: ControlCall, component: object):
   })
 }
 
-function requestOf({ verb, name, request, body, session, user, locale }: ControlCall, component: object): object {
+function requestOf(call: ControlCall, component: object): object {
+  const { verb, name, request, body, session, user, locale, languages } = call
   const bytes = Buffer.from(body ?? [])
   const { url = '', query = {}, headers = {} } = request ?? {}
   return Object.assign(Readable.from(bytes.length > 0 ? [bytes] : [], { objectMode: false }), {
@@ -80,7 +82,7 @@ function requestOf({ verb, name, request, body, session, user, locale }: Control
     component,
     session: { id: session },
     user: user && asPerson(user),
-    language: locale ?? 'en',
+    language: languageOf({ locale, languages }),
     type: 'http',
   })
 }

@@ -15,6 +15,7 @@ export interface RenderCall {
   readonly session?: string
   readonly user?: Viewer
   readonly locale?: string
+  readonly languages?: readonly string[]
   readonly request?: PageRequest
 }
 
@@ -29,6 +30,7 @@ export interface ControlCall {
   readonly session?: string | undefined
   readonly user?: Viewer | undefined
   readonly locale?: string | undefined
+  readonly languages?: readonly string[] | undefined
 }
 
 /** What a controller answered. Names of headers are lower case; cookies as they are to be set. */

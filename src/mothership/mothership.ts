@@ -221,13 +221,13 @@ class RunningMothership implements Mothership {
   }
 
   async #onControl(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
-    const { r, instance = '', path: name, verb, request, body, session, user, locale, deadlineMs } = message
+    const { r, instance = '', path: name, verb, request, body, session, user, locale, languages, deadlineMs } = message
     if (body !== undefined && !(body instanceof Uint8Array)) {
       return { t: 'failed', r, status: 400, reason: 'the body of a call has to be bytes' }
     }
     const startMs = this.deps.clock.nowMs()
     const component = this.#instances.componentOf(instance)
-    const call = { instance, name, verb, request, body, session, user, locale }
+    const call = { instance, name, verb, request, body, session, user, locale, languages }
     const result = await this.#instances.control(call, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }

@@ -4,13 +4,17 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Handlebars from 'handlebars'
 import { type DescribedView, type Descriptor, readDescriptor, viewsOf } from '../cloud/component/descriptor.js'
+import { translationsOf } from '../cloud/component/locales.js'
 import { templatePath } from '../cloud/component/package.js'
-import type { Viewer, ViewRequest } from '../protocol/messages.js'
+import type { Translations } from '../cloud/translation/translations.js'
+import type { Viewer } from '../protocol/messages.js'
 import { passage } from './authorization.js'
 import { Controllers, handled, UnreadableBody } from './controllers.js'
+import { type Rendering, registerHelpers, renderingOf } from './helpers.js'
 import type { ControlCall, Controlled, RenderCall, Rendered, WorkerStart } from './ipc.js'
 import { cutMarkers, marker } from './markers.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
+import { installSpeech, languageOf, languagesOf, offeredLanguages, speaking } from './speech.js'
 
 export class RenderFailure extends Error {
   constructor(
@@ -28,12 +32,6 @@ type DataFunction = (
   context: Context,
   request: object,
 ) => unknown
-
-/** What the `component` helper needs of the render that it is called in. */
-interface Rendering {
-  readonly nonce: string
-  readonly children: Omit<ViewRequest, 'at'>[]
-}
 
 const childrenMax = 200
 
@@ -54,7 +52,9 @@ export class Renderer {
     const reading = readDescriptor(readFileSync(join(start.directory, 'meta.json'), 'utf8'))
     if (reading.kind === 'bad') throw new Error(`meta.json: ${reading.errors[0]?.message}`)
     const renderer = new Renderer(reading.descriptor, start)
-    renderer.#compile()
+    const translations = translationsOf(filesBelow(start.directory, 'locale', '.po'))
+    installSpeech(translations)
+    renderer.#compile(translations)
     renderer.#data = await loadModule(join(start.directory, 'server/data.js'))
     renderer.#conditions = await loadModule(join(start.directory, 'server/authorization.js'))
     // RAIN passes over those of a container.
@@ -71,7 +71,11 @@ export class Renderer {
     if (Array.isArray(made))
       throw new RenderFailure(500, `the data function of ${call.view} made a list, not an object`)
     const context = plain(made)
-    const rendering: Rendering = { nonce: randomBytes(16).toString('hex'), children: [] }
+    const rendering: Rendering = {
+      nonce: randomBytes(16).toString('hex'),
+      children: [],
+      languages: languagesOf(call),
+    }
     const marked = template(context, { data: { rain: rendering } })
     const { html, children } = cutMarkers(marked, rendering.nonce, rendering.children)
     const title = this.descriptor.pageTitle
@@ -96,17 +100,18 @@ export class Renderer {
     }
     const { id, version } = this.descriptor
     try {
-      return await handled(found.handler, call, { id, version })
+      return await speaking(call, () => handled(found.handler, call, { id, version }))
     } catch (error) {
       if (error instanceof UnreadableBody) throw new RenderFailure(400, error.message)
       throw error
     }
   }
 
-  #compile(): void {
+  #compile(translations: Translations): void {
     const { directory } = this.start
     const handlebars = Handlebars.create()
     handlebars.registerHelper('component', this.#componentHelper())
+    registerHelpers(handlebars, { descriptor: this.descriptor, translations })
     for (const [name, text] of partialsIn(join(directory, 'client/partials'))) {
       handlebars.registerPartial(name, handlebars.compile(handlebars.parse(text)))
     }
@@ -123,7 +128,7 @@ export class Renderer {
     const { id, version } = this.descriptor
     return (...args: unknown[]) => {
       const options = args.at(-1) as Handlebars.HelperOptions
-      const rendering = (options.data as { rain: Rendering }).rain
+      const rendering = renderingOf(options)
       const { name, version: asked, view, sid, placeholder, required, ...context } = options.hash as Context
       if (asked !== undefined && name === undefined) throw new RenderFailure(500, 'a child with a version and no name')
       if (rendering.children.length >= childrenMax) throw new RenderFailure(500, `more than ${childrenMax} children`)
@@ -157,8 +162,8 @@ export class Renderer {
     if (!data) return Promise.resolve(call.context)
     const { id, version } = this.descriptor
     const environment = {
-      language: call.locale ?? 'en',
-      languages: [{ key: 'en', text: 'English' }],
+      language: languageOf(call),
+      languages: offeredLanguages(call),
       component: id,
       version,
       instance: call.instance,
@@ -166,7 +171,7 @@ export class Renderer {
     }
     const { url = '', query = {}, headers = {} } = call.request ?? {}
     const request = { url, query, headers, session: { id: call.session }, user: call.user, type: 'http' }
-    return called(data, environment, { ...call.context }, request)
+    return speaking(call, () => called(data, environment, { ...call.context }, request))
   }
 
   #assets(view: DescribedView): { css: string[]; js: string[] } {
@@ -198,6 +203,15 @@ function called(data: DataFunction, environment: object, context: Context, reque
 /** Only what can travel: children on other motherships get it too. */
 const plain = (value: unknown): Context =>
   typeof value === 'object' && value !== null ? (JSON.parse(JSON.stringify(value)) as Context) : {}
+
+/** Path within the package, and content. */
+function filesBelow(directory: string, place: string, ending: string): [string, Buffer][] {
+  const root = join(directory, place)
+  if (!existsSync(root)) return []
+  return readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter(each => each.endsWith(ending))
+    .map(each => [`${place}/${each.replaceAll('\\', '/')}`, readFileSync(join(root, each))])
+}
 
 const filesIn = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory).sort() : [])
 

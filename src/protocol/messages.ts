@@ -152,6 +152,8 @@ export const messages = {
     session: Type.Optional(text),
     user: Type.Optional(Viewer),
     locale: Type.Optional(text),
+    /** Those of the platform, the default one first. */
+    languages: Type.Optional(Type.Array(text)),
     request: Type.Optional(PageRequest),
     deadlineMs: amount,
   }),
@@ -184,6 +186,8 @@ export const messages = {
     session: Type.Optional(text),
     user: Type.Optional(Viewer),
     locale: Type.Optional(text),
+    /** Those of the platform, the default one first. */
+    languages: Type.Optional(Type.Array(text)),
     deadlineMs: amount,
   }),
   answer: Type.Object({
@@ -302,6 +306,7 @@ export const WantedServer = Type.Object({
   fragmentDeadlineMs: count,
   pageDeadlineMs: count,
   errorComponent: Type.Union([Type.Null(), text]),
+  languages: Type.Optional(Type.Object({ default: text, offered: Type.Array(text) })),
 })
 export type WantedServer = Static<typeof WantedServer>
 

@@ -17,6 +17,7 @@ export interface ControllerAsked {
   readonly body: Buffer
   readonly session: string
   readonly locale: string
+  readonly languages: readonly string[]
   /** For all copies that are asked together. */
   readonly deadlineMs: number
 }
@@ -53,7 +54,7 @@ const betweenHops: ReadonlySet<string> = new Set([
 const ownCookie = /^\s*rain(-[^=]*)?\s*=/i
 
 export async function callController(asked: ControllerAsked, links: Links, clock: Clock): Promise<ControllerAnswer> {
-  const { route, verb, request, body, session, locale, deadlineMs } = asked
+  const { route, verb, request, body, session, locale, languages, deadlineMs } = asked
   const { component, name } = route
   const untilMs = clock.nowMs() + deadlineMs
   let last: ControllerAnswer = { kind: 'failed', status: 503, reason: 'no copy can be reached' }
@@ -70,6 +71,7 @@ export async function callController(asked: ControllerAsked, links: Links, clock
       ...(body.byteLength > 0 ? { body } : {}),
       session,
       locale,
+      ...(languages.length > 0 ? { languages: [...languages] } : {}),
       deadlineMs: untilMs - clock.nowMs(),
     })
     if (!answer) continue

@@ -8,6 +8,7 @@ import type { Clock } from '../hypervisor/ports.js'
 import type { MessageOf, PageRequest, Viewer, ViewRequest, WantedComponent } from '../protocol/messages.js'
 import { copiesTried, order } from './choose.js'
 import { escapeHtml } from './document.js'
+import { platformLanguages } from './language.js'
 import type { Links } from './links.js'
 import { pick } from './route.js'
 import type { ServerState } from './wanted.js'
@@ -80,6 +81,7 @@ class Assembly {
   /** Of error views, which come after all others. */
   readonly css = new Set<string>()
   readonly #untilMs: number
+  readonly #languages: readonly string[]
   #fragments = 0
 
   constructor(
@@ -88,6 +90,7 @@ class Assembly {
     private readonly ports: PagePorts,
   ) {
     this.#untilMs = ports.clock.nowMs() + state.server.pageDeadlineMs
+    this.#languages = platformLanguages(state.server)
   }
 
   /** `path`: the views above this one. */
@@ -202,6 +205,7 @@ class Assembly {
       request,
       deadlineMs,
       ...(user === undefined ? {} : { user }),
+      ...(this.#languages.length > 0 ? { languages: [...this.#languages] } : {}),
     }
   }
 }

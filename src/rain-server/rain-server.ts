@@ -9,10 +9,11 @@ import { NodeSession, type Refused, type WantedState } from '../sdk/node-session
 import { order } from './choose.js'
 import { bodyBytesMax, callController, controllerHeaders, sendAnswer } from './controller.js'
 import { documentOf, errorDocument } from './document.js'
+import { languageFor, platformLanguages } from './language.js'
 import { Links } from './links.js'
 import { ServerMetrics } from './metrics.js'
 import { newSession, renderPage } from './page.js'
-import { knownSession, localeOf, pageRequest, readBody, sessionCookie, wantsHtml } from './request.js'
+import { knownSession, pageRequest, readBody, sessionCookie, wantsHtml } from './request.js'
 import { type Route, routeOf } from './route.js'
 import { readWanted, type ServerState } from './wanted.js'
 
@@ -193,7 +194,7 @@ class RunningRainServer implements RainServer {
   ): Promise<void> {
     const known = knownSession(request)
     const session = known ?? newSession()
-    const locale = localeOf(request)
+    const locale = languageFor(state.server, request.headers['accept-language'] ?? '')
     const page = await renderPage(
       state,
       { component, view, session, locale, request: pageRequest(request) },
@@ -259,7 +260,8 @@ class RunningRainServer implements RainServer {
       request: pageRequest(request, controllerHeaders),
       body: body.bytes,
       session,
-      locale: localeOf(request),
+      locale: languageFor(state.server, request.headers['accept-language'] ?? ''),
+      languages: platformLanguages(state.server),
       deadlineMs: state.server.pageDeadlineMs,
     }
     const answer = await callController(asked, this.#links, this.deps.clock)

@@ -22,9 +22,6 @@ export const knownSession = (request: IncomingMessage): string | undefined =>
 
 export const sessionCookie = (session: string): string => `rain-sid=${session}; Path=/; HttpOnly; SameSite=Lax`
 
-export const localeOf = (request: IncomingMessage): string =>
-  /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?/.exec(request.headers['accept-language'] ?? '')?.[0] ?? 'en'
-
 export type Body =
   | { readonly kind: 'body'; readonly bytes: Buffer }
   | { readonly kind: 'too large' }

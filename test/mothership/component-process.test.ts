@@ -438,7 +438,7 @@ describe('a data function', () => {
     expect(context['count']).toBe(4)
     expect(JSON.parse(html)).toEqual({
       environment: {
-        language: 'de-CH',
+        language: 'de_CH',
         languages: [{ key: 'en', text: 'English' }],
         component: 'news',
         version: '1.0',
