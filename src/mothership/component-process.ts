@@ -2,9 +2,10 @@
  * A component version's process as its mothership sees it: started, tested, called with a deadline, killed when it
  * stalls, started again with backoff when it dies, and given up (for a while) when it dies too often.
  */
-import { type ChildProcess, fork } from 'node:child_process'
 import { Compile } from 'typebox/compile'
 import type { Clock, Log } from '../hypervisor/ports.js'
+import { heapMaxMiB, judge, residentMaxMiB } from './allowance.js'
+import type { Confined, Confinement } from './confinement.js'
 import {
   type ControlCall,
   type Controlled,
@@ -15,13 +16,16 @@ import {
   type ToWorker,
   type WorkerStart,
 } from './ipc.js'
+import { Output } from './output.js'
 
 export interface ProcessOptions {
   readonly name: string
-  readonly workerPath: string
+  readonly component: string
+  readonly version: string
   readonly start: WorkerStart
-  /** MiB of heap. */
-  readonly memoryMiB: number
+  readonly confinement: Confinement
+  /** MiB that its instances ask for together; `asks` changes it. */
+  readonly askedMiB: number
   readonly clock: Clock
   readonly log: Log
   readonly onState: (state: ProcessState) => void
@@ -44,11 +48,15 @@ interface Call {
 
 const heard = Compile(fromWorker)
 const startWithinMs = 10_000
-const pingEveryMs = 500
-/** So many pings without an answer: counted, not timed, so that a mothership that stood still blames nobody. */
-const pingsUnansweredMax = 4
+/** After its end, for the rest of what it printed. */
+const lastWordsMs = 150
+const lookEveryMs = 250
+/**
+ * So many pings without an answer: counted, not timed, so that a mothership that stood still blames nobody. An endless
+ * loop is over 1.5 to 1.75 s after it began; when it has lasted for one, callers are sent elsewhere.
+ */
+const [pingsUnansweredMax, pingsUntilBusy] = [6, 4]
 const callsMax = 256
-const heapFloorMiB = 64
 const deathsMax = 5
 const deathsWithinMs = 60_000
 const backoffFirstMs = 100
@@ -57,19 +65,28 @@ const slowRetryMs = 30_000
 const drainMs = 5_000
 
 export class ComponentProcess {
-  #child: ChildProcess | undefined
+  #running: Confined | undefined
+  #askedMiB: number
+  /** V8's limit of the one that runs, MiB. */
+  #heapMiB = 0
+  #collectedMs: number | undefined
+  /** Why it was killed from here. */
+  #verdict: string | undefined
+  readonly #output: Output
   #state: ProcessState = { kind: 'starting' }
   #next = 1
   #pingsUnanswered = 0
   readonly #calls = new Map<number, Call>()
   #deaths: number[] = []
-  #cancelTimer: (() => void) | undefined
+  #cancelLook: (() => void) | undefined
   #cancelStart: (() => void) | undefined
   #cancelRestart: (() => void) | undefined
   /** Deaths that were followed by a new start. */
   restarts = 0
 
   constructor(private readonly options: ProcessOptions) {
+    this.#askedMiB = options.askedMiB
+    this.#output = new Output(options)
     this.#start()
   }
 
@@ -78,7 +95,12 @@ export class ComponentProcess {
   }
 
   get pid(): number | undefined {
-    return this.#child?.pid
+    return this.#running?.child.pid
+  }
+
+  /** MiB, of all its instances: what it may take follows them at once. */
+  asks(ramMiB: number): void {
+    this.#askedMiB = ramMiB
   }
 
   async render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
@@ -92,16 +114,18 @@ export class ComponentProcess {
   }
 
   #ask(message: (n: number) => ToWorker, deadlineMs: number): Promise<CallResult | ControlResult> {
-    const child = this.#child
-    if (this.#state.kind !== 'ready' || !child) return Promise.resolve(failed(503, `not running: ${this.#state.kind}`))
-    if (this.#calls.size >= callsMax) return Promise.resolve(failed(503, `${callsMax} calls are under way already`))
+    const running = this.#running
+    if (this.#state.kind !== 'ready' || !running)
+      return Promise.resolve(failed(503, `not running: ${this.#state.kind}`))
+    if (this.#calls.size >= callsMax) return Promise.resolve(failed(503, `busy: ${callsMax} calls are under way`))
+    if (this.#pingsUnanswered > pingsUntilBusy) return Promise.resolve(failed(503, 'busy: it does not answer'))
     const n = this.#next++
     return new Promise(resolve => {
       const cancel = this.options.clock.after(Math.max(1, deadlineMs), () =>
         this.#settle(n, failed(504, `no answer in ${Math.round(deadlineMs)} ms`)),
       )
       this.#calls.set(n, { settle: resolve, cancel })
-      this.#tell(child, message(n))
+      this.#tell(running, message(n))
     })
   }
 
@@ -110,30 +134,32 @@ export class ComponentProcess {
     this.#setState({ kind: 'stopped' })
     this.#cancelRestart?.()
     const untilMs = this.options.clock.nowMs() + drainMs
-    while (this.#calls.size > 0 && this.options.clock.nowMs() < untilMs && this.#child) {
+    while (this.#calls.size > 0 && this.options.clock.nowMs() < untilMs && this.#running) {
       await new Promise<void>(resolve => this.options.clock.after(20, resolve))
     }
-    const child = this.#child
-    if (child?.pid === undefined) return
-    const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
+    const running = this.#running
+    if (running?.child.pid === undefined) return
+    const { child } = running
+    const ended = child.exitCode !== null || child.signalCode !== null
+    const gone = ended ? Promise.resolve() : new Promise<void>(resolve => child.once('exit', () => resolve()))
     if (child.connected) child.disconnect()
-    const cancel = this.options.clock.after(500, () => child.kill('SIGKILL'))
+    const cancel = this.options.clock.after(500, () => running.kill())
     await gone
     cancel()
+    await running.clear()
   }
 
   #start(): void {
-    const { workerPath, start, memoryMiB, log, name, clock } = this.options
+    const { confinement, start, log, name, clock } = this.options
     this.#setState({ kind: 'starting' })
-    const child = fork(workerPath, [JSON.stringify(start)], {
-      execArgv: [`--max-old-space-size=${Math.max(heapFloorMiB, Math.ceil(memoryMiB))}`],
-      env: { NODE_ENV: 'production', LANG: 'C.UTF-8' },
-      cwd: start.directory,
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    })
-    this.#child = child
+    this.#heapMiB = heapMaxMiB(this.#askedMiB)
+    this.#collectedMs = undefined
+    this.#verdict = undefined
+    this.#output.lastError = undefined
     this.#pingsUnanswered = 0
+    const running = confinement.start(start, this.#askedMiB)
+    const { child } = running
+    this.#running = running
     let understood = true
     child.on('message', (message: unknown) => {
       if (heard.Check(message)) return this.#onMessage(message)
@@ -143,29 +169,56 @@ export class ComponentProcess {
     child.on('error', error => {
       log.warn({ component: name, err: error }, 'a component process failed')
       // What could not be started never exits.
-      if (child.pid === undefined) this.#onExit(child, error.message)
+      if (child.pid === undefined) this.#onEnd(running, error.message)
     })
-    child.once('exit', (code, signal) => this.#onExit(child, signal ?? `exit code ${code}`))
-    this.#cancelStart = clock.after(startWithinMs, () => child.kill('SIGKILL'))
-    this.#watch(child)
+    if (child.stdout) this.#output.read(child.stdout, 'stdout')
+    if (child.stderr) this.#output.read(child.stderr, 'stderr')
+    child.once('exit', (code, signal) => {
+      // What it started goes with it, and holds its output open no longer.
+      running.kill()
+      const end = (): void => this.#onEnd(running, signal ?? `exit code ${code}`)
+      const cancel = clock.after(lastWordsMs, end)
+      child.once('close', () => {
+        cancel()
+        end()
+      })
+    })
+    this.#cancelStart = clock.after(startWithinMs, () => this.#kill(running, `not ready in ${startWithinMs / 1000} s`))
+    this.#look(running)
   }
 
-  #watch(child: ChildProcess): void {
-    if (this.#child !== child) return
-    const { clock, log, name } = this.options
+  /** Four times a second: whether it answers, and what it takes. */
+  #look(running: Confined): void {
+    if (this.#running !== running) return
+    this.#lookAtMemory(running)
     if (this.#state.kind !== 'starting') {
       if (this.#pingsUnanswered >= pingsUnansweredMax) {
-        log.warn({ component: name }, 'a component process stalled and is killed')
-        child.kill('SIGKILL')
-        return
+        return this.#kill(running, `stalled: no sign of life for ${(pingsUnansweredMax * lookEveryMs) / 1000} s`)
       }
       this.#pingsUnanswered++
-      this.#tell(child, { k: 'ping', n: 0 })
+      this.#tell(running, { k: 'ping', n: 0 })
     }
-    this.#cancelTimer = clock.after(pingEveryMs, () => this.#watch(child))
+    this.#cancelLook = this.options.clock.after(lookEveryMs, () => this.#look(running))
   }
 
-  #tell(child: ChildProcess, message: ToWorker): void {
+  #lookAtMemory(running: Confined): void {
+    const [usedMiB, maxMiB, nowMs] = [running.usedMiB, residentMaxMiB(this.#askedMiB), this.options.clock.nowMs()]
+    if (usedMiB === undefined) return
+    const sinceMs = this.#collectedMs === undefined ? undefined : nowMs - this.#collectedMs
+    const judgement = judge(usedMiB, maxMiB, sinceMs)
+    if (judgement === 'over') this.#kill(running, `used ${Math.round(usedMiB)} MiB of ${maxMiB}`)
+    if (judgement !== 'collect') return
+    this.#collectedMs = nowMs
+    this.#tell(running, { k: 'collect', n: 0 })
+  }
+
+  #kill(running: Confined, why: string): void {
+    this.#verdict ??= why
+    this.options.log.warn({ component: this.options.name, reason: why }, 'a component process is killed')
+    running.kill()
+  }
+
+  #tell({ child }: Confined, message: ToWorker): void {
     if (child.connected) child.send(message, () => undefined)
   }
 
@@ -191,13 +244,18 @@ export class ComponentProcess {
     }
   }
 
-  #onExit(child: ChildProcess, how: string): void {
-    if (this.#child !== child) return
-    this.#child = undefined
-    this.#cancelTimer?.()
+  #onEnd(running: Confined, signal: string): void {
+    if (this.#running !== running) return
+    this.#running = undefined
+    this.#cancelLook?.()
     this.#cancelStart?.()
+    running.clear().catch((error: Error) => {
+      this.options.log.warn({ component: this.options.name, err: error }, 'the directory of a process stays behind')
+    })
+    const how = this.#howItEnded(signal)
     for (const n of [...this.#calls.keys()]) this.#settle(n, failed(502, `the process of the component died (${how})`))
     if (this.#state.kind === 'stopped' || this.#cancelRestart) return
+    this.options.log.warn({ component: this.options.name, reason: how }, 'a component process died')
     const nowMs = this.options.clock.nowMs()
     this.#deaths = [...this.#deaths.filter(at => nowMs - at < deathsWithinMs), nowMs]
     if (this.#deaths.length >= deathsMax) this.#giveUp(`died ${this.#deaths.length} times in a minute, last: ${how}`)
@@ -207,21 +265,32 @@ export class ComponentProcess {
     }
   }
 
+  #howItEnded(signal: string): string {
+    const last = this.#output.lastError
+    if (this.#verdict !== undefined) return this.#verdict
+    if (last?.includes('heap out of memory')) return `used all ${this.#heapMiB} MiB of its heap`
+    return last === undefined ? signal : `${signal}: ${last}`
+  }
+
   /** Failed, and tried again slowly: the world may have changed. */
   #giveUp(reason: string): void {
     this.options.log.warn({ component: this.options.name, reason }, 'a component version does not run here')
     this.#setState({ kind: 'failed', reason })
     this.#restartIn(slowRetryMs)
-    this.#child?.kill('SIGKILL')
+    this.#running?.kill()
   }
 
   #restartIn(ms: number): void {
     this.#cancelRestart?.()
     this.#cancelRestart = this.options.clock.after(ms, () => {
       this.#cancelRestart = undefined
-      if (this.#state.kind === 'stopped' || this.#child) return
+      if (this.#state.kind === 'stopped' || this.#running) return
       this.restarts++
-      this.#start()
+      try {
+        this.#start()
+      } catch (error) {
+        this.#giveUp(`it cannot be started: ${(error as Error).message}`)
+      }
     })
   }
 

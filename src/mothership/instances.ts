@@ -13,14 +13,19 @@ export interface Runner {
   readonly state: ProcessState
   readonly restarts: number
   readonly pid: number | undefined
+  /** MiB of memory that the instances it serves, or is to serve, ask for together. */
+  asks(ramMiB: number): void
   render(call: RenderCall, deadlineMs: number): Promise<CallResult>
   control(call: ControlCall, deadlineMs: number): Promise<ControlResult>
   stop(): Promise<void>
 }
 
 export interface InstancesPorts {
-  /** Fetches what is needed and starts a process; `onState` tells what becomes of it. Throws when that cannot be. */
-  start(wanted: WantedInstance, name: string, onState: () => void): Promise<Runner>
+  /**
+   * Fetches what is needed and starts a process; `onState` tells what becomes of it. Throws when that cannot be.
+   * `ramMiB`: of all that it is started for.
+   */
+  start(wanted: WantedInstance, ramMiB: number, name: string, onState: () => void): Promise<Runner>
   /** What changed, for the hypervisor. */
   observed(items: readonly ObservedItem[]): void
 }
@@ -146,14 +151,27 @@ export class Instances {
       }
     }
     this.#stopUnused()
+    const asked = this.#asked()
+    for (const [name, { runner }] of this.#slots) runner?.asks(asked.get(name) ?? 0)
     this.#tell()
+  }
+
+  /** MiB by process. */
+  #asked(): ReadonlyMap<string, number> {
+    const asked = new Map<string, number>()
+    for (const [id, { serving, wanted }] of this.#hosted) {
+      for (const name of new Set([processName(id, wanted), serving])) {
+        if (name !== undefined) asked.set(name, (asked.get(name) ?? 0) + wanted.need.ram)
+      }
+    }
+    return asked
   }
 
   async #start(name: string, slot: Slot): Promise<void> {
     slot.attempts++
     slot.problem = undefined
     try {
-      const runner = await this.ports.start(slot.wanted, name, () => this.#settle())
+      const runner = await this.ports.start(slot.wanted, this.#asked().get(name) ?? 0, name, () => this.#settle())
       if (this.#slots.get(name) === slot) slot.runner = runner
       else await runner.stop()
     } catch (error) {

@@ -45,6 +45,8 @@ export type ToWorker =
   | { readonly k: 'render'; readonly n: number; readonly call: RenderCall }
   | { readonly k: 'control'; readonly n: number; readonly call: ControlCall }
   | { readonly k: 'ping'; readonly n: number }
+  /** It is above its memory: its garbage first. */
+  | { readonly k: 'collect'; readonly n: number }
 
 export interface Rendered {
   readonly html: string

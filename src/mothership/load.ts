@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 
 /** Kernel ticks per second; 100 on every Linux that Node runs on. */
 export const ticksPerS = 100
-const pageBytes = 4096
+export const pageBytes = 4096
 
 export interface Usage {
   /** Cpu time used so far, milliseconds. */

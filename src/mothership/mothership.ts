@@ -12,6 +12,7 @@ import type { TicketKey } from '../protocol/ticket.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
 import { type Cgroup, readCgroup } from './cgroup.js'
 import { ComponentProcess } from './component-process.js'
+import { Confinement } from './confinement.js'
 import { Instances, type Runner } from './instances.js'
 import { RenderLinks } from './links.js'
 import { WantedMemory } from './memory.js'
@@ -51,6 +52,7 @@ class RunningMothership implements Mothership {
   readonly #statistics = new Statistics()
   readonly #packages: PackageStore
   readonly #memory: WantedMemory
+  readonly #confinement: Confinement
   readonly #instances: Instances
   readonly #links: RenderLinks
   #session: NodeSession | undefined
@@ -73,8 +75,9 @@ class RunningMothership implements Mothership {
       replicas: () => this.#session?.replicas ?? config.hypervisors,
     })
     this.#memory = new WantedMemory(config.dataDir, log)
+    this.#confinement = new Confinement({ dataDir: config.dataDir, workerPath: deps.workerPath, clock, log })
     this.#instances = new Instances({
-      start: (wanted, name, onState) => this.#start(wanted, name, onState),
+      start: (wanted, ramMiB, name, onState) => this.#start(wanted, ramMiB, name, onState),
       observed: items => this.#session?.observed(items),
     })
     this.#links = new RenderLinks({
@@ -104,6 +107,7 @@ class RunningMothership implements Mothership {
 
   async open(): Promise<void> {
     await this.#packages.open()
+    this.#confinement.open()
     this.port = await this.#links.listen(this.config)
     const remembered = this.#memory.read()
     if (remembered) this.#apply(remembered)
@@ -128,6 +132,7 @@ class RunningMothership implements Mothership {
     await this.#session?.stop()
     await this.#links.close()
     await this.#instances.stop()
+    this.#confinement.close()
   }
 
   #every(ms: number, run: () => void): void {
@@ -173,13 +178,15 @@ class RunningMothership implements Mothership {
     return refused
   }
 
-  async #start(wanted: WantedInstance, name: string, onState: () => void): Promise<Runner> {
+  async #start(wanted: WantedInstance, askedMiB: number, name: string, onState: () => void): Promise<Runner> {
     const directory = await this.#packages.directory(wanted.digest)
     return new ComponentProcess({
       name,
-      workerPath: this.deps.workerPath,
+      component: wanted.component,
+      version: wanted.version,
       start: { directory, mothership: this.config.id },
-      memoryMiB: wanted.need.ram,
+      confinement: this.#confinement,
+      askedMiB,
       clock: this.deps.clock,
       log: this.deps.log,
       // The state is read from the runner, which is known only after this returns.

@@ -2,7 +2,10 @@
  * The process that runs a component version: started by a mothership with a clean environment, ends with its channel.
  * A component may crash it, stall it or call `process.exit`; the mothership deals with all of these from outside.
  */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { FromWorker, ToWorker, WorkerStart } from './ipc.js'
+import { createLogger } from './logger.js'
 import { Renderer, RenderFailure } from './renderer.js'
 
 const say = (message: FromWorker): void => {
@@ -26,16 +29,24 @@ async function answer(n: number, make: () => Promise<FromWorker>): Promise<void>
   }
 }
 
+/** The garbage collector, of which a process of its own may have its. */
+function collector(): () => void {
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc') as () => void
+}
+
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as WorkerStart
   process.once('disconnect', () => process.exit(0))
-  // The terminal's Ctrl-C goes to the whole group; the mothership says when it is time.
-  process.on('SIGINT', () => undefined)
+  const logger = createLogger(line => void process.stdout.write(line))
+  Object.defineProperty(globalThis, 'logger', { value: logger, writable: true, configurable: true })
+  const collect = collector()
   try {
     const renderer = await Renderer.load(start)
     process.on('message', (message: ToWorker) => {
       const { k, n } = message
       if (k === 'ping') say({ k: 'pong', n })
+      else if (k === 'collect') collect()
       else if (k === 'render') {
         void answer(n, async () => ({ k: 'rendered', n, result: await renderer.render(message.call) }))
       } else void answer(n, async () => ({ k: 'controlled', n, result: await renderer.control(message.call) }))

@@ -8,6 +8,7 @@ import {
   type ControlResult,
   type ProcessState,
 } from '../../src/mothership/component-process.js'
+import { Confinement } from '../../src/mothership/confinement.js'
 import type { Controlled, RenderCall, Rendered } from '../../src/mothership/ipc.js'
 import type { Viewer } from '../../src/protocol/messages.js'
 import { builtWorker } from '../support/build.js'
@@ -16,13 +17,23 @@ import { TestLog } from '../support/logs.js'
 import { testClock } from '../support/plain-store.js'
 
 const root = mkdtempSync(join(tmpdir(), 'rain-component-'))
+const confinement = new Confinement({
+  dataDir: root,
+  workerPath: builtWorker,
+  clock: testClock,
+  log: new TestLog(),
+})
+confinement.open()
 const running: ComponentProcess[] = []
 let packages = 0
 
 afterEach(async () => {
   await Promise.all(running.splice(0).map(each => each.stop()))
 })
-afterAll(() => rmSync(root, { recursive: true, force: true }))
+afterAll(() => {
+  confinement.close()
+  rmSync(root, { recursive: true, force: true })
+})
 
 type Files = Readonly<Record<string, string>>
 
@@ -52,9 +63,11 @@ function start(directory: string): Started {
   const waits: number[] = []
   const process = new ComponentProcess({
     name: 'news/1.0.0',
-    workerPath: builtWorker,
+    component: 'news',
+    version: '1.0.0',
+    confinement,
     start: { directory, mothership: 'm1' },
-    memoryMiB: 64,
+    askedMiB: 64,
     clock: {
       ...testClock,
       after: (ms, run) => {
@@ -536,7 +549,7 @@ describe('a data function', () => {
     const seen = JSON.parse((await show(started, call('index'))).html) as Record<string, string>
 
     expect(seen).toMatchObject({ NODE_ENV: 'production' })
-    const own = ['NODE_ENV', 'LANG', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE']
+    const own = ['NODE_ENV', 'LANG', 'HOME', 'TMPDIR', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE']
     expect(Object.keys(seen).filter(name => !own.includes(name))).toEqual([])
   })
 })
@@ -564,9 +577,9 @@ describe('the process of a component', () => {
     expect(await process.render(call('loop'), 15_000)).toEqual({
       kind: 'failed',
       status: 502,
-      reason: 'the process of the component died (SIGKILL)',
+      reason: 'the process of the component died (stalled: no sign of life for 1.5 s)',
     })
-    expect(log.said).toContain('a component process stalled and is killed')
+    expect(log.said).toContain('a component process is killed')
     await waitUntil('it runs again', () => process.state.kind === 'ready')
     expect(process.pid).not.toBe(pid)
     expect(states.map(each => each.kind)).toEqual(['ready', 'starting', 'ready'])
@@ -622,7 +635,7 @@ describe('the process of a component', () => {
     expect(await process.render(call(), 15_000)).toMatchObject({
       kind: 'failed',
       status: 502,
-      reason: expect.stringMatching(/died \((SIGABRT|exit code 134)\)/),
+      reason: expect.stringMatching(/died \(used \d+ MiB of 128\)/),
     })
     await waitUntil('it runs again', () => process.state.kind === 'ready')
   })
@@ -634,7 +647,10 @@ describe('the process of a component', () => {
       expect(await process.render(call('crash'), 10_000)).toMatchObject({ kind: 'failed', status: 502 })
     }
 
-    expect(process.state).toEqual({ kind: 'failed', reason: 'died 5 times in a minute, last: exit code 1' })
+    expect(process.state).toEqual({
+      kind: 'failed',
+      reason: 'died 5 times in a minute, last: exit code 1: Error: later',
+    })
     expect(states.at(-1)).toEqual(process.state)
     expect(process.restarts).toBe(4)
     expect(waits.filter(ms => [100, 200, 400, 800, 30_000].includes(ms))).toEqual([100, 200, 400, 800, 30_000])
@@ -658,25 +674,13 @@ describe('the process of a component', () => {
     await waitUntil('the process is gone', () => process.pid === undefined)
   })
 
-  it('that cannot even be started is tried again', async () => {
-    const directory = join(root, 'comes-later')
-    const { process } = start(directory)
-    mkdirSync(join(directory, 'client/templates'), { recursive: true })
-    writeFileSync(join(directory, 'client/templates/index.html'), 'at last')
-    writeFileSync(join(directory, 'meta.json'), meta(['index']))
-    await waitUntil('it is ready', () => process.state.kind === 'ready', 8_000)
-
-    expect(rendered(await process.render(call(), 5_000)).html).toBe('at last')
-    expect(process.restarts).toBe(1)
-  })
-
   it('is not taken for stalled when it was the mothership that stood still', async () => {
     const { process, log } = await ready(shaky)
     const { pid } = process
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_600)
 
     expect(rendered(await process.render(call('pid'), 5_000)).html).toBe(String(pid))
-    expect(log.said).not.toContain('a component process stalled and is killed')
+    expect(log.said).not.toContain('a component process is killed')
   })
 
   it('ends with what is under way when it is stopped, and takes no more', async () => {

@@ -17,6 +17,8 @@ class TestRunner implements Runner {
     private readonly onState: () => void,
   ) {}
 
+  asks(): void {}
+
   becomes(state: ProcessState): void {
     this.state = state
     this.onState()
@@ -59,7 +61,7 @@ beforeEach(() => {
   observed = []
   fetched = Promise.resolve()
   instances = new Instances({
-    start: async (each, _name, onState) => {
+    start: async (each, _ramMiB, _name, onState) => {
       await fetched
       const runner = new TestRunner(each, onState)
       runners.push(runner)

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { ComponentProcess } from '../../src/mothership/component-process.js'
+import { Confinement } from '../../src/mothership/confinement.js'
 import type { ControlCall, Controlled, RenderCall, Rendered } from '../../src/mothership/ipc.js'
 import { builtWorker } from './build.js'
 import { waitUntil } from './etcd.js'
@@ -33,16 +34,25 @@ export function unpackedAt(files: Files): string {
 }
 
 export async function running(files: Files): Promise<RunningComponent> {
+  const directory = unpackedAt(files)
+  const common = { clock: testClock, log: new TestLog() }
+  const confinement = new Confinement({ ...common, dataDir: `${directory}-data`, workerPath: builtWorker })
+  confinement.open()
   const process = new ComponentProcess({
+    ...common,
     name: 'news/1.0.0',
-    workerPath: builtWorker,
-    start: { directory: unpackedAt(files), mothership: 'm1' },
-    memoryMiB: 64,
-    clock: testClock,
-    log: new TestLog(),
+    component: 'news',
+    version: '1.0.0',
+    start: { directory, mothership: 'm1' },
+    confinement,
+    askedMiB: 64,
     onState: () => undefined,
   })
-  onTestFinished(() => process.stop())
+  onTestFinished(async () => {
+    await process.stop()
+    confinement.close()
+    rmSync(`${directory}-data`, { recursive: true, force: true })
+  })
   await waitUntil('it is ready', () => {
     if (process.state.kind === 'failed') throw new Error(process.state.reason)
     return process.state.kind === 'ready'

@@ -3,16 +3,22 @@ import type { Log } from '../../src/hypervisor/ports.js'
 
 export class TestLog implements Log {
   readonly said: string[] = []
+  readonly entries: { readonly level: string; readonly message: string; readonly fields: object }[] = []
 
-  info(_fields: object, message: string): void {
-    this.said.push(message)
+  info(fields: object, message: string): void {
+    this.#keep('info', fields, message)
   }
 
   warn(fields: object, message: string): void {
-    this.info(fields, message)
+    this.#keep('warn', fields, message)
   }
 
   error(fields: object, message: string): void {
-    this.info(fields, message)
+    this.#keep('error', fields, message)
+  }
+
+  #keep(level: string, fields: object, message: string): void {
+    this.said.push(message)
+    this.entries.push({ level, message, fields })
   }
 }

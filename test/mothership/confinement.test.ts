@@ -1,0 +1,197 @@
+/** What the process of a component has, may take, and leaves behind. */
+import { existsSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { answerOf, isAlive, rendering, TestComponents } from '../support/confined.js'
+import { waitUntil } from '../support/etcd.js'
+
+let components: TestComponents
+
+beforeEach(() => {
+  components = new TestComponents()
+})
+afterEach(() => components.stop())
+
+const spawnSleep = `
+  const { pid } = require('child_process').spawn('sleep', ['1000'], { stdio: 'inherit' })
+  answer(pid)
+`
+
+describe('the process of a component', () => {
+  it('has nothing of its mothership: no variable, argument or open file', async () => {
+    process.env['RAIN_TOKEN_FOR_TEST'] = 'hidden'
+    const component = await components.start({
+      look: `
+        const fs = require('fs')
+        const files = fs.readdirSync('/proc/self/fd').flatMap(fd => {
+          try { return [fs.readlinkSync('/proc/self/fd/' + fd)] } catch { return [] }
+        })
+        answer({ env: process.env, argv: process.argv, execArgv: process.execArgv, files })
+      `,
+    })
+    delete process.env['RAIN_TOKEN_FOR_TEST']
+    const seen = await answerOf<{ env: object; argv: string[]; execArgv: string[]; files: string[] }>(component, 'look')
+
+    const own = ['HOME', 'LANG', 'NODE_ENV', 'TMPDIR', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE']
+    expect(Object.keys(seen.env).filter(name => !own.includes(name))).toEqual([])
+    expect(Object.keys(JSON.parse(seen.argv[2]!) as object).sort()).toEqual(['directory', 'mothership'])
+    expect(seen.argv).toHaveLength(3)
+    expect(seen.execArgv.every(each => /^--max-(old|semi)-space-size=\d+$/.test(each))).toBe(true)
+    expect(seen.files.filter(each => !/^(pipe|socket|anon_inode):|^\/dev\/null$|^\/proc\//.test(each))).toEqual([])
+  })
+
+  it('works in a directory of its own, which goes with it', async () => {
+    const functions = {
+      write: `require('fs').writeFileSync('kept', 'x'); answer(process.cwd())`,
+      temporary: `answer([require('os').tmpdir(), require('os').homedir()])`,
+    }
+    const component = await components.start(functions)
+    const other = await components.start(functions)
+    const directory = await answerOf<string>(component, 'write')
+
+    expect(dirname(directory)).toBe(join(components.root, 'scratch'))
+    expect(await answerOf(component, 'temporary')).toEqual([directory, directory])
+    expect(existsSync(join(directory, 'kept'))).toBe(true)
+    await component.stop()
+    expect(existsSync(directory)).toBe(false)
+    expect(existsSync(await answerOf<string>(other, 'write'))).toBe(true)
+  })
+
+  it('leaves none of its directories, and starts in an empty one, when it dies', async () => {
+    const component = await components.start({
+      write: `require('fs').writeFileSync('kept', 'x'); answer(process.cwd())`,
+      list: `answer(require('fs').readdirSync('.'))`,
+      die: 'process.exit(3)',
+    })
+    const directory = await answerOf<string>(component, 'write')
+    expect(await rendering(component, 'die')).toMatchObject({ reason: expect.stringContaining('exit code 3') })
+    await waitUntil('it runs again', () => component.state.kind === 'ready')
+
+    expect(await answerOf(component, 'list')).toEqual([])
+    await waitUntil('its directory is gone', () => !existsSync(directory))
+    expect(readdirSync(join(components.root, 'scratch'))).toHaveLength(1)
+  })
+
+  it('ends with everything that it started, however it ends', async () => {
+    const functions = { start: spawnSleep, die: 'process.exit(0)', loop: 'for (;;);' }
+    for (const how of ['die', 'loop', 'stop'] as const) {
+      const component = await components.start(functions)
+      const pid = await answerOf<number>(component, 'start')
+      expect(isAlive(pid)).toBe(true)
+      await (how === 'stop' ? component.stop() : rendering(component, how))
+      await waitUntil(`what it started has ended with it (${how})`, () => !isAlive(pid))
+    }
+  })
+
+  it('is not kept from being told why it died by what it started', async () => {
+    const component = await components.start({
+      start: spawnSleep,
+      die: "setTimeout(() => { throw new TypeError('no such thing') })",
+    })
+    await answerOf<number>(component, 'start')
+
+    expect(await rendering(component, 'die')).toEqual({
+      kind: 'failed',
+      status: 502,
+      reason: 'the process of the component died (exit code 1: TypeError: no such thing)',
+    })
+  })
+})
+
+describe('the memory of a component', () => {
+  const functions = {
+    // Outside of V8's heap, so that V8's limit has no say.
+    buffers: `
+      global.kept = []
+      const take = () => { kept.push(Buffer.alloc(4_000_000, 1)); if (kept.length < context.count) setImmediate(take); else answer(kept.length) }
+      take()
+    `,
+    burst: 'global.kept = []; for (;;) kept.push(new Array(100_000).fill(kept.length + 0.5))',
+    garbage: `
+      let left = 150
+      const make = () => { Buffer.alloc(2_000_000, 1); new Array(50_000).fill(left + 0.5); if (left-- > 0) setImmediate(make); else answer('done') }
+      make()
+    `,
+    child: `
+      const code = 'const kept = []; for (let i = 0; i < 60; i++) kept.push(Buffer.alloc(4_000_000, 1)); setInterval(() => kept, 1000)'
+      answer(require('child_process').spawn(process.execPath, ['-e', code], { stdio: 'ignore' }).pid)
+    `,
+  }
+
+  it('is bounded: who takes too much is killed, with the reason', async () => {
+    const component = await components.start(functions)
+
+    expect(await rendering(component, 'buffers', { count: 1_000 })).toMatchObject({
+      kind: 'failed',
+      status: 502,
+      reason: expect.stringMatching(/^the process of the component died \(used \d+ MiB of 128\)$/),
+    })
+  })
+
+  it('is bounded while nobody can be told of it', async () => {
+    const component = await components.start(functions)
+
+    // Whichever comes first, on a busy machine: memory that is full, or the loop that fills it.
+    expect(await rendering(component, 'burst')).toMatchObject({
+      status: 502,
+      reason: expect.stringMatching(/used \d+ MiB of 128|stalled|used all/),
+    })
+    await waitUntil('it runs again', () => component.state.kind === 'ready')
+  })
+
+  it('is that of all which it started', async () => {
+    const component = await components.start(functions)
+    const pid = await answerOf<number>(component, 'child')
+
+    await waitUntil('both are killed', () => !isAlive(pid))
+    await waitUntil('that is said', () =>
+      components.log.entries.some(each => /^used \d+ MiB of 128$/.test((each.fields as { reason?: string }).reason!)),
+    )
+  })
+
+  it('follows what its instances ask for', async () => {
+    const component = await components.start(functions)
+    const { pid } = component
+    component.asks(400)
+    expect(await answerOf(component, 'buffers', { count: 50 })).toBe(50)
+    component.asks(32)
+
+    await waitUntil('it is killed', () => component.pid !== pid)
+    await waitUntil('it runs again', () => component.state.kind === 'ready')
+  })
+
+  it('is not what its garbage takes', async () => {
+    const component = await components.start(functions)
+
+    expect(await answerOf(component, 'garbage')).toBe('done')
+    expect(component.restarts).toBe(0)
+  })
+})
+
+describe('a component that is busy', () => {
+  const functions = { never: '', quick: "answer('quick')", loop: 'for (;;);' }
+
+  it('refuses at once what is more than its queue takes', async () => {
+    const component = await components.start(functions)
+    for (let i = 0; i < 256; i++) void rendering(component, 'never')
+
+    expect(await rendering(component, 'quick')).toEqual({
+      kind: 'failed',
+      status: 503,
+      reason: 'busy: 256 calls are under way',
+    })
+  })
+
+  it('refuses at once while it shows no sign of life, and serves again after it was killed', async () => {
+    const component = await components.start(functions)
+    const looping = rendering(component, 'loop')
+    await waitUntil('it refuses', async () => {
+      const result = await component.render({ instance: 'news.1', view: 'quick', context: {} }, 50)
+      return result.kind === 'failed' && result.reason === 'busy: it does not answer'
+    })
+
+    expect(await looping).toMatchObject({ status: 502, reason: expect.stringContaining('stalled') })
+    await waitUntil('it runs again', () => component.state.kind === 'ready')
+    expect(await answerOf(component, 'quick')).toBe('quick')
+  })
+})
