@@ -13,6 +13,7 @@ import { mothershipRoutes } from './routes/motherships.js'
 import { platformRoutes } from './routes/platform.js'
 import { rainServerRoutes } from './routes/rainservers.js'
 import { rebalanceRoutes } from './routes/rebalance.js'
+import { rolloutRoutes } from './routes/rollouts.js'
 
 const bodyMax = 1024 * 1024
 const paramMax = 300
@@ -48,6 +49,7 @@ export function createApi(ports: ApiPorts): FastifyInstance {
   componentRoutes(app, ports)
   instanceRoutes(app, ports)
   rebalanceRoutes(app, ports)
+  rolloutRoutes(app, ports)
   platformRoutes(app, ports)
   pages(app, () => openApi.document())
   app.setNotFoundHandler((request, reply) => {

@@ -9,6 +9,7 @@ import { pathOfComponent } from './components.js'
 import { connect, type Environment, type Finish, namingAll, print, printJson, share, verbOf } from './connection.js'
 import { registerOperations } from './operations.js'
 import { packageBytes } from './pack.js'
+import { registerRollouts } from './rollouts.js'
 import { table } from './table.js'
 
 export function registerVerbs(program: Command, environment: Environment, finish: Finish): void {
@@ -38,6 +39,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
     .action((ids: string[], given) => finish(stop(connect(given, environment), ids)))
 
   registerOperations(program, environment, finish)
+  registerRollouts(program, environment, finish)
 }
 
 const kindNames = ['motherships', 'servers', 'components', 'instances', 'replicas'] as const

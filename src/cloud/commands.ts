@@ -6,7 +6,7 @@ import Type, { type Static } from 'typebox'
 import type { Refusal } from './errors.js'
 import { componentIdPattern, digestPattern, instanceIdPattern, newNodeIdPattern, nodeIdPattern } from './ids.js'
 import type { Order } from './order.js'
-import { type Kind, kinds, PlacementWish, Resources, Role } from './records.js'
+import { type Kind, kinds, onFailures, PlacementWish, Resources, Role } from './records.js'
 import { SettingsChange } from './settings.js'
 
 const nodeId = Type.String({ pattern: nodeIdPattern })
@@ -71,6 +71,23 @@ export const Instantiate = Type.Object(
   },
   strict,
 )
+export const StartRollout = Type.Object(
+  {
+    component: Type.String({ pattern: componentIdPattern }),
+    /** Exact. */
+    version: Type.String({ pattern: '^\\d{1,9}(\\.\\d{1,9}){1,2}$' }),
+    /** So many instances at once, or so many of a hundred, at least one. */
+    maxUnavailable: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 1, maximum: 1_000_000 }), Type.String({ pattern: '^(100|[1-9]?\\d)%$' })]),
+    ),
+    onFailure: Type.Optional(Type.Enum(onFailures)),
+    /** How long one may take until it runs. */
+    timeout: Type.Optional(Type.String({ pattern: '^\\d{1,9}(ms|s|m|h)$' })),
+  },
+  strict,
+)
+export const rolloutActions = ['pause', 'resume', 'abort', 'return'] as const
+export const SteerRollout = Type.Object({ action: Type.Enum(rolloutActions) }, strict)
 export const Clone = Type.Object({ mothership: Type.Optional(nodeId) }, strict)
 
 /** What the receiving replica found in the package that it unpacked, checked and stored in chunks. */
@@ -112,6 +129,8 @@ export const commandSchemas = {
   clone: Type.Object({ instance, wish: Clone }),
   'refresh-version': Type.Object(componentVersion),
   'refresh-instance': Type.Object({ instance }),
+  'start-rollout': StartRollout,
+  'steer-rollout': Type.Object({ id: nodeId, action: Type.Enum(rolloutActions) }),
   'stop-instance': Type.Object({ instance }),
   undeploy: Type.Object(componentVersion),
   /** Moves instances now, whether or not the cloud is uneven enough to do it unasked. */

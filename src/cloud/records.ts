@@ -163,6 +163,8 @@ const InstanceRecord = Type.Object({
   journals: Type.Optional(Type.Record(Type.String(), Type.String())),
   /** How often it was asked to refresh. */
   generation: counter,
+  /** By which refresh it has its process; absent before the first one. Instances of one refresh share a process. */
+  refresh: Type.Optional(Type.String({ maxLength: 64 })),
   createdAt: time,
   /** The turn (S2) of the transaction that placed it last, whose decisions are kept under that number. */
   decidedIn: Type.Optional(counter),
@@ -252,6 +254,43 @@ const MoveRecord = Type.Object({
   over: Type.Optional(Type.Boolean()),
 })
 
+export const rolloutPhases = ['running', 'paused', 'done', 'aborted', 'returned'] as const
+export const onFailures = ['pause', 'return'] as const
+
+/** All instances of a version refreshed, a few at a time. Instances are taken in the order of their ids. */
+const RolloutRecord = Type.Object({
+  schema,
+  id: nodeId,
+  component: componentId,
+  /** Normalised. */
+  version,
+  phase: Type.Enum(rolloutPhases),
+  /** Why it is paused, or ended before it was done. */
+  reason: Type.Optional(Type.String()),
+  /** Of those that were begun last: which did not come up. */
+  failures: Type.Array(Type.Object({ instance: Type.String({ pattern: instanceIdPattern }), reason: Type.String() })),
+  /** So many at once. */
+  maxUnavailable: Type.Integer({ minimum: 1 }),
+  onFailure: Type.Enum(onFailures),
+  /** Milliseconds in which one has to run. */
+  withinMs: Type.Integer({ minimum: 1 }),
+  /** Instances when it began; how many of them run anew. */
+  total: counter,
+  done: counter,
+  /** Raised when it is resumed: what did not come up is tried in another process. */
+  attempt: counter,
+  /** The last one that was taken; empty before the first. */
+  after: Type.String(),
+  /** Those under way, and by which refresh each had its process before. */
+  batch: Type.Object({
+    since: time,
+    instances: Type.Array(Type.Object({ id: Type.String({ pattern: instanceIdPattern }), before: Type.String() })),
+  }),
+  startedAt: time,
+  startedBy: Type.String(),
+  endedAt: Type.Optional(time),
+})
+
 /**
  * What a copy of kept state says of itself, for the leader to decide on: good for the epoch that it is said in.
  * `journal`: the one that it writes, made anew when the old one was gone or could not be trusted. `seq`: where its
@@ -278,6 +317,8 @@ const ObservedRecord = Type.Object({
   generation: counter,
   phase: Phase,
   reason: Type.Optional(Type.String()),
+  /** The generation that the reason is of, where an older one still serves. */
+  tried: Type.Optional(counter),
   since: time,
   /** Kept state: what the copy says of itself, good for the epoch of this record. */
   copy: Type.Optional(CopyReport),
@@ -306,6 +347,7 @@ export const kinds = {
   observed: ObservedRecord,
   quarantine: QuarantineRecord,
   moves: MoveRecord,
+  rollouts: RolloutRecord,
 } as const satisfies Record<string, TSchema>
 
 export type Kind = keyof typeof kinds
@@ -324,6 +366,7 @@ export type TokenRecord = RecordOf<'tokens'>
 export type ObservedRecord = RecordOf<'observed'>
 export type QuarantineRecord = RecordOf<'quarantine'>
 export type MoveRecord = RecordOf<'moves'>
+export type RolloutRecord = RecordOf<'rollouts'>
 export type KeysRecord = RecordOf<'keys'>
 
 /** One record put or (value null) deleted. A plan is a list of these, complete: nothing is left to choose later. */

@@ -6,6 +6,7 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { expired, hasExpired, quarantine } from '../cloud/decide/quarantine.js'
 import { stepsOf } from '../cloud/decide/rebalance.js'
+import { advanceRollouts } from '../cloud/decide/rollouts.js'
 import { departures, isStray, keepsState, priorityOf, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
 import { type Step, settingsOf } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
@@ -111,6 +112,7 @@ export class Leading {
         this.#rebalancing.onChange()
         this.#unsettleKept(change.id.slice('mothership/'.length))
       }
+      if (change.kind === 'rollouts') this.#soon()
       if (wiringKinds.has(change.kind)) this.#rewire = true
     }
     if (this.#rewire || this.#unsettled.fresh > 0 || this.#strays.size > 0 || this.#failures.pending) this.#soon()
@@ -159,9 +161,11 @@ export class Leading {
     if (this.#rewire) propose('wiring', draft => this.#wiringSteps(draft))
     if (this.#strays.size > 0) propose('sweep', draft => this.#sweepSteps(draft))
     if (this.#failures.pending) propose('quarantine', draft => quarantine(draft, this.#failures.take(), this.#at()))
-    if (hasExpired(this.ports.maps.map, this.#at())) propose('expire', draft => expired(draft, this.#at()))
+    const { map } = this.ports.maps
+    if (advanceRollouts(map, this.#at()).length > 0) propose('rollout', draft => advanceRollouts(draft, this.#at()))
+    if (hasExpired(map, this.#at())) propose('expire', draft => expired(draft, this.#at()))
     if (this.#unsettled.size > 0 || this.#unseen) propose('upkeep', draft => this.#upkeepSteps(draft))
-    else if (departures(this.ports.maps.map).length > 0) propose('departures', departures)
+    else if (departures(map).length > 0) propose('departures', departures)
   }
 
   #proposeMoves(): void {

@@ -133,7 +133,7 @@ export function decidedIn(step: Step, turn: number): Step {
 function weigh(step: Step): number {
   let bytes = (step.decisions?.length ?? 0) * decisionBytes
   for (const { kind, value } of step.changes) {
-    const large = kind === 'components' || kind === 'wiring' || kind === 'rainservers'
+    const large = kind === 'components' || kind === 'wiring' || kind === 'rainservers' || kind === 'rollouts'
     bytes += value === null ? 200 : large ? JSON.stringify(value).length : recordBytes
   }
   return bytes

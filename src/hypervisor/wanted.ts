@@ -80,6 +80,7 @@ function wantedInstance(map: CloudMap, id: string, mothership: string): WantedIn
     role,
     epoch: instance.epoch,
     generation: instance.generation,
+    ...(instance.refresh === undefined ? {} : { refresh: instance.refresh }),
     since: entry.created,
     isolation: component.isolation,
     need: instance.need,

@@ -1,7 +1,8 @@
 /**
  * What runs here, brought to what is wanted: level-triggered, from the whole wanted state each time. Instances of one
- * component version and generation share a process (or have their own, when the component asks for that); a refresh is
- * a new generation: its process is started and tested while the old one serves, then takes over, then the old one ends.
+ * component version and refresh share a process (or have their own, when the component asks for that). A refresh is a
+ * new generation: its process is started and tested while the old one serves, then takes over, then the old one ends.
+ * It is taken back by a further generation with the refresh of before, whose process serves already.
  */
 import type { ObservedItem } from '../hypervisor/ports.js'
 import type { WantedInstance } from '../protocol/messages.js'
@@ -47,7 +48,7 @@ interface Slot {
 }
 
 export const processName = (id: string, wanted: WantedInstance): string =>
-  `${wanted.component}/${wanted.version}#${wanted.generation}${wanted.isolation === 'exclusive' ? `#${id}` : ''}@${wanted.digest.slice(7, 19)}`
+  `${wanted.component}/${wanted.version}#${wanted.refresh ?? wanted.generation}${wanted.isolation === 'exclusive' ? `#${id}` : ''}@${wanted.digest.slice(7, 19)}`
 
 export class Instances {
   readonly #hosted = new Map<string, Hosted>()
@@ -145,7 +146,7 @@ export class Instances {
         this.#slots.set(name, slot)
         void this.#start(name, slot)
       }
-      if (slot.runner?.state.kind === 'ready' && hosted.serving !== name) {
+      if (slot.runner?.state.kind === 'ready') {
         hosted.serving = name
         hosted.generation = hosted.wanted.generation
       }
@@ -213,7 +214,10 @@ export class Instances {
     const problem = next?.problem ?? (next?.runner?.state.kind === 'failed' ? next.runner.state.reason : undefined)
     const base = { instance: id, epoch: wanted.epoch }
     const why = problem === undefined ? {} : { reason: problem.slice(0, 1000) }
-    if (serves?.runner?.state.kind === 'ready') return { ...base, generation, phase: 'running', ...why }
+    if (serves?.runner?.state.kind === 'ready') {
+      const tried = problem === undefined ? {} : { tried: wanted.generation }
+      return { ...base, generation, phase: 'running', ...why, ...tried }
+    }
     if (problem !== undefined) return { ...base, generation: wanted.generation, phase: 'failed', ...why }
     return { ...base, generation: wanted.generation, phase: 'starting' }
   }

@@ -34,6 +34,8 @@ export const ObservedItem = Type.Object({
   generation: count,
   phase,
   reason: Type.Optional(Type.String({ maxLength: 4096 })),
+  /** The generation that the reason is of, where an older one still serves. */
+  tried: Type.Optional(count),
   /** Kept state: what the copy says of itself in this epoch (`CopyReport` of the records). */
   copy: Type.Optional(
     Type.Object({
@@ -254,6 +256,8 @@ export const WantedInstance = Type.Object({
   role: Type.Union([Type.Literal('primary'), Type.Literal('backup'), Type.Literal('learner')]),
   epoch: count,
   generation: count,
+  /** Which process of the version: instances with the same one share it. Absent: before the first refresh. */
+  refresh: Type.Optional(text),
   /** The revision that made it: another one is another instance, which only has the same id. */
   since: Type.Optional(count),
   isolation: Type.Union([Type.Literal('shared'), Type.Literal('exclusive')]),

@@ -129,8 +129,12 @@ export class EtcdObservations implements Observations {
 
   #recordOf(before: ObservedRecord | undefined, session: number, item: ObservedItem): ObservedRecord {
     const since = before?.phase === item.phase ? before.since : new Date(this.ports.clock.wallMs()).toISOString()
-    const { epoch, generation, phase, reason, copy } = item
-    const more = { ...(reason === undefined ? {} : { reason }), ...(copy === undefined ? {} : { copy }) }
+    const { epoch, generation, phase, reason, tried, copy } = item
+    const more = {
+      ...(reason === undefined ? {} : { reason }),
+      ...(tried === undefined ? {} : { tried }),
+      ...(copy === undefined ? {} : { copy }),
+    }
     return { schema: 1, session, epoch, generation, phase, since, ...more }
   }
 }
@@ -147,6 +151,7 @@ const sameReport = (a: ObservedRecord, session: number, b: ObservedItem): boolea
   a.generation === b.generation &&
   a.phase === b.phase &&
   a.reason === b.reason &&
+  a.tried === b.tried &&
   sameCopy(a.copy, b.copy)
 
 const sameCopy = (a: CopyReport | undefined, b: CopyReport | undefined): boolean =>

@@ -147,6 +147,33 @@ describe('the instances of a mothership', () => {
     expect(await reasonOf('news.1')).toBe('generation 0')
   })
 
+  it('get a process of their own by a refresh, also where one of that generation runs already', async () => {
+    want({ 'news.1': wanted({ generation: 1, refresh: 'a' }), 'news.2': wanted() })
+    await started(2)
+    for (const each of runners) each.becomes({ kind: 'ready' })
+    want({ 'news.1': wanted({ generation: 1, refresh: 'a' }), 'news.2': wanted({ generation: 1, refresh: 'b' }) })
+    await started(3)
+    expect(runners.map(each => each.stopped)).toEqual([false, false, false])
+    runners[2]!.becomes({ kind: 'ready' })
+    expect(runners.map(each => each.stopped)).toEqual([false, true, false])
+  })
+
+  it('keep the process that serves when a refresh is taken back, and say so', async () => {
+    want({ 'news.1': wanted() })
+    await started(1)
+    runners[0]!.becomes({ kind: 'ready' })
+    want({ 'news.1': wanted({ generation: 1, refresh: 'a' }) })
+    await started(2)
+    runners[1]!.becomes({ kind: 'failed', reason: 'worse' })
+    const item = { instance: 'news.1', epoch: 1, phase: 'running' }
+    expect(observed.at(-1)).toEqual({ ...item, generation: 0, tried: 1, reason: 'worse' })
+    want({ 'news.1': wanted({ generation: 2, refresh: '0' }) })
+
+    expect(observed.at(-1)).toEqual({ ...item, generation: 2 })
+    expect(runners.map(each => each.stopped)).toEqual([false, true])
+    expect(await reasonOf('news.1')).toBe('generation 0')
+  })
+
   it('fail with the reason, and start again when that is tried and works', async () => {
     fetched = Promise.reject(new Error('no replica answers'))
     want({ 'news.1': wanted() })

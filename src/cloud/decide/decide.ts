@@ -16,6 +16,7 @@ import {
 } from './nodes.js'
 import { createToken, putSettings, revokeToken } from './platform.js'
 import { rebalance } from './rebalance.js'
+import { startRollout, steerRollout } from './rollouts.js'
 import type { Context, Verdict } from './verdict.js'
 
 export function decide(map: CloudMap, command: Command, context: Context): Verdict {
@@ -47,7 +48,11 @@ export function decide(map: CloudMap, command: Command, context: Context): Verdi
     case 'refresh-version':
       return refreshVersion(map, command.body, context)
     case 'refresh-instance':
-      return refreshInstance(map, command.body)
+      return refreshInstance(map, command.body, context)
+    case 'start-rollout':
+      return startRollout(map, command.body, context)
+    case 'steer-rollout':
+      return steerRollout(map, command.body, context)
     case 'stop-instance':
       return stopInstance(map, command.body)
     case 'undeploy':

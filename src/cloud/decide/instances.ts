@@ -188,13 +188,20 @@ export function clone(map: CloudMap, body: BodyOf<'clone'>, context: Context): V
   return done({ outcome: 'changed', kind: 'instances', ids: [before.id] }, step)
 }
 
-const refreshed = (instance: InstanceRecord): InstanceRecord => ({ ...instance, generation: instance.generation + 1 })
+/** In a process of its own, or shared with what is refreshed by the same request. */
+export const refreshed = (instance: InstanceRecord, refresh: string): InstanceRecord => ({
+  ...instance,
+  generation: instance.generation + 1,
+  refresh,
+})
 
-export function refreshInstance(map: CloudMap, body: BodyOf<'refresh-instance'>): Verdict {
+const refreshOf = ({ requestId }: Context): string => `r-${requestId.slice(0, 16)}`
+
+export function refreshInstance(map: CloudMap, body: BodyOf<'refresh-instance'>, context: Context): Verdict {
   const before = map.get('instances', body.instance)?.value
   if (!before) return unknown('instance', body.instance)
   const answer = { outcome: 'changed', kind: 'instances', ids: [before.id], touched: 1 } as const
-  return change(answer, put('instances', before.id, refreshed(before)))
+  return change(answer, put('instances', before.id, refreshed(before, refreshOf(context))))
 }
 
 export function refreshVersion(map: CloudMap, body: BodyOf<'refresh-version'>, context: Context): Verdict {
@@ -204,7 +211,8 @@ export function refreshVersion(map: CloudMap, body: BodyOf<'refresh-version'>, c
   const after = context.resume?.last ?? ''
   const steps = [...map.instancesOf(key)].sort(byId).flatMap(id => {
     const before = map.get('instances', id)?.value
-    return before && id > after ? [{ changes: [put('instances', id, refreshed(before))], subjects: [id] }] : []
+    if (!before || id <= after) return []
+    return [{ changes: [put('instances', id, refreshed(before, refreshOf(context)))], subjects: [id] }]
   })
   const touched = steps.length + (context.resume?.progress ?? 0)
   // Asked to try anew, also where it kept failing.

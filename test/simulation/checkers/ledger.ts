@@ -59,6 +59,7 @@ export const leaderKinds: ReadonlySet<Kind> = new Set([
   'settings',
   'tokens',
   'undeployed',
+  'rollouts',
 ])
 
 const parse = (value: Uint8Array | null): unknown => (value === null ? null : JSON.parse(Buffer.from(value).toString()))

@@ -11,11 +11,14 @@ import type { LeaderTxn, Ledger, RecordChange } from './ledger.js'
 
 type Doing = 'make' | 'change' | 'remove'
 
+/** What raises the generation of an instance. */
+const refreshes = ['refresh-instance', 'refresh-version', 'rollout', 'steer-rollout'] as const
+
 /** Which operations may do what to a record. */
 const may: Partial<Record<Kind, Readonly<Record<Doing, readonly string[]>>>> = {
   instances: {
     make: ['instantiate'],
-    change: ['clone', 'refresh-instance', 'refresh-version', 'upkeep', 'rebalance'],
+    change: ['clone', 'upkeep', 'rebalance', ...refreshes],
     remove: ['stop-instance', 'undeploy'],
   },
   components: { make: ['deploy'], change: ['activate', 'undeploy'], remove: ['undeploy'] },
@@ -29,7 +32,8 @@ const may: Partial<Record<Kind, Readonly<Record<Doing, readonly string[]>>>> = {
   settings: { make: ['bootstrap', 'put-settings'], change: ['put-settings'], remove: [] },
   // Made once for each cool-down: nothing moves an instance while it lasts.
   moves: { make: ['rebalance'], change: ['upkeep'], remove: ['expire', 'stop-instance', 'undeploy'] },
-  quarantine: { make: ['quarantine'], change: [], remove: ['expire', 'refresh-version'] },
+  quarantine: { make: ['quarantine'], change: [], remove: ['expire', 'refresh-version', 'start-rollout'] },
+  rollouts: { make: ['start-rollout'], change: ['rollout', 'steer-rollout'], remove: ['rollout'] },
   era: { make: ['bootstrap'], change: [], remove: [] },
   keys: { make: ['bootstrap'], change: [], remove: [] },
 }
@@ -72,7 +76,7 @@ function* counterViolations(change: RecordChange, { audit }: LeaderTxn): Iterabl
   if (before && count('instantiate') > 0) return
   const wrong = (what: string, from: number, to: number): string =>
     `V1: revision ${change.after.revision} takes the ${what} of ${change.id} from ${from} to ${to}`
-  const generation = (before?.generation ?? 0) + count('refresh-instance', 'refresh-version')
+  const generation = (before?.generation ?? 0) + count(...refreshes)
   if (after.generation !== generation) yield wrong('generation', before?.generation ?? 0, after.generation)
   const epoch = (before?.epoch ?? 1) + count('clone', 'upkeep', 'rebalance')
   if (after.epoch !== epoch) yield wrong('epoch', before?.epoch ?? 1, after.epoch)
