@@ -161,6 +161,11 @@ export class Copy {
     else settle({ kind: 'elsewhere' })
   }
 
+  /** A primary says what is committed before anything that it says to that mothership later. */
+  tell(mothership: string): void {
+    this.#primary?.tell(mothership)
+  }
+
   on(from: string, message: CopyMessage, nowMs: number): void {
     if (!this.#entered || message.epoch !== this.#holding.epoch) return
     if (this.#primary) this.#guarded(primary => primary.on(from, message, nowMs))

@@ -100,9 +100,9 @@ export class Follower {
     }
   }
 
-  /** What is committed, should nothing else be sent to it. */
-  tell(history: History, committed: number): void {
-    if (!this.joined || this.#told >= committed || this.#unacked.length > 0) return
+  /** What is committed, should nothing else be sent to it; `now`: though something will be. */
+  tell(history: History, committed: number, now = false): void {
+    if (!this.joined || this.#told >= committed || (this.#unacked.length > 0 && !now)) return
     const position = history.positionAt(this.#sent)
     if (!position) return
     const { seq, digest } = position

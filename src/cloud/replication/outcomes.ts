@@ -20,7 +20,7 @@ export interface StateRead {
   readonly epoch: number
   readonly seq: number
   readonly document: Json
-  /** Milliseconds by which it may be old at most; 0: everything that had been committed is in it. */
+  /** Milliseconds by which it may be old at most; 0: everything that was committed when it was asked for is in it. */
   readonly staleForMs: number
 }
 

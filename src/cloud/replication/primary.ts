@@ -88,6 +88,11 @@ export class Primary {
     if (changed) this.ports.changed()
   }
 
+  /** So that a copy knows what it has been told is committed. */
+  tell(mothership: string): void {
+    this.#followers.get(mothership)?.tell(this.holding.history, this.holding.committed, true)
+  }
+
   /** Copies that do not answer. */
   get drop(): string[] {
     return [...this.#followers.values()].filter(each => each.required && each.silent).map(each => each.id)

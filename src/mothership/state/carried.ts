@@ -19,6 +19,7 @@ const Outcome = Type.Union([
     reason: Type.String(),
   }),
   Type.Object({ kind: Type.Literal('read'), epoch: count, seq: count, document: Type.Unknown() }),
+  Type.Object({ kind: Type.Literal('readable'), epoch: count, seq: count }),
   Type.Object({ kind: Type.Literal('elsewhere') }),
 ])
 
@@ -27,6 +28,8 @@ export const Carried = Type.Union([
   /** To the primary, on behalf of the code of another copy. `n` numbers the request of that mothership. */
   Type.Object({ k: Type.Literal('propose'), n: count, base: Type.String(), body: Type.String() }),
   Type.Object({ k: Type.Literal('read'), n: count }),
+  /** How far a copy has to be to be read as it is now; what is committed is told before the answer. */
+  Type.Object({ k: Type.Literal('confirm'), n: count }),
   Type.Object({ k: Type.Literal('outcome'), n: count, outcome: Outcome }),
 ])
 export type Carried = Static<typeof Carried>

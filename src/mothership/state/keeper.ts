@@ -31,10 +31,6 @@ export interface KeeperPorts {
   discard(instance: string, since: number): Promise<void>
   /** In order to one mothership; what cannot be sent is lost. */
   send(to: string, instance: string, carried: Carried): void
-  /** How long nothing was heard from that mothership; infinite without a connection. */
-  silentForMs(mothership: string): number
-  /** For how long the wanted state may have been old. */
-  unheardForMs(): number
   /** What is reported of the copy may have changed. */
   changed(instance: string): void
 }
@@ -55,8 +51,6 @@ const tickMs = 100
 const againMs = 5_000
 /** Who waits for another primary looks again so often, should nothing have told it to. */
 const lookAgainMs = 50
-/** How much older than the last word heard a document may be: what was committed is told at the next tick. */
-const toldWithinMs = tickMs
 
 interface Asked {
   readonly to: string
@@ -111,6 +105,11 @@ export class Keeper {
     } else if (!copy) answer(carried.n)({ kind: 'elsewhere' })
     else if (carried.k === 'propose') {
       copy.propose(carried.base, carried.body, nowMs, outcome => answer(carried.n)(outcome as CarriedOutcome))
+    } else if (carried.k === 'confirm') {
+      copy.read(nowMs, outcome => {
+        copy.tell(from)
+        answer(carried.n)(outcome)
+      })
     } else copy.read(nowMs, outcome => answer(carried.n)(readOf(copy, outcome)))
   }
 
@@ -144,25 +143,43 @@ export class Keeper {
     return outcome as Proposed | Unknown
   }
 
-  /** Of this copy when it is not older than that, else of the primary. Undefined when nobody can tell in time. */
+  /**
+   * Of this copy when it is not older than that; else it is confirmed by the primary, which hears all copies first, so
+   * that no clock but the own one counts. A copy that is not in sync passes on what the primary has.
+   */
   async read(instance: string, staleMsMax: number, withinMs: number): Promise<StateRead | Unknown> {
     const here = this.look(instance)
     if (here && here.staleForMs <= staleMsMax) return here
+    const beganMs = this.ports.clock.nowMs()
+    const confirmed = here && (await this.#confirm(instance, withinMs))
+    if (confirmed?.kind === 'unknown') return confirmed
+    const now = confirmed && this.look(instance)
+    if (now && now.staleForMs <= this.ports.clock.nowMs() - beganMs) return { ...now, staleForMs: 0 }
     const local = (copy: Copy, settle: (outcome: CarriedOutcome) => void): void =>
       copy.read(this.ports.clock.nowMs(), outcome => settle(readOf(copy, outcome)))
-    const outcome = await this.#insist(instance, withinMs, local, n => ({ k: 'read', n }))
+    const leftMs = withinMs - (this.ports.clock.nowMs() - beganMs)
+    const outcome = await this.#insist(instance, leftMs, local, n => ({ k: 'read', n }))
     if (outcome.kind !== 'read') return outcome as Unknown
     return { epoch: outcome.epoch, seq: outcome.seq, document: outcome.document as Json, staleForMs: 0 }
   }
 
-  /** What this copy has, if it is in sync. */
+  /** What this copy has, if it is in sync: as old at most as the last confirmation. */
   look(instance: string): StateRead | undefined {
-    const copy = this.#hosted.get(instance)?.copy
-    if (!copy?.serves) return undefined
-    const { epoch, committed: seq, document, configuration } = copy
-    const primary = configuration!.primary
-    const silentForMs = copy.role === 'primary' ? 0 : this.ports.silentForMs(primary) + toldWithinMs
-    return { epoch, seq, document, staleForMs: Math.max(silentForMs, this.ports.unheardForMs()) }
+    const hosted = this.#hosted.get(instance)
+    if (!hosted?.copy?.serves) return undefined
+    const { epoch, committed: seq, document } = hosted.copy
+    return { epoch, seq, document, staleForMs: this.ports.clock.nowMs() - hosted.confirmedMs }
+  }
+
+  async #confirm(instance: string, withinMs: number): Promise<{ readonly kind: 'readable' } | Unknown> {
+    const hosted = this.#hosted.get(instance)
+    const copy = hosted?.copy
+    const askedMs = this.ports.clock.nowMs()
+    const local = (from: Copy, settle: (outcome: CarriedOutcome) => void): void => from.read(askedMs, settle)
+    const outcome = await this.#insist(instance, withinMs, local, n => ({ k: 'confirm', n }))
+    if (outcome.kind !== 'readable') return outcome as Unknown
+    if (hosted && copy && hosted.copy === copy && copy.committed >= outcome.seq) hosted.confirmed(askedMs)
+    return { kind: 'readable' }
   }
 
   async close(): Promise<void> {
@@ -246,6 +263,8 @@ const readOf = (copy: Copy, outcome: { readonly kind: 'readable' | 'elsewhere' }
 class Hosted {
   copy: Copy | undefined
   problem: string | undefined
+  /** Everything that was committed at that time, by the own clock, is in the document. */
+  confirmedMs = Number.NEGATIVE_INFINITY
   #journal: OpenJournal | undefined
   #configuration: Configuration | undefined
   #ended = false
@@ -279,6 +298,10 @@ class Hosted {
     else if (this.copy.role === 'learner') this.#openSoon(true)
   }
 
+  confirmed(askedMs: number): void {
+    this.confirmedMs = Math.max(this.confirmedMs, askedMs)
+  }
+
   async end(discard: boolean): Promise<void> {
     this.#ended = true
     this.copy = undefined
@@ -309,6 +332,7 @@ class Hosted {
     const { ports, instance, since } = this
     await this.#journal?.close()
     this.#journal = undefined
+    this.confirmedMs = Number.NEGATIVE_INFINITY
     this.#diskFailed = false
     let copy: Copy | undefined
     let failed: string | undefined
