@@ -34,6 +34,15 @@ export class SimEtcd {
     return this.twin.revision
   }
 
+  /** The JSON value that a key has now; undefined when it has none. */
+  newest(key: string): unknown {
+    for (const { events } of [...this.history].reverse()) {
+      const event = events.find(each => each.key === key)
+      if (event) return event.value === null ? undefined : JSON.parse(Buffer.from(event.value).toString())
+    }
+    return undefined
+  }
+
   /** Requests wait or are lost, leases stand still. */
   away(): void {
     this.process.pause()

@@ -15,6 +15,16 @@ const branches = [
   'client sends again',
   'instances moved unasked',
   'leader key not deleted',
+  'change of state sent again',
+  'copies: a learner less',
+  'copies: a learner more',
+  'copies: admitted',
+  'copies: begun elsewhere',
+  'copies: dropped',
+  'copies: learns again',
+  'copies: promoted',
+  'copies: registered',
+  'copies: renewed',
   'node leaves',
   'node moves',
   'old term of its own ended',
@@ -25,6 +35,10 @@ const branches = [
   'answer of a turn found',
   'resync by compaction',
   'session put again',
+  'state changed',
+  'state lost for good',
+  'state read at a copy',
+  'state read at the primary',
   'takeover',
   'term ended: another replica leads',
   'term ended: etcd does not answer',
@@ -36,12 +50,27 @@ const branches = [
   'watch reopened',
 ]
 const fates = ['late', 'refused', 'reply-lost', 'request-lost', 'twice'].map(each => `transaction ${each}`)
-const answers = ['conflict', 'no-leader', 'no-room', 'store-unavailable', 'timeout', 'unknown-thing']
+const answers = [
+  'conflict',
+  'no-leader',
+  'no-room',
+  'state busy',
+  'state timeout',
+  'store-unavailable',
+  'timeout',
+  'unknown-thing',
+]
 
 export const expected: readonly string[] = [
-  ...[...faultNames, ...fates, 'crash amid a bulk call', 'message late', 'message lost', 'request sent twice'].map(
-    each => `fault: ${each}`,
-  ),
+  ...[
+    ...faultNames,
+    ...fates,
+    'crash amid a bulk call',
+    'message late',
+    'message lost',
+    'request sent twice',
+    'torn write',
+  ].map(each => `fault: ${each}`),
   ...branches.map(each => `branch: ${each}`),
   ...answers.map(each => `answer: ${each}`),
 ]

@@ -15,6 +15,8 @@ export interface FaultPorts {
   readonly etcd: SimEtcd
   readonly replicas: readonly SimReplica[]
   readonly motherships: readonly SimMothership[]
+  /** Whether each copy in sync there has another one in sync elsewhere that is sound. */
+  isCovered(mothership: SimMothership): boolean
 }
 
 /** How often each is drawn, beside the others. */
@@ -253,7 +255,7 @@ export class Faults {
         return this.#crashMothership(mothership, { after: () => mothership.wipe('cut short') })
       case 'disk lies':
         // One at a time, and while the others can tell: of a lie by all of them at once nobody could know.
-        if (motherships.some(each => each !== mothership && !each.isSound)) return
+        if (!this.ports.isCovered(mothership)) return
         return this.#crashMothership(mothership, { after: () => mothership.disk.lie() })
       case 'disk full': {
         mothership.disk.full = true

@@ -6,6 +6,7 @@
 import type { InstanceRecord } from '../../src/cloud/records.js'
 import { configurationOf } from '../../src/cloud/replication/configuration.js'
 import type { Json } from '../../src/cloud/replication/entry.js'
+import type { Carried } from '../../src/mothership/state/carried.js'
 import { Keeper, type KeeperPorts, type Kept } from '../../src/mothership/state/keeper.js'
 import { Updates } from '../../src/mothership/state/updates.js'
 import type { Channels } from './channels.js'
@@ -14,8 +15,14 @@ import { SimDisk, type Wiped } from './disk.js'
 import { SimProcess } from './process.js'
 import type { World } from './world.js'
 
-/** A rule of the product, broken by a port that wraps the real one. */
-export type BrokenKeeper = (ports: KeeperPorts) => KeeperPorts
+/** Rules of copies, broken by ports that wrap the real ones. */
+export interface BrokenCopies {
+  readonly ports?: (ports: KeeperPorts) => KeeperPorts
+  /** What is believed to have been answered at once to what was sent. */
+  readonly pretend?: (carried: Carried) => Carried | undefined
+  /** A change as it is sent to the primary. */
+  readonly body?: (body: string) => string
+}
 
 interface Life {
   readonly process: SimProcess
@@ -25,14 +32,13 @@ interface Life {
   readonly updates: Map<string, Updates>
   /** Highest revision of the map that was applied. */
   applied: number
-  heardMs: number
 }
 
 export interface MothershipWorld {
   readonly world: World
   readonly channels: Channels
   readonly all: readonly string[]
-  readonly broken: BrokenKeeper | undefined
+  readonly broken: BrokenCopies | undefined
 }
 
 const restartMs = [50, 3_000] as const
@@ -82,12 +88,14 @@ export class SimMothership {
       clock: process,
       open: (instance, since, anew, onFailed) => this.disk.open(process, instance, since, anew, onFailed),
       discard: (instance, since) => this.disk.discard(instance, since),
-      send: (to, instance, carried) => links?.send(to, instance, carried),
-      silentForMs: mothership => links?.silentForMs(mothership) ?? Number.POSITIVE_INFINITY,
-      unheardForMs: () => process.nowMs() - (this.#life?.heardMs ?? 0),
+      send: (to, instance, carried) => {
+        links?.send(to, instance, carried)
+        const pretended = broken?.pretend?.(carried)
+        if (pretended) process.after(0, () => keeper.on(to, instance, pretended))
+      },
       changed: () => this.onChanged(),
     }
-    const keeper = new Keeper(broken?.(ports) ?? ports)
+    const keeper = new Keeper(broken?.ports?.(ports) ?? ports)
     const others = all.filter(id => id !== this.id)
     links = new SimCopyLinks(this.id, others, process, network, dice, {
       onLink: (mothership, up) => keeper.link(mothership, up),
@@ -101,7 +109,6 @@ export class SimMothership {
       kill: network.kill,
       updates: new Map(),
       applied: 0,
-      heardMs: process.nowMs(),
     }
     world.note(`${this.id} starts`)
   }
@@ -140,7 +147,6 @@ export class SimMothership {
     const life = this.#life
     if (!life || revision < life.applied) return
     life.applied = revision
-    life.heardMs = life.process.nowMs()
     this.#kept = new Map(
       instances.map(({ record, since }) => [record.id, { since, configuration: configurationOf(record) }]),
     )
@@ -158,7 +164,8 @@ export class SimMothership {
     let updates = life.updates.get(key)
     if (!updates) {
       updates = new Updates({
-        propose: (base, body, withinMs) => life.keeper.propose(instance, base, body, withinMs),
+        propose: (base, body, withinMs) =>
+          life.keeper.propose(instance, base, this.parts.broken?.body?.(body) ?? body, withinMs),
         nowMs: () => life.process.nowMs(),
       })
       life.updates.set(key, updates)

@@ -14,7 +14,7 @@ import type { StoreEvents } from '../../src/store/events.js'
 import { openStore, type Store } from '../../src/store/store.js'
 import type { Channels } from './channels.js'
 import type { EtcdClient, SimEtcd } from './etcd.js'
-import type { BrokenKeeper } from './mothership.js'
+import type { BrokenCopies } from './mothership.js'
 import { SimProcess } from './process.js'
 import type { World } from './world.js'
 
@@ -25,7 +25,7 @@ export const adminToken = createHash('sha256').update('the secret of the simulat
 export interface Broken {
   readonly etcd?: (etcd: Etcd) => Etcd
   readonly ports?: (ports: ReplicaPorts) => ReplicaPorts
-  readonly keeper?: BrokenKeeper
+  readonly copies?: BrokenCopies
 }
 
 export interface ReplicaWorld {

@@ -6,6 +6,7 @@ import type { Maps, Term } from '../../src/hypervisor/ports.js'
 import type { ReplicaPorts } from '../../src/hypervisor/replica.js'
 import type { Etcd, TxnRequest } from '../../src/store/etcd.js'
 import { Keys } from '../../src/store/keys.js'
+import { brokenCopyRules } from './copy-rules.js'
 import type { FaultWeights } from './faults.js'
 import { type Broken, clusterName } from './replica.js'
 
@@ -120,4 +121,5 @@ export const brokenRules: Readonly<Record<string, BrokenRule>> = {
     says: /^V6: /,
     weights: { 'cut from etcd': 6, 'cut from etcd one way': 6, 'watch stalled': 3, pause: 6, isolation: 3 },
   },
+  ...brokenCopyRules,
 }

@@ -2,8 +2,10 @@
  * One run: a whole cloud in one process, by seed. It is set up, used while things go wrong, healed, asked whether it
  * still works, left to settle, and then everything that happened is checked.
  */
+import type { InstanceRecord } from '../../src/cloud/records.js'
 import { Channels } from './channels.js'
 import { check } from './checkers/all.js'
+import { keys } from './checkers/ledger.js'
 import { type Cloud, SimClient } from './clients.js'
 import { SimEtcd } from './etcd.js'
 import { Faults, type FaultWeights } from './faults.js'
@@ -79,7 +81,7 @@ class Simulation {
     const size = world.dice.for('size').weighted({ 3: 8, 2: 1, 5: 1 })
     this.#replicas = Array.from({ length: Number(size) }, (_, index) => new SimReplica(`h${index + 1}`, parts))
     this.#motherships = motherships.map(id => {
-      return new SimMothership(id, { world, channels: this.#channels, all: motherships, broken: broken.keeper })
+      return new SimMothership(id, { world, channels: this.#channels, all: motherships, broken: broken.copies })
     })
     const [network, etcd, replicas] = [this.#network, this.#etcd, this.#replicas]
     this.#cloud = { network, etcd, replicas, history: new History(), motherships: this.#motherships }
@@ -89,7 +91,21 @@ class Simulation {
       new SimNode({ kind: 'rainserver', id: 'r1' }, this.#cloud),
     ]
     this.#stateClients = ['s1', 's2'].map(name => new StateClient(name, this.#cloud))
-    this.#faults = new Faults({ ...this.#cloud, channels: this.#channels }, weights)
+    const isCovered = (mothership: SimMothership): boolean => this.#isCovered(mothership)
+    this.#faults = new Faults({ ...this.#cloud, channels: this.#channels, isCovered }, weights)
+  }
+
+  /** What a copy forgets is to be had from another one that counts in sync. */
+  #isCovered({ id }: SimMothership): boolean {
+    return Object.keys(keptInstances).every(instance => {
+      const record = this.#etcd.newest(keys.record('instances', instance)) as InstanceRecord | undefined
+      if (!record?.inSync.includes(id)) return true
+      return this.#motherships.some(other => {
+        if (other.id === id || !record.inSync.includes(other.id)) return false
+        const says = other.keeper?.report(instance)?.copy
+        return says?.sound === true && says.journal === record.journals?.[other.id]
+      })
+    })
   }
 
   async run(): Promise<void> {

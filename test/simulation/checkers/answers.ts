@@ -36,6 +36,12 @@ function effectsOf(txns: readonly LeaderTxn[]): Map<string, Effect[]> {
       const record = requests.find(each => each.id === requestId)
       effects.set(requestId, [...(effects.get(requestId) ?? []), { revision, op, subjects, record }])
     }
+    // The last step of a bulk call for which nothing was left, or no room: it only ends the request.
+    for (const record of requests) {
+      const before = effects.get(record.id)
+      if (!before || before.at(-1)!.revision === revision) continue
+      before.push({ revision, op: before[0]!.op, subjects: [], record })
+    }
   }
   return effects
 }

@@ -21,7 +21,7 @@ export function* stateViolations(
 ): Iterable<string> {
   for (const instance of Object.keys(keptInstances)) {
     const versions = ledger.versions(keys.record('instances', instance))
-    yield* promotionViolations(instance, versions)
+    yield* promotionViolations(instance, versions, count)
     const last = versions.at(-1)
     const alive = last && last.value !== null ? last : undefined
     const lives = new Set(history.updates.filter(each => each.instance === instance).map(each => each.since))
@@ -54,7 +54,11 @@ const isKept = (
   Object.keys(journals ?? {}).length === 0 ||
   motherships.some(each => inSync.includes(each.id) && each.disk.journalOf(id, since)?.id === journals?.[each.id])
 
-function* promotionViolations(instance: string, versions: readonly Version[]): Iterable<string> {
+function* promotionViolations(
+  instance: string,
+  versions: readonly Version[],
+  count: (name: string) => void,
+): Iterable<string> {
   let before: (Version & { readonly value: InstanceRecord }) | undefined
   for (const version of versions) {
     const after = version as Version & { readonly value: InstanceRecord | null }
@@ -69,8 +73,23 @@ function* promotionViolations(instance: string, versions: readonly Version[]): I
         yield `I2: ${instance} makes ${primary} primary at revision ${after.revision}, which was not in sync`
       }
     }
+    if (same) count(`branch: copies: ${stepOf(before!.value, after.value!)}`)
     before = after.value ? (after as Version & { readonly value: InstanceRecord }) : undefined
   }
+}
+
+/** What one change of the configuration did. */
+function stepOf(before: InstanceRecord, after: InstanceRecord): string {
+  const had = before.journals ?? {}
+  const has = after.journals ?? {}
+  if (after.primary !== before.primary) return Object.keys(had).length > 0 ? 'promoted' : 'begun elsewhere'
+  if (after.inSync.some(id => !before.inSync.includes(id))) return 'admitted'
+  if (before.inSync.some(id => !after.inSync.includes(id) && after.learners.includes(id))) return 'learns again'
+  if (before.inSync.some(id => !after.inSync.includes(id))) return 'dropped'
+  if (has[after.primary] !== had[after.primary]) return 'registered'
+  if (after.learners.some(id => !before.learners.includes(id))) return 'a learner more'
+  if (before.learners.some(id => !after.learners.includes(id))) return 'a learner less'
+  return after.epoch > before.epoch ? 'renewed' : 'otherwise changed'
 }
 
 function* lifeViolations(
