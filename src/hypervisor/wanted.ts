@@ -3,6 +3,7 @@
  * same revision, so a node may move between replicas without noticing.
  */
 
+import { offeredIntents } from '../cloud/component/intents.js'
 import { settingsOf } from '../cloud/decide/verdict.js'
 import { byId, type NodeRef } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, sortedIds } from '../cloud/map.js'
@@ -137,6 +138,7 @@ function forRainServer(map: CloudMap, node: NodeRef, tickets: Tickets): Entries 
 function wantedComponent(map: CloudMap, key: string): WantedComponent | undefined {
   const component = map.get('components', key)?.value
   if (!component) return undefined
+  const intents = offeredIntents(component)
   const copies: WantedComponent['copies'] = []
   for (const id of [...map.instancesOf(key)].sort(byId)) {
     const instance = map.get('instances', id)?.value
@@ -153,6 +155,7 @@ function wantedComponent(map: CloudMap, key: string): WantedComponent | undefine
     exact: component.version,
     active: component.active,
     views: component.views.map(view => view.id),
+    ...(intents.length > 0 ? { intents: intents.map(each => ({ ...each })) } : {}),
     ...(component.pageTitle === undefined ? {} : { pageTitle: component.pageTitle }),
     copies,
   }

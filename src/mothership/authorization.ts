@@ -13,11 +13,11 @@ export type Passage = { readonly kind: 'free' } | { readonly kind: 'refused' | '
 
 const free: Passage = { kind: 'free' }
 
-export function passage(permissions: readonly string[], conditions: Loaded, view: string, user?: Viewer): Passage {
+export function passage(permissions: readonly string[], conditions: Loaded, view?: string, user?: Viewer): Passage {
   const held = new Set(user?.permissions ?? [])
   const missing = permissions.find(each => !held.has(each))
   if (missing !== undefined) return { kind: 'refused', reason: `needs the permission ${missing}` }
-  for (const name of ['_component', view]) {
+  for (const name of view === undefined ? ['_component'] : ['_component', view]) {
     const condition = functionOf(conditions, name) as Condition | undefined
     if (!condition) continue
     if (!user) return { kind: 'refused', reason: `server/authorization.js asks who it is (${name})` }

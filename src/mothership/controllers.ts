@@ -38,6 +38,12 @@ export class Controllers {
     return new Controllers(modules)
   }
 
+  /** Of that file below `server/controller/`. */
+  functionOf(file: string, name: string): ((...args: never[]) => unknown) | undefined {
+    const module = this.modules.get(file)
+    return module && functionOf(module, name)
+  }
+
   /** By the view's id, or by the name of the file. Only what was loaded: a path leads nowhere else. */
   find(name: string, view: DescribedView | undefined, verb: string): Handling {
     const module = this.modules.get(view?.server ?? `${name}.js`)
@@ -67,7 +73,8 @@ export function handled(handler: Handler, call: ControlCall, component: object):
   })
 }
 
-function requestOf(call: ControlCall, component: object): object {
+/** As node's http has it, and as RAIN extends it. */
+export function requestOf(call: ControlCall, component: object): object {
   const { verb, name, request, body, session, user, locale, languages } = call
   const bytes = Buffer.from(body ?? [])
   const { url = '', query = {}, headers = {} } = request ?? {}

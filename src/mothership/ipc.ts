@@ -19,10 +19,11 @@ export interface RenderCall {
   readonly request?: PageRequest
 }
 
-/** A call of a controller: `name` is what follows `controller/` in the url. */
+/** A call of a controller, `name` being what follows `controller/` in the url; or, with `intent`, what answers to that. */
 export interface ControlCall {
   readonly instance: string
   readonly name: string
+  readonly intent?: { readonly category: string; readonly action: string } | undefined
   /** Upper case. */
   readonly verb: string
   readonly request?: PageRequest | undefined

@@ -218,7 +218,7 @@ class RunningMothership implements Mothership {
 
   async #onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
     const { r, component, path, request } = message
-    if (message.kind === 'controller') return this.#onControl(message)
+    if (message.kind !== 'resource') return this.#onControl(message)
     const digest = this.#instances.digestOf(component, normaliseVersion(message.version) ?? message.version)
     if (digest === undefined) return { t: 'failed', r, status: 404, reason: `${component} does not run here` }
     const directory = await this.#packages.directory(digest).catch((error: Error) => error)
@@ -228,13 +228,26 @@ class RunningMothership implements Mothership {
   }
 
   async #onControl(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
-    const { r, instance = '', path: name, verb, request, body, session, user, locale, languages, deadlineMs } = message
+    const {
+      r,
+      instance = '',
+      path: name,
+      intent,
+      verb,
+      request,
+      body,
+      session,
+      user,
+      locale,
+      languages,
+      deadlineMs,
+    } = message
     if (body !== undefined && !(body instanceof Uint8Array)) {
       return { t: 'failed', r, status: 400, reason: 'the body of a call has to be bytes' }
     }
     const startMs = this.deps.clock.nowMs()
     const component = this.#instances.componentOf(instance)
-    const call = { instance, name, verb, request, body, session, user, locale, languages }
+    const call = { instance, name, intent, verb, request, body, session, user, locale, languages }
     const result = await this.#instances.control(call, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }

@@ -9,8 +9,9 @@ import { templatePath } from '../cloud/component/package.js'
 import type { Translations } from '../cloud/translation/translations.js'
 import type { Viewer } from '../protocol/messages.js'
 import { passage } from './authorization.js'
-import { Controllers, handled, UnreadableBody } from './controllers.js'
+import { Controllers, handled, requestOf, UnreadableBody } from './controllers.js'
 import { type Rendering, registerHelpers, renderingOf } from './helpers.js'
+import { acknowledged, Intents } from './intents.js'
 import type { ControlCall, Controlled, RenderCall, Rendered, WorkerStart } from './ipc.js'
 import { cutMarkers, marker } from './markers.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
@@ -41,6 +42,7 @@ export class Renderer {
   #data: Loaded = {}
   #conditions: Loaded = {}
   #controllers: Controllers | undefined
+  #intents: Intents | undefined
 
   private constructor(
     private readonly descriptor: Descriptor,
@@ -59,6 +61,7 @@ export class Renderer {
     renderer.#conditions = await loadModule(join(start.directory, 'server/authorization.js'))
     // RAIN passes over those of a container.
     if (reading.descriptor.type !== 'container') renderer.#controllers = await Controllers.load(start.directory)
+    renderer.#intents = Intents.of(reading.descriptor, renderer.#controllers)
     return renderer
   }
 
@@ -90,6 +93,7 @@ export class Renderer {
 
   /** Under the permissions and conditions of the component, and of the view of that name if there is one. */
   async control(call: ControlCall): Promise<Controlled> {
+    if (call.intent) return this.#intend(call, call.intent)
     const { name, verb, user } = call
     const found = this.#controllers?.find(name, this.#views.get(name), verb) ?? { kind: 'none' }
     if (found.kind === 'none') throw new RenderFailure(404, `${this.descriptor.id} has no controller ${name}`)
@@ -105,6 +109,19 @@ export class Renderer {
       if (error instanceof UnreadableBody) throw new RenderFailure(400, error.message)
       throw error
     }
+  }
+
+  /** Under the permissions of the component and of the intent, and the component's condition. */
+  async #intend(call: ControlCall, { category, action }: NonNullable<ControlCall['intent']>): Promise<Controlled> {
+    const { id, version } = this.descriptor
+    const intent = this.#intents?.find(category, action)
+    if (!intent) throw new RenderFailure(404, `${id} has no intent ${category} ${action} that code answers`)
+    this.#allow(undefined, call.user, intent.permissions)
+    const request = requestOf({ ...call, body: undefined }, { id, version })
+    const context = plain(JSON.parse(Buffer.from(call.body ?? []).toString() || '{}'))
+    const data = await speaking(call, () => acknowledged(intent.handler, context, request))
+    const body = new Uint8Array(Buffer.from(JSON.stringify(data ?? null)))
+    return { status: 200, headers: { 'content-type': 'application/json' }, cookies: [], body }
   }
 
   #compile(translations: Translations): void {
@@ -151,7 +168,11 @@ export class Renderer {
   }
 
   #authorize(view: string, user: Viewer | undefined): void {
-    const permissions = [...(this.descriptor.permissions ?? []), ...(this.#views.get(view)?.permissions ?? [])]
+    this.#allow(view, user, this.#views.get(view)?.permissions ?? [])
+  }
+
+  #allow(view: string | undefined, user: Viewer | undefined, more: readonly string[]): void {
+    const permissions = [...(this.descriptor.permissions ?? []), ...more]
     const found = passage(permissions, this.#conditions, view, user)
     if (found.kind !== 'free') throw new RenderFailure(found.kind === 'refused' ? 401 : 500, found.reason)
   }

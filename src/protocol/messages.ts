@@ -177,7 +177,9 @@ export const messages = {
   call: Type.Object({
     r: count,
     /** `resource`: a file below `client/`, `resources/` or `locale/` of the package; `controller`: `<name>`. */
-    kind: Type.Union([Type.Literal('resource'), Type.Literal('controller')]),
+    kind: Type.Union([Type.Literal('resource'), Type.Literal('controller'), Type.Literal('intent')]),
+    /** Of an intent that code of the server answers, whose context is the body (JSON). */
+    intent: Type.Optional(Type.Object({ category: text, action: text })),
     component: text,
     version: text,
     path: text,
@@ -292,6 +294,8 @@ export const WantedComponent = Type.Object({
   exact: text,
   active: Type.Boolean(),
   views: Type.Array(text),
+  /** What it offers to do; the provider is a view, or `file.js#method`. */
+  intents: Type.Optional(Type.Array(Type.Object({ category: text, action: text, provider: text }))),
   pageTitle: Type.Optional(text),
   /** Copies that run, sorted by instance and mothership. */
   copies: Type.Array(Type.Object({ instance: text, mothership: text, epoch: count })),

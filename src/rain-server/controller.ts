@@ -11,7 +11,9 @@ import { passedHeaders } from './request.js'
 import type { Route } from './route.js'
 
 export interface ControllerAsked {
-  readonly route: Extract<Route, { kind: 'controller' }>
+  readonly route: Pick<Extract<Route, { kind: 'controller' }>, 'component' | 'name'>
+  /** That it is code which answers to this, rather than a controller. */
+  readonly intent?: { readonly category: string; readonly action: string }
   readonly verb: string
   readonly request: PageRequest
   readonly body: Buffer
@@ -54,14 +56,14 @@ const betweenHops: ReadonlySet<string> = new Set([
 const ownCookie = /^\s*rain(-[^=]*)?\s*=/i
 
 export async function callController(asked: ControllerAsked, links: Links, clock: Clock): Promise<ControllerAnswer> {
-  const { route, verb, request, body, session, locale, languages, deadlineMs } = asked
+  const { route, intent, verb, request, body, session, locale, languages, deadlineMs } = asked
   const { component, name } = route
   const untilMs = clock.nowMs() + deadlineMs
   let last: ControllerAnswer = { kind: 'failed', status: 503, reason: 'no copy can be reached' }
   // What kills one copy's process is not to go through all of them.
   for (const { instance, mothership } of order(component, session, links.reachable).slice(0, copiesTried)) {
     const answer = await links.get(mothership)?.call({
-      kind: 'controller',
+      ...(intent === undefined ? { kind: 'controller' } : { kind: 'intent', intent }),
       component: component.id,
       version: component.version,
       instance,

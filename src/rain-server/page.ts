@@ -16,6 +16,8 @@ import type { ServerState } from './wanted.js'
 export interface PageAsked {
   readonly component: WantedComponent
   readonly view: string
+  /** What the view starts with. */
+  readonly context?: Readonly<Record<string, unknown>>
   readonly session: string
   readonly user?: Viewer
   readonly locale: string
@@ -68,7 +70,7 @@ interface Failure {
 
 export async function renderPage(state: ServerState, asked: PageAsked, ports: PagePorts): Promise<Page> {
   const assembly = new Assembly(state, asked, ports)
-  const top = await assembly.part({ component: asked.component, view: asked.view, context: {} }, [])
+  const top = await assembly.part({ component: asked.component, view: asked.view, context: asked.context ?? {} }, [])
   if (top.kind === 'part') {
     const css = [...new Set([...top.css, ...assembly.css])]
     return { status: 200, title: top.title, html: top.html, css, js: [...new Set(top.js)] }

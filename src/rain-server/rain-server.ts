@@ -6,15 +6,17 @@ import { metricsUrl, type RainServerConfig } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
 import type { MessageOf } from '../protocol/messages.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
+import { answerIntent } from './answer-intent.js'
 import { order } from './choose.js'
 import { bodyBytesMax, callController, controllerHeaders, sendAnswer } from './controller.js'
 import { documentOf, errorDocument } from './document.js'
-import { languageFor, platformLanguages } from './language.js'
+import { intentsPath } from './intent.js'
 import { Links } from './links.js'
 import { ServerMetrics } from './metrics.js'
-import { newSession, renderPage } from './page.js'
-import { knownSession, pageRequest, readBody, sessionCookie, wantsHtml } from './request.js'
-import { type Route, routeOf } from './route.js'
+import { type PagePorts, renderPage } from './page.js'
+import { pageRequest, readBody, wantsHtml } from './request.js'
+import { type Route, reaches, routeOf } from './route.js'
+import { type Visit, visitOf } from './visit.js'
 import { readWanted, type ServerState } from './wanted.js'
 
 export interface RainServerDeps {
@@ -175,6 +177,7 @@ class RunningRainServer implements RainServer {
     if (!state) return this.#error(request, response, 503)
     if (!knownVerbs.has(verb)) return this.#error(request, response, 501)
     if ((request.url?.length ?? 0) > urlMax) return this.#error(request, response, 400)
+    if (path === intentsPath && reaches(state, path)) return this.#intent(request, response, state)
     const route = routeOf(state, path)
     if (route.kind === 'none') return this.#error(request, response, route.status)
     if (route.kind === 'controller') return this.#control(request, response, state, route)
@@ -192,19 +195,14 @@ class RunningRainServer implements RainServer {
     state: ServerState,
     { component, view }: Extract<Route, { kind: 'view' }>,
   ): Promise<void> {
-    const known = knownSession(request)
-    const session = known ?? newSession()
-    const locale = languageFor(state.server, request.headers['accept-language'] ?? '')
-    const page = await renderPage(
-      state,
-      { component, view, session, locale, request: pageRequest(request) },
-      { links: this.#links, clock: this.deps.clock, onFragment: this.#metrics.fragment, onFailed: this.#onFailed },
-    )
+    const { session, locale, cookies } = visitOf(request, state)
+    const asked = { component, view, session, locale, request: pageRequest(request) }
+    const page = await renderPage(state, asked, this.#pagePorts)
     if (page.status !== 200) {
       this.deps.log.warn({ url: request.url, status: page.status, reason: page.reason }, 'a page could not be shown')
       if (!wantsHtml(request)) return this.#error(request, response, page.status)
     }
-    if (known === undefined) response.setHeader('set-cookie', sessionCookie(session))
+    if (cookies.length > 0) response.setHeader('set-cookie', cookies)
     send(request, response, page.status, documentOf({ ...page, title: page.title ?? component.pageTitle, locale }))
   }
 
@@ -246,31 +244,55 @@ class RunningRainServer implements RainServer {
     state: ServerState,
     route: Extract<Route, { kind: 'controller' }>,
   ): Promise<void> {
-    const body = await readBody(request, bodyBytesMax)
-    if (body.kind === 'cut off') return void response.destroy()
-    if (body.kind === 'too large') {
-      response.setHeader('connection', 'close')
-      return this.#error(request, response, 413)
-    }
-    const known = knownSession(request)
-    const session = known ?? newSession()
+    const body = await this.#body(request, response)
+    if (!body) return
+    const { cookies, ...visit } = visitOf(request, state)
     const asked = {
       route,
       verb: request.method ?? 'GET',
       request: pageRequest(request, controllerHeaders),
-      body: body.bytes,
-      session,
-      locale: languageFor(state.server, request.headers['accept-language'] ?? ''),
-      languages: platformLanguages(state.server),
+      body,
+      ...visit,
       deadlineMs: state.server.pageDeadlineMs,
     }
     const answer = await callController(asked, this.#links, this.deps.clock)
-    if (answer.kind === 'answer') {
-      return sendAnswer(request, response, answer.answer, known === undefined ? [sessionCookie(session)] : [])
-    }
+    if (answer.kind === 'answer') return sendAnswer(request, response, answer.answer, cookies)
     const { status, reason } = answer
     this.deps.log.warn({ url: request.url, verb: asked.verb, status, reason }, 'a controller failed')
     this.#error(request, response, status)
+  }
+
+  async #intent(request: IncomingMessage, response: ServerResponse, state: ServerState): Promise<void> {
+    if (request.method !== 'POST') {
+      response.setHeader('allow', 'POST')
+      return this.#error(request, response, 405)
+    }
+    // A form of another site cannot send this type without asking first.
+    if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return this.#error(request, response, 415)
+    const body = await this.#body(request, response)
+    if (!body) return
+    const visit = visitOf(request, state)
+    const answer = await answerIntent(body, state, visit, pageRequest(request, controllerHeaders), this.#pagePorts)
+    const { status, reason } = answer
+    if (reason !== undefined) this.deps.log.warn({ status, reason }, 'an intent failed')
+    sendJson(response, status, answer.body, visit)
+  }
+
+  get #pagePorts(): PagePorts {
+    const onFragment = this.#metrics.fragment
+    return { links: this.#links, clock: this.deps.clock, onFragment, onFailed: this.#onFailed }
+  }
+
+  /** Undefined when there is none that can be used, which has been answered. */
+  async #body(request: IncomingMessage, response: ServerResponse): Promise<Buffer | undefined> {
+    const body = await readBody(request, bodyBytesMax)
+    if (body.kind === 'body') return body.bytes
+    if (body.kind === 'cut off') response.destroy()
+    else {
+      response.setHeader('connection', 'close')
+      this.#error(request, response, 413)
+    }
+    return undefined
   }
 
   #error(request: IncomingMessage, response: ServerResponse, status: number): void {
@@ -312,6 +334,18 @@ function refuse({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable) return void socket.destroy()
   const status = refusals[code] ?? 400
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+}
+
+function sendJson(response: ServerResponse, status: number, value: object, { cookies }: Visit): void {
+  const body = Buffer.from(JSON.stringify(value))
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': body.byteLength,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(cookies.length > 0 ? { 'set-cookie': [...cookies] } : {}),
+  })
+  response.end(body)
 }
 
 function send(request: IncomingMessage, response: ServerResponse, status: number, html: string): void {

@@ -20,7 +20,7 @@ export function routeOf(state: ServerState, path: string): Route {
   const parts = decode(path)
   if (!parts) return none('the path cannot be decoded', 400)
   if (parts.some(part => part === '..' || part === '.' || /[\\\0]/.test(part))) return none('no such path')
-  if (!state.server.urls.some(pattern => patternMatches(pattern, path))) return none('not an url of this rain server')
+  if (!reaches(state, path)) return none('not an url of this rain server')
   const [id = '', ...rest] = parts
   const versions = state.components.get(id)
   if (!versions) return none(`there is no component ${id}`)
@@ -29,6 +29,9 @@ export function routeOf(state: ServerState, path: string): Route {
   if (!component) return none(`there is no version ${versioned ? rest[0] : ''} of ${id} that may be shown`)
   return within(component, versioned ? rest.slice(1) : rest)
 }
+
+export const reaches = ({ server }: ServerState, path: string): boolean =>
+  server.urls.some(pattern => patternMatches(pattern, path))
 
 /** Undefined when it is not valid percent-encoding, or hides a slash. */
 function decode(path: string): string[] | undefined {

@@ -7,6 +7,7 @@ import type { FieldError } from '../errors.js'
 import type { ComponentRecord } from '../records.js'
 import { digestOfPackage, type Files, unpack } from './archive.js'
 import { type Descriptor, jsonProblem, readDescriptor, viewsOf } from './descriptor.js'
+import { intentErrors } from './intents.js'
 import { localeErrors } from './locales.js'
 import { readTemplate, type Use } from './templates.js'
 
@@ -51,6 +52,7 @@ export async function readPackage(bytes: Uint8Array): Promise<PackageReading> {
     ...scriptErrors(files),
     ...manifestErrors(files),
     ...localeErrors(files),
+    ...intentErrors(descriptor, files),
   ]
   if (errors.length > 0) return bad(errors)
   const digest = digestOfPackage(bytes)

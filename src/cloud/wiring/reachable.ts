@@ -2,6 +2,7 @@
  * What pages under a rain server's urls can be made of. Rather too much than too little: a version is left out only
  * when no page can come to it, because a page that reaches what is not wired has a hole.
  */
+import { offeredIntents } from '../component/intents.js'
 import { byId } from '../ids.js'
 import { type CloudMap, sortedIds } from '../map.js'
 import type { ComponentRecord, RainServerRecord } from '../records.js'
@@ -30,8 +31,15 @@ function* named(map: CloudMap, { urls }: Pick<RainServerRecord, 'urls'>): Iterab
     const [, component = '', second = ''] = url.split('/')
     if (component === '*') yield* sortedIds(map, 'components')
     else yield* versionsNamed(map, component, second)
+    if (component === core) yield* sortedIds(map, 'components').filter(key => offersIntents(map, key))
   }
 }
+
+/** Where scripts of pages send their intents: whoever serves that has to know all that answer. */
+const core = 'core'
+
+const offersIntents = (map: CloudMap, key: string): boolean =>
+  offeredIntents(map.get('components', key)!.value).length > 0
 
 /** `/shop/1.2/…` means versions 1.2.x; where there is none, the second part is the name of a view. */
 function versionsNamed(map: CloudMap, component: string, second: string): readonly string[] {

@@ -49,6 +49,14 @@ describe('what a rain server can reach', () => {
     expect(reached(['/page/*'], ...uses, inactive('shop', '2.0'))).toEqual(['page/1.0.0', 'shop/1.0.0', 'shop/3.0.0'])
   })
 
+  it('is all that answers intents, where the scripts of pages send them', () => {
+    const intents = [{ category: 'c', action: 'a', provider: 'index' }]
+    const meta = JSON.stringify({ id: 'chat', version: '1.0', views: { index: {} }, intents })
+    const chat = put('components', 'chat/1.0.0', aComponent('chat', '1.0', { meta }))
+    expect(reached(['/core/*'], ...shop, chat)).toEqual(['chat/1.0.0'])
+    expect(reached(['/news/*'], ...shop, chat)).toEqual(['news/1.0.0'])
+  })
+
   it('is also what stands in for failures', () => {
     const settings = put('settings', '', { ...defaultSettings, errorComponent: 'news' })
     expect(reached(['/shop/2/*'], ...shop, settings)).toEqual(['news/1.0.0', 'shop/2.0.0'])
