@@ -31,7 +31,16 @@ export const Problem = Type.Object({
   code: Type.String(),
   detail: Type.String(),
   instance: Type.String(),
-  errors: Type.Optional(Type.Array(Type.Object({ path: Type.String(), message: Type.String() }))),
+  errors: Type.Optional(
+    Type.Array(
+      Type.Object({
+        path: Type.String(),
+        message: Type.String(),
+        line: Type.Optional(Type.Integer({ description: 'in the file of the package, from 1' })),
+        column: Type.Optional(Type.Integer({ description: 'from 1' })),
+      }),
+    ),
+  ),
   reasons: Type.Optional(
     Type.Array(Type.Object({ mothership: Type.String(), rule: Type.String(), reason: Type.String() })),
   ),
@@ -51,7 +60,7 @@ export function problemOf(error: CloudError, path: string, status = statusOf[err
     detail: printable(error.message),
     instance: printable(path),
     ...(errors
-      ? { errors: errors.map(each => ({ path: printable(each.path), message: printable(each.message) })) }
+      ? { errors: errors.map(each => ({ ...each, path: printable(each.path), message: printable(each.message) })) }
       : {}),
     ...(reasons ? { reasons: [...reasons] } : {}),
   }

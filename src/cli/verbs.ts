@@ -8,7 +8,7 @@ import { adviceOn } from './advice.js'
 import { pathOfComponent } from './components.js'
 import { connect, type Environment, type Finish, namingAll, print, printJson, share, verbOf } from './connection.js'
 import { registerOperations } from './operations.js'
-import { packageBytes } from './pack.js'
+import { registerPackages } from './packages.js'
 import { registerRollouts } from './rollouts.js'
 import { table } from './table.js'
 
@@ -20,11 +20,6 @@ export function registerVerbs(program: Command, environment: Environment, finish
     .action((kind: KindName, id: string | undefined, given) =>
       finish(get(connect(given, environment), kind, id, given)),
     )
-
-  verb('deploy', 'deploy components: directories, or packages (.tgz)')
-    .argument('<path...>', 'directory with a meta.json, or package')
-    .option('--inactive', 'deploy without activating', false)
-    .action((paths: string[], given) => finish(deploy(connect(given, environment), paths, given)))
 
   verb('run', 'start instances of a component')
     .argument('<component>', 'id/version; a fragment of a version takes the highest, none the newest')
@@ -38,6 +33,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
     .argument('<instance...>', 'ids of instances')
     .action((ids: string[], given) => finish(stop(connect(given, environment), ids)))
 
+  registerPackages(program, environment, finish)
   registerOperations(program, environment, finish)
   registerRollouts(program, environment, finish)
 }
@@ -152,23 +148,6 @@ async function get(
   } else items.push(await client.get(one(id)))
   if (json) printJson(items)
   else print(items.length === 0 ? `no ${name}` : table(heads, items.map(row)))
-  return 0
-}
-
-async function deploy(
-  client: Client,
-  paths: readonly string[],
-  given: { json: boolean; inactive: boolean },
-): Promise<number> {
-  for (const path of paths) {
-    try {
-      const component = await client.deploy<ComponentView>(await packageBytes(path), !given.inactive)
-      if (given.json) printJson(component)
-      else print(`${component.id}/${component.version} deployed (${component.digest.slice(0, 19)}…)`)
-    } catch (error) {
-      throw namingAll(error, `${path}: `)
-    }
-  }
   return 0
 }
 

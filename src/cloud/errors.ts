@@ -25,10 +25,23 @@ export const codes = {
 
 export type Code = keyof typeof codes
 
-/** What is wrong with which field: `path` is a JSON pointer into the body, or `query/<name>`, `headers/<name>`. */
+/**
+ * What is wrong with which field: `path` is a JSON pointer into the body, or `query/<name>`, `headers/<name>`; in a
+ * package the file, for JSON with a pointer into it (`meta.json#/views/index`), and where in the file, both from 1.
+ */
 export interface FieldError {
   readonly path: string
   readonly message: string
+  readonly line?: number
+  readonly column?: number
+}
+
+/** `meta.json:4:3: /views/index: …`, as editors and terminals find their way by. */
+export function sentenceOf({ path, message, line, column }: FieldError): string {
+  const [, file = '', pointer = ''] = /^([^#]*)#?(.*)$/s.exec(path) ?? []
+  const at = line === undefined ? '' : column === undefined ? `:${line}` : `:${line}:${column}`
+  const where = pointer === '' || pointer === '/' ? [`${file}${at}`] : [`${file}${at}`, pointer]
+  return [...where.filter(each => each !== ''), message].join(': ')
 }
 
 /** Why one mothership cannot take an instance, by which rule. */

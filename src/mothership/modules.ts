@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
-import { isModule } from '../cloud/component/package.js'
+import { isModule } from '../cloud/component/code.js'
 
 export type Loaded = Readonly<Record<string, unknown>>
 

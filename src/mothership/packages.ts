@@ -1,9 +1,9 @@
-/** Packages on this mothership's disk: fetched by digest from any replica, verified, checked, unpacked, cached. */
+/** Packages on this mothership's disk: fetched by digest from any replica, verified, unpacked, cached. */
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { digestOfPackage, type Files, packageBytesMax } from '../cloud/component/archive.js'
-import { isModule, readPackage } from '../cloud/component/package.js'
+import { digestOfPackage, type Files, packageBytesMax, unpack } from '../cloud/component/archive.js'
+import { isModule } from '../cloud/component/code.js'
 import { CloudError } from '../cloud/errors.js'
 import type { Log } from '../hypervisor/ports.js'
 
@@ -67,11 +67,12 @@ export class PackageStore {
 
   async #fetchAndUnpack(digest: string, path: string): Promise<string> {
     const bytes = await this.#fetch(digest)
-    const reading = await readPackage(bytes)
-    if (reading.kind === 'bad') throw new Error(`the package is not right: ${reading.errors[0]?.message}`)
+    // What it says was looked at when it was deployed, by the rules of then.
+    const unpacked = await unpack(bytes)
+    if (unpacked.kind === 'bad') throw new Error(`the package is not right: ${unpacked.errors[0]?.message}`)
     const fresh = await mkdtemp(join(this.#root, '.new-'))
     try {
-      await unpackInto(fresh, reading.package.files)
+      await unpackInto(fresh, unpacked.files)
       await rename(fresh, path)
     } catch (error) {
       // It is tried again and again: what is half there must not pile up.

@@ -232,7 +232,15 @@ describe('components', () => {
     expect((await admin('POST', '/webcomponent/')).status).toBe(422)
     const bad = await aPackage({ 'meta.json': JSON.stringify({ id: 'bad', version: '1', views: { index: {} } }) })
     const answer = await admin('POST', '/webcomponent/', bad)
-    expect([answer.status, pathsOf(answer.body)]).toEqual([422, ['meta.json#/version']])
+    const missing = {
+      path: 'meta.json#/views/index',
+      line: 1,
+      column: 36,
+      message: expect.stringMatching(/is missing$/),
+    }
+    const version = { path: 'meta.json#/version', line: 1, column: 13, message: expect.stringMatching(/not a version/) }
+    expect([answer.status, answer.body['errors']]).toEqual([422, [version, missing]])
+    expect(answer.body['detail']).toMatch(/^meta\.json:1:13: \/version: "1" is not a version.* \(and 1 more\)$/)
   })
 
   it('never change: the same bytes are 200, others 409, equal versions too', async () => {

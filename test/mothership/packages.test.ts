@@ -82,10 +82,10 @@ describe('a package on a mothership', () => {
     expect(readdirSync(await store.directory(digest))).toContain('meta.json')
   })
 
-  it('that is no right package is refused, although its bytes are those of the digest', async () => {
-    const digest = first.has(await aPackage({ 'meta.json': meta }))
+  it('that would leave its place is refused, although its bytes are those of the digest', async () => {
+    const digest = first.has(await aPackage({ ...files, '../evil': 'x' }))
 
-    await expect(store.directory(digest)).rejects.toThrow('client/templates/index.html is missing')
+    await expect(store.directory(digest)).rejects.toThrow('a path that leaves the package')
     expect(readdirSync(join(dataDir, 'packages'))).toEqual([])
   })
 

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import { packageBytesMax } from '../../cloud/component/archive.js'
-import { componentOf, readPackage } from '../../cloud/component/package.js'
+import { componentOf } from '../../cloud/component/package.js'
 import { componentKey } from '../../cloud/decide/components.js'
 import { versionFor } from '../../cloud/decide/instances.js'
 import { CloudError } from '../../cloud/errors.js'
@@ -14,6 +14,7 @@ import { compareVersions } from '../../cloud/version.js'
 import { type ComponentView, componentView } from '../../hypervisor/views.js'
 import { latencyBucketsMs } from '../../protocol/messages.js'
 import { pageOf } from '../lists.js'
+import { PackageReadings } from '../package-readings.js'
 import { percentile } from '../percentile.js'
 import {
   type ApiPorts,
@@ -35,6 +36,7 @@ const tag = 'web components'
 
 export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
   const { maps, blobs } = ports.hypervisor
+  const readings = new PackageReadings()
   const view = (key: string): ComponentView | undefined => componentView(key, viewPorts(ports))
   const named = (id: string, version: string): ComponentRecord =>
     found(versionFor(maps.map, id, version), 'component', `${id}/${version}`)
@@ -193,15 +195,8 @@ export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
           const errors = [{ path: '', message: 'send the package as the body' }]
           throw new CloudError('invalid-package', 'there is no package in the request', { errors })
         }
-        const reading = await readPackage(bytes)
-        if (reading.kind === 'bad') {
-          const [first] = reading.errors
-          const at = first?.path ? `${first.path}: ` : ''
-          const detail = `${at}${first?.message ?? 'not a package'}`
-          throw new CloudError('invalid-package', detail, { errors: reading.errors })
-        }
-        const { digest } = reading.package
-        const component = componentOf(reading.package, await blobs.put(digest, bytes))
+        const read = await readings.read(bytes)
+        const component = componentOf(read, await blobs.put(read.digest, bytes))
         const body = { component, activate: call.query.activate ?? true }
         const answer = await submit(ports, call, { op: 'deploy', body })
         const { id, version } = component

@@ -19,11 +19,13 @@ const nameBytesMax = 255
 export type Files = ReadonlyMap<string, Buffer>
 export type Unpacked =
   | { readonly kind: 'good'; readonly files: Files }
-  | { readonly kind: 'bad'; readonly errors: readonly FieldError[] }
+  /** `files`: what could be unpacked, where only some entries are refused. */
+  | { readonly kind: 'bad'; readonly errors: readonly FieldError[]; readonly files?: Files }
 
 export const digestOfPackage = (bytes: Uint8Array): string =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 
+/** Of what is looked at so far: nothing more of the archive is read. */
 class Refusal extends Error {
   constructor(
     readonly path: string,
@@ -39,7 +41,8 @@ export async function unpack(bytes: Uint8Array): Promise<Unpacked> {
     return bad('', `${bytes.byteLength} bytes, at most ${packageBytesMax} are accepted`)
   }
   try {
-    return { kind: 'good', files: await read(bytes) }
+    const { files, errors } = await read(bytes)
+    return errors.length === 0 ? { kind: 'good', files } : { kind: 'bad', errors, files }
   } catch (error) {
     if (error instanceof Refusal) return bad(error.path, error.message)
     return bad('', `not a gzipped tar archive (${(error as Error).message})`)
@@ -48,10 +51,10 @@ export async function unpack(bytes: Uint8Array): Promise<Unpacked> {
 
 const bad = (path: string, message: string): Unpacked => ({ kind: 'bad', errors: [{ path, message }] })
 
-async function read(bytes: Uint8Array): Promise<Files> {
+async function read(bytes: Uint8Array): Promise<{ files: Files; errors: FieldError[] }> {
+  const names = new Names()
   const files = new Map<string, Buffer>()
-  const folded = new Set<string>()
-  const directories = new Set<string>()
+  const errors: FieldError[] = []
   const limit = Math.min(unpackedBytesMax, Math.max(1024 * 1024, bytes.byteLength * ratioMax))
   let total = 0
   let entries = 0
@@ -62,36 +65,58 @@ async function read(bytes: Uint8Array): Promise<Files> {
   gunzip.on('error', error => archive.destroy(error))
   try {
     for await (const entry of archive) {
-      const { header } = entry
+      const { name, type } = entry.header
       if (++entries > filesMax) throw new Refusal('', `more than ${filesMax} entries`)
-      const isDirectory = header.type === 'directory'
-      if (!isDirectory && header.type !== 'file' && header.type !== 'contiguous-file') {
-        throw new Refusal(header.name, `a ${header.type}: only files and directories are accepted`)
-      }
-      const path = safePath(header.name)
       const parts: Buffer[] = []
       for await (const part of entry) {
         total += (part as Buffer).byteLength
-        if (total > limit) throw new Refusal(header.name, `unpacks to more than ${limit} bytes`)
+        if (total > limit) throw new Refusal(shown(name), tooMuch(limit))
         parts.push(part as Buffer)
       }
-      if (path === '') continue
-      const fold = path.toLowerCase()
-      for (const above of isDirectory ? [...directoriesAbove(fold), fold] : directoriesAbove(fold)) {
-        if (folded.has(above)) throw new Refusal(path, bothMessage)
-        directories.add(above)
-      }
-      if (isDirectory) continue
-      if (directories.has(fold)) throw new Refusal(path, bothMessage)
-      if (folded.has(fold)) throw new Refusal(path, 'the name comes twice (upper and lower case are not told apart)')
-      folded.add(fold)
-      files.set(path, Buffer.concat(parts))
+      const problem = kindProblem(type ?? 'file') ?? nameProblem(name)
+      const path = problem === undefined ? pathOf(name) : ''
+      const objection = problem ?? (path === '' ? undefined : names.add(path, type === 'directory'))
+      if (objection !== undefined) errors.push({ path: shown(name), message: objection })
+      else if (path !== '' && type !== 'directory') files.set(path, Buffer.concat(parts))
     }
   } finally {
     source.destroy()
     gunzip.destroy()
   }
-  return files
+  return { files, errors }
+}
+
+const tooMuch = (limit: number): string =>
+  limit === unpackedBytesMax
+    ? `unpacks to more than ${limit} bytes`
+    : `unpacks to more than ${limit} bytes: more than ${ratioMax} times what it is as an archive`
+
+const shown = (name: string): string => (name.length > 100 ? `${name.slice(0, 60)}…` : name)
+
+const kindProblem = (type: string): string | undefined =>
+  type === 'directory' || type === 'file' || type === 'contiguous-file'
+    ? undefined
+    : `a ${type}: only files and directories are accepted`
+
+/** Names that any file system can hold beside each other: upper and lower case are not told apart. */
+class Names {
+  readonly #files = new Set<string>()
+  readonly #directories = new Set<string>()
+
+  /** Why it cannot be there too. */
+  add(path: string, isDirectory: boolean): string | undefined {
+    const fold = path.normalize('NFC').toLowerCase()
+    const above = directoriesAbove(fold)
+    for (const each of isDirectory ? [...above, fold] : above) {
+      if (this.#files.has(each)) return bothMessage
+      this.#directories.add(each)
+    }
+    if (isDirectory) return undefined
+    if (this.#directories.has(fold)) return bothMessage
+    if (this.#files.has(fold)) return 'the name comes twice (upper and lower case are not told apart)'
+    this.#files.add(fold)
+    return undefined
+  }
 }
 
 const bothMessage = 'a file and a directory of one name'
@@ -99,15 +124,20 @@ const bothMessage = 'a file and a directory of one name'
 /** `a` and `a/b` of `a/b/c`. */
 const directoriesAbove = (path: string): string[] => [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))
 
-/** Without a leading `./`; empty for the root itself. Throws for what points anywhere else. */
-function safePath(name: string): string {
-  if (name.length > pathMax) throw new Refusal(`${name.slice(0, 60)}…`, `a path of more than ${pathMax} characters`)
-  if (/[\\\0]/.test(name)) throw new Refusal(name, 'a backslash or a zero byte in a path')
-  if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) throw new Refusal(name, 'an absolute path')
-  const parts = name.split('/').filter(part => part !== '' && part !== '.')
-  if (parts.some(part => Buffer.byteLength(part) > nameBytesMax)) {
-    throw new Refusal(`${name.slice(0, 60)}…`, `a name of more than ${nameBytesMax} bytes`)
-  }
-  if (parts.includes('..')) throw new Refusal(name, 'a path that leaves the package')
-  return parts.join('/')
+/** Why a name cannot be that of something within the package. */
+function nameProblem(name: string): string | undefined {
+  if (name.length > pathMax) return `a path of more than ${pathMax} characters`
+  if (/[\\\0]/.test(name)) return 'a backslash or a zero byte in a path'
+  if (/[\p{Cc}\ufffd]/u.test(name)) return 'a control character, or what is no UTF-8, in a path'
+  if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) return 'an absolute path'
+  const parts = name.split('/')
+  if (parts.some(part => Buffer.byteLength(part) > nameBytesMax)) return `a name of more than ${nameBytesMax} bytes`
+  return parts.includes('..') ? 'a path that leaves the package' : undefined
 }
+
+/** Without a leading `./`; empty for the root itself. */
+const pathOf = (name: string): string =>
+  name
+    .split('/')
+    .filter(part => part !== '' && part !== '.')
+    .join('/')

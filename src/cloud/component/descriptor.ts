@@ -5,8 +5,10 @@
 import Type, { type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { FieldError } from '../errors.js'
+import { fieldErrors } from '../field-errors.js'
 import { PlacementWish, Resources } from '../records.js'
 import { normaliseVersion } from '../version.js'
+import { placesIn, readJson } from './json-text.js'
 
 const permissions = Type.Optional(Type.Array(Type.String()))
 
@@ -15,17 +17,24 @@ const Controller = Type.Union([
   Type.Object({ client: Type.Optional(Type.String()), server: Type.Optional(Type.String()) }),
   Type.String(),
 ])
-const View = Type.Object({
+const duration = Type.String({ pattern: '^\\d{1,9}(ms|s|m|h)$', description: 'like 10s' })
+/** For how long a fragment may be shown again: as good as new, and after that while no copy answers. */
+const Cache = Type.Object({ maxAge: duration, stale: Type.Optional(duration) }, { additionalProperties: false })
+const viewFields = {
   view: Type.Optional(Type.String()),
   controller: Type.Optional(Controller),
   permissions,
-})
+  cache: Type.Optional(Cache),
+  /** Plain html, relative to `client/templates/`: stands in for the view where no copy answers. */
+  fallback: Type.Optional(Type.String({ minLength: 1 })),
+  /** A page without it is no page: its failure is that of the page. */
+  required: Type.Optional(Type.Boolean()),
+}
+const View = Type.Object(viewFields)
 const ListedView = Type.Object({
   viewid: Type.Optional(Type.String()),
   viewId: Type.Optional(Type.String()),
-  view: Type.Optional(Type.String()),
-  controller: Type.Optional(Controller),
-  permissions,
+  ...viewFields,
 })
 
 /** Without a provider it is the historic form (type, view, controller, method), which was taken, and ignored. */
@@ -51,6 +60,8 @@ const Descriptor = Type.Object({
   placement: Type.Optional(PlacementWish),
   isolation: Type.Optional(Type.Enum(['shared', 'exclusive'])),
   state: Type.Optional(Type.Enum(['none', 'kept'])),
+  /** What runs its code. */
+  runtime: Type.Optional(Type.Enum(['node'])),
 })
 export type Descriptor = Static<typeof Descriptor>
 
@@ -62,50 +73,71 @@ export interface DescribedView {
   readonly client?: string
   readonly server?: string
   readonly permissions?: readonly string[]
+  readonly cache?: Static<typeof Cache>
+  readonly fallback?: string
+  readonly required?: boolean
 }
 
 /** The views, whatever form they are written in. */
-export function viewsOf({ views }: Descriptor): DescribedView[] {
+export function viewsOf({ views }: Pick<Descriptor, 'views'>): DescribedView[] {
   const entries = Array.isArray(views)
     ? views.map((each, index): [string, Static<typeof View>] => [each.viewid ?? each.viewId ?? String(index), each])
     : Object.entries(views ?? {})
-  return entries.map(([id, { view, controller, permissions }]) => ({
+  return entries.map(([id, { view, controller, permissions, cache, fallback, required }]) => ({
     id,
     ...(view === undefined ? {} : { view }),
     ...(permissions === undefined ? {} : { permissions }),
+    ...(cache === undefined ? {} : { cache }),
+    ...(fallback === undefined ? {} : { fallback }),
+    ...(required === undefined ? {} : { required }),
     ...(typeof controller === 'object' ? controller : {}),
   }))
 }
 
 export type DescriptorReading =
   | { readonly kind: 'good'; readonly descriptor: Descriptor; readonly normalised: string }
-  | { readonly kind: 'bad'; readonly errors: readonly FieldError[] }
+  /** `described`: as far as it can be read, so that the files can be looked at all the same. */
+  | { readonly kind: 'bad'; readonly errors: readonly FieldError[]; readonly described?: Described }
 
-const bad = (...errors: readonly FieldError[]): DescriptorReading => ({ kind: 'bad', errors })
+export type Described = Pick<Descriptor, 'type' | 'views' | 'intents'>
 
+/** All that is wrong, each with its place in the text. */
 export function readDescriptor(text: string): DescriptorReading {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    return bad({ path: '/', message: jsonProblem(text, error as Error) })
+  const reading = readJson(text)
+  if (reading.kind === 'bad') {
+    const { place, message } = reading
+    const at = `line ${place.line}, column ${place.column}`
+    return { kind: 'bad', errors: [{ path: '/', ...place, message: `not JSON at ${at}: ${message}` }] }
   }
+  const { value } = reading
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return bad({ path: '/', message: 'must be a JSON object' })
+    return { kind: 'bad', errors: [{ path: '/', line: 1, column: 1, message: 'must be a JSON object' }] }
   }
-  const fields = value as Record<string, unknown>
-  const unfilled = ['id', 'version'].filter(name => /\{\{.*\}\}|<.*>/.test(String(fields[name] ?? '')))
-  if (unfilled.length > 0) {
-    return bad(...unfilled.map(name => ({ path: `/${name}`, message: 'unfilled template: put in what it stands for' })))
+  const found = errorsIn(value as Record<string, unknown>)
+  const placeOf = placesIn(text)
+  const errors = found.map(each => ({ ...each, ...placeOf(each.path) }))
+  if (errors.length === 0 && shape.Check(value)) {
+    return { kind: 'good', descriptor: value, normalised: normaliseVersion(value.version)! }
   }
+  const unclear = errors.some(each => /^\/(type|views|intents)/.test(each.path))
+  return { kind: 'bad', errors, ...(unclear ? {} : { described: value }) }
+}
+
+function errorsIn(fields: Record<string, unknown>): FieldError[] {
+  const unfilled = ['id', 'version']
+    .filter(name => /\{\{.*\}\}|<.*>/.test(String(fields[name] ?? '')))
+    .map(name => ({ path: `/${name}`, message: 'unfilled template: put in what it stands for' }))
   const historic = historicForms(fields)
-  if (historic.length > 0) return bad(...historic)
-  const wrong = identityErrors(fields)
-  if (wrong.length > 0) return bad(...wrong)
-  if (!shape.Check(value)) {
-    return bad(...shape.Errors(value).map(each => ({ path: each.instancePath || '/', message: each.message })))
-  }
-  return { kind: 'good', descriptor: value, normalised: normaliseVersion(value.version)! }
+  const identity = unfilled.length + historic.length > 0 ? [] : identityErrors(fields)
+  const others = shape.Check(fields) ? [] : fieldErrors(shape.Errors(fields))
+  const told = [...unfilled, ...historic, ...identity]
+  // What is wrong within a field that may be one of two things is told of what it is, not of what it could be instead.
+  const isTold = (path: string): boolean =>
+    path === '/id' ||
+    path === '/version' ||
+    told.some(each => each.path === path) ||
+    others.some(each => each.path.startsWith(`${path}/`))
+  return [...told, ...others.filter(each => !isTold(each.path))]
 }
 
 function identityErrors({ id, version }: Record<string, unknown>): FieldError[] {
@@ -153,14 +185,4 @@ function historicForms(fields: Record<string, unknown>): FieldError[] {
     })
   }
   return errors
-}
-
-/** The parser's complaint with line and column. */
-export function jsonProblem(text: string, error: Error): string {
-  const position = /position (\d+)/.exec(error.message)?.[1]
-  const at = position === undefined ? text.length : Number(position)
-  const before = text.slice(0, at).split('\n')
-  const line = before.length
-  const column = before.at(-1)!.length + 1
-  return `not JSON at line ${line}, column ${column}: ${error.message.replace(/ in JSON at position.*$/s, '').replace(/,? ?"[\s\S]*$/, '')}`
 }

@@ -3,7 +3,7 @@
  * `file.js#method` below `server/controller/`. Pure.
  */
 import type { FieldError } from '../errors.js'
-import { type Descriptor, readDescriptor, viewsOf } from './descriptor.js'
+import { type Described, type Descriptor, readDescriptor, viewsOf } from './descriptor.js'
 
 export interface OfferedIntent {
   readonly category: string
@@ -31,7 +31,7 @@ export const intentsOf = ({ type, intents = [] }: Descriptor): (OfferedIntent & 
     : intents.flatMap(({ provider, ...intent }) => (provider === undefined ? [] : [{ ...intent, provider }]))
 
 /** Providers that are not in the package, and intents that come twice. */
-export function intentErrors(descriptor: Descriptor, files: ReadonlyMap<string, unknown>): FieldError[] {
+export function intentErrors(descriptor: Described, files: ReadonlyMap<string, unknown>): FieldError[] {
   if (descriptor.type === 'container') return []
   const errors: FieldError[] = []
   const views = new Set(viewsOf(descriptor).map(each => each.id))

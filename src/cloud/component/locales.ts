@@ -24,7 +24,8 @@ export function localeErrors(files: Files): FieldError[] {
 
 const errorAt = (path: string, { line, message }: { line: number; message: string }): FieldError => ({
   path,
-  message: `line ${line}: ${message}`,
+  line,
+  message,
 })
 
 /** Files that cannot be read are left out: they were refused when the package was deployed. */

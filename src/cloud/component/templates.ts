@@ -8,34 +8,78 @@ import type { ComponentRecord } from '../records.js'
 
 export type Use = ComponentRecord['views'][number]['uses'][number]
 
+export interface Named {
+  readonly name: string
+  readonly line: number
+  readonly column: number
+}
+
 export type TemplateReading =
   | {
       readonly kind: 'good'
       readonly uses: readonly Use[]
       /** Partials that it asks for, and those that it brings itself, for whatever it includes. */
-      readonly partials: readonly string[]
+      readonly partials: readonly Named[]
       readonly inline: readonly string[]
     }
   | { readonly kind: 'bad'; readonly errors: readonly FieldError[] }
 
-export function readTemplate(path: string, text: string): TemplateReading {
-  let program: hbs.AST.Program
-  try {
-    program = Handlebars.parse(text)
-  } catch (error) {
-    return { kind: 'bad', errors: [{ path, message: (error as Error).message.split('\n').join(' ') }] }
+const templateBytesMax = 1024 * 1024
+
+/** Parses and compiles; runs nothing. */
+export function readTemplate(path: string, bytes: Uint8Array): TemplateReading {
+  if (bytes.byteLength > templateBytesMax) {
+    const message = `${bytes.byteLength} bytes, at most ${templateBytesMax} are accepted of one template`
+    return { kind: 'bad', errors: [{ path, message }] }
   }
   const finder = new Finder(path)
-  finder.accept(program)
+  try {
+    const program = Handlebars.parse(Buffer.from(bytes).toString())
+    finder.accept(program)
+    Handlebars.precompile(program)
+  } catch (error) {
+    return { kind: 'bad', errors: [...finder.errors, mistakeOf(path, error as Mistake)] }
+  }
   if (finder.errors.length > 0) return { kind: 'bad', errors: finder.errors }
   const { uses, partials, inline } = finder
   return { kind: 'good', uses, partials, inline }
 }
 
+interface Mistake extends Error {
+  readonly lineNumber?: number
+  readonly column?: number
+}
+
+/** The parser says in words what it did not expect; where that is, is where it stopped. */
+function mistakeOf(path: string, error: Mistake): FieldError {
+  const { message, lineNumber, column } = error
+  if (lineNumber !== undefined && column !== undefined) {
+    return { path, line: lineNumber, column: column + 1, message: message.replace(/ - \d+:\d+$/, '') }
+  }
+  const at = (Handlebars as unknown as { Parser: { lexer: { yylloc: Location } } }).Parser.lexer.yylloc
+  const token = /, got '(\w+)'/.exec(message)?.[1]
+  if (token === undefined) return { path, message: message.split('\n').join(' ') }
+  return { path, line: at.first_line, column: at.first_column + 1, message: unexpected[token] ?? `unexpected ${token}` }
+}
+
+interface Location {
+  readonly first_line: number
+  readonly first_column: number
+}
+
+const unexpected: Readonly<Record<string, string>> = {
+  EOF: 'the template ends, and a `{{…}}` or a block is still open',
+  INVALID: 'what cannot stand in an expression',
+  CLOSE: '`}}` comes too early',
+  OPEN_ENDBLOCK: 'a block is closed that is not open',
+  INVERSE: '`{{else}}` outside a block',
+  OPEN_INVERSE_CHAIN: '`{{else …}}` outside a block',
+}
+
 class Finder extends Handlebars.Visitor {
   readonly uses: Use[] = []
   readonly errors: FieldError[] = []
-  readonly partials: string[] = []
+  readonly partials: Named[] = []
   readonly inline: string[] = []
 
   constructor(private readonly path: string) {
@@ -60,16 +104,15 @@ class Finder extends Handlebars.Visitor {
   }
 
   override PartialStatement(partial: hbs.AST.PartialStatement): void {
-    if ('original' in partial.name) this.partials.push(String(partial.name.original))
+    if ('original' in partial.name) this.partials.push({ name: String(partial.name.original), ...placeOf(partial) })
     super.PartialStatement(partial)
   }
 
   #look(node: hbs.AST.MustacheStatement | hbs.AST.BlockStatement): void {
     if (!('original' in node.path) || node.path.original !== 'component') return
     const given = new Map(node.hash?.pairs.map(pair => [pair.key, literal(pair.value)]) ?? [])
-    const at = `line ${node.loc.start.line}, column ${node.loc.start.column + 1}`
     if (given.has('version') && !given.has('name')) {
-      this.errors.push({ path: this.path, message: `${at}: a version without a name` })
+      this.errors.push({ path: this.path, ...placeOf(node), message: 'a version without a name' })
       return
     }
     const [component, version, view] = ['name', 'version', 'view'].map(name => given.get(name))
@@ -81,6 +124,11 @@ class Finder extends Handlebars.Visitor {
     })
   }
 }
+
+const placeOf = ({ loc: { start } }: hbs.AST.Node): { line: number; column: number } => ({
+  line: start.line,
+  column: start.column + 1,
+})
 
 const literal = (value: hbs.AST.Expression): string | undefined =>
   value.type === 'StringLiteral' || value.type === 'NumberLiteral'

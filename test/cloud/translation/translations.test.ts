@@ -118,7 +118,7 @@ describe('translations of a package', () => {
       ['client/messages.po', Buffer.from('nothing of ours')],
     ])
     expect(localeErrors(bad)).toEqual([
-      { path: 'locale/de_DE/messages.po', message: 'line 3: a string that does not end, or is followed by something' },
+      { path: 'locale/de_DE/messages.po', line: 3, message: 'a string that does not end, or is followed by something' },
       { path: 'locale/what ever/messages.po', message: '"what ever" is not a language like "de" or "de_DE"' },
     ])
     expect(localeErrors(bytes)).toEqual([])
@@ -133,7 +133,7 @@ describe('translations of a package', () => {
     )
     expect(reading).toEqual({
       kind: 'bad',
-      errors: [{ path: 'locale/de_DE/messages.po', message: 'line 4: a msgid without msgstr' }],
+      errors: [{ path: 'locale/de_DE/messages.po', line: 4, message: 'a msgid without msgstr' }],
     })
   })
 })

@@ -2,6 +2,7 @@
  * What is wrong with a body or a query, field by field, as people say it: each field once, with what it may be, from
  * what the schema's validator finds.
  */
+import type { FieldError } from './errors.js'
 
 export type SchemaErrors = readonly {
   readonly keyword: string
@@ -9,11 +10,6 @@ export type SchemaErrors = readonly {
   readonly message: string
   readonly params?: unknown
 }[]
-
-export interface FieldError {
-  readonly path: string
-  readonly message: string
-}
 
 export function fieldErrors(found: SchemaErrors): FieldError[] {
   const told = new Map<string, string>()
