@@ -8,8 +8,9 @@ import type { FromWorker, ToWorker, WorkerStart } from './ipc.js'
 import { createLogger } from './logger.js'
 import { Renderer, RenderFailure } from './renderer.js'
 
+/** A channel that is being closed is no error: this process ends with it. */
 const say = (message: FromWorker): void => {
-  if (process.connected) process.send?.(message)
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
 }
 
 /** Whatever a component throws: not all of it can be made a text. */
