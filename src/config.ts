@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { CloudError } from './cloud/errors.js'
 import type { Option } from './config/options.js'
 import { options, type RoleName } from './config/options.js'
-import { type Measure, parse } from './config/parse.js'
+import { type Measure, parse, type UidRange } from './config/parse.js'
 
 export { type Option, options, type RoleName } from './config/options.js'
 
@@ -50,6 +50,8 @@ export interface MothershipConfig extends NodeConfig {
   /** Without a number: what the machine or the control group has. */
   readonly capacity: { readonly cpu?: number; readonly ram?: number; readonly bandwidth: number }
   readonly measure: Measure
+  readonly componentUids?: UidRange
+  readonly componentCgroup?: string
 }
 
 export interface RainServerConfig extends NodeConfig {
@@ -179,6 +181,8 @@ function compose(role: RoleName, values: ReadonlyMap<string, unknown>): Configs[
     ...place,
     dataDir: get<string>('data-dir'),
     measure: get<Measure>('measure'),
+    ...(get('component-uid') === undefined ? {} : { componentUids: get<UidRange>('component-uid') }),
+    ...given('componentCgroup', get<string>('component-cgroup')),
     capacity: {
       ...(get('capacity-cpu') === undefined ? {} : { cpu: get<number>('capacity-cpu') }),
       ...(get('capacity-ram') === undefined ? {} : { ram: get<number>('capacity-ram') }),

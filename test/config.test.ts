@@ -242,4 +242,18 @@ describe('the configuration', () => {
     const secret = file('two-lines', 'first-secret\nsecond-secret')
     expect(complaint('mothership', { 'token-file': secret, port: 'x' })).not.toContain('first-secret')
   })
+
+  it('reads the users of components: one, a range, or none', () => {
+    const uids = (text: string): unknown =>
+      readConfig('mothership', { ...least.mothership, 'component-uid': text }, {}).componentUids
+
+    expect([uids(''), uids('60000'), uids('60000-60999')]).toEqual([
+      undefined,
+      { first: 60_000, last: 60_000 },
+      { first: 60_000, last: 60_999 },
+    ])
+    for (const wrong of ['0', 'nobody', '9-3', '-5', '1-']) {
+      expect(complaint('mothership', { 'component-uid': wrong })).toContain('--component-uid')
+    }
+  })
 })

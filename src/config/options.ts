@@ -10,6 +10,7 @@ export type OptionType =
   | 'number'
   | 'amount'
   | 'measure'
+  | 'uids'
   | 'count'
   | 'duration'
   | 'patterns'
@@ -149,6 +150,20 @@ export const options: readonly Option[] = [
     roles: ['mothership'],
     default: 'processes',
     help: 'whose load it reports: its own processes, its cgroup, or the whole machine when that is its alone',
+  },
+  {
+    flag: 'component-uid',
+    type: 'uids',
+    roles: ['mothership'],
+    default: '',
+    help: 'user id that components run as, or a range like 60000-60999 of which each process gets its own (needs root)',
+  },
+  {
+    flag: 'component-cgroup',
+    type: 'text',
+    roles: ['mothership'],
+    default: '',
+    help: 'directory of a control group in which each process of a component gets its own, bounded by the kernel',
   },
   {
     flag: 'urls',

@@ -10,6 +10,12 @@ export const measures = ['processes', 'cgroup', 'machine'] as const
 export type Measure = (typeof measures)[number]
 const isMeasure = (text: string): text is Measure => (measures as readonly string[]).includes(text)
 
+/** Both inclusive. */
+export interface UidRange {
+  readonly first: number
+  readonly last: number
+}
+
 export type Parsed = { value: unknown } | { problem: string }
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent']
@@ -44,6 +50,8 @@ export function parse(option: Option, text: string, role: RoleName): Parsed {
       return /^\d{1,12}(\.\d+)?$/.test(text) ? { value: Number(text) } : { problem: 'not a number, nor auto' }
     case 'measure':
       return isMeasure(text) ? { value: text } : { problem: 'processes, cgroup or machine' }
+    case 'uids':
+      return parseUids(text)
     case 'duration': {
       const ms = parseDurationMs(text)
       if (ms === undefined) return { problem: 'not a duration like 500ms, 10s, 5m' }
@@ -71,6 +79,16 @@ const splitList = (text: string): string[] =>
     .split(',')
     .map(part => part.trim())
     .filter(part => part !== '')
+
+/** Never root. Empty: none. */
+function parseUids(text: string): Parsed {
+  if (text === '') return { value: undefined }
+  const [, first = '', last = first] = /^([1-9]\d{0,8})(?:-([1-9]\d{0,8}))?$/.exec(text) ?? []
+  const range: UidRange = { first: Number(first), last: Number(last) }
+  return first === '' || range.last < range.first
+    ? { problem: 'not a number above 0, nor a range like 60000-60999' }
+    : { value: range }
+}
 
 /** Empty: made of host and port. */
 function parseOrigin(text: string, scheme: 'http' | 'ws'): Parsed {

@@ -18,6 +18,9 @@ export const residentMaxMiB = (askedMiB: number): number => nodeMiB + Math.max(a
 /** MiB of V8's old space, with room for instances that come later. */
 export const heapMaxMiB = (askedMiB: number): number => 4 * Math.max(askedMinMiB, Math.ceil(askedMiB))
 
+/** MiB that the kernel lets nobody exceed, where there is a control group for each process. */
+export const hardMaxMiB = (askedMiB: number): number => Math.ceil(wildly * residentMaxMiB(askedMiB))
+
 export type Judgement = 'fine' | 'collect' | 'over'
 
 /**

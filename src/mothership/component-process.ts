@@ -4,7 +4,7 @@
  */
 import { Compile } from 'typebox/compile'
 import type { Clock, Log } from '../hypervisor/ports.js'
-import { heapMaxMiB, judge, residentMaxMiB } from './allowance.js'
+import { hardMaxMiB, heapMaxMiB, judge, residentMaxMiB } from './allowance.js'
 import type { Confined, Confinement } from './confinement.js'
 import {
   type ControlCall,
@@ -101,6 +101,7 @@ export class ComponentProcess {
   /** MiB, of all its instances: what it may take follows them at once. */
   asks(ramMiB: number): void {
     this.#askedMiB = ramMiB
+    this.#running?.asks(ramMiB)
   }
 
   async render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
@@ -146,7 +147,7 @@ export class ComponentProcess {
     const cancel = this.options.clock.after(500, () => running.kill())
     await gone
     cancel()
-    await running.clear()
+    await this.#clear(running)
   }
 
   #start(): void {
@@ -249,10 +250,8 @@ export class ComponentProcess {
     this.#running = undefined
     this.#cancelLook?.()
     this.#cancelStart?.()
-    running.clear().catch((error: Error) => {
-      this.options.log.warn({ component: this.options.name, err: error }, 'the directory of a process stays behind')
-    })
-    const how = this.#howItEnded(signal)
+    const how = this.#howItEnded(running, signal)
+    void this.#clear(running)
     for (const n of [...this.#calls.keys()]) this.#settle(n, failed(502, `the process of the component died (${how})`))
     if (this.#state.kind === 'stopped' || this.#cancelRestart) return
     this.options.log.warn({ component: this.options.name, reason: how }, 'a component process died')
@@ -265,9 +264,20 @@ export class ComponentProcess {
     }
   }
 
-  #howItEnded(signal: string): string {
+  async #clear(running: Confined): Promise<void> {
+    try {
+      await running.clear()
+    } catch (err) {
+      this.options.log.warn({ component: this.options.name, err }, 'something of a component process stays behind')
+    }
+  }
+
+  #howItEnded(running: Confined, signal: string): string {
     const last = this.#output.lastError
     if (this.#verdict !== undefined) return this.#verdict
+    if (signal === 'SIGKILL' && running.outOfMemory) {
+      return `used ${hardMaxMiB(this.#askedMiB)} MiB of ${residentMaxMiB(this.#askedMiB)}`
+    }
     if (last?.includes('heap out of memory')) return `used all ${this.#heapMiB} MiB of its heap`
     return last === undefined ? signal : `${signal}: ${last}`
   }

@@ -75,7 +75,15 @@ class RunningMothership implements Mothership {
       replicas: () => this.#session?.replicas ?? config.hypervisors,
     })
     this.#memory = new WantedMemory(config.dataDir, log)
-    this.#confinement = new Confinement({ dataDir: config.dataDir, workerPath: deps.workerPath, clock, log })
+    this.#confinement = new Confinement({
+      mothership: config.id,
+      dataDir: config.dataDir,
+      workerPath: deps.workerPath,
+      uids: config.componentUids,
+      cgroup: config.componentCgroup,
+      clock,
+      log,
+    })
     this.#instances = new Instances({
       start: (wanted, ramMiB, name, onState) => this.#start(wanted, ramMiB, name, onState),
       observed: items => this.#session?.observed(items),

@@ -1,6 +1,6 @@
 /** Packages on this mothership's disk: fetched by digest from any replica, verified, unpacked, cached. */
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { digestOfPackage, type Files, packageBytesMax, unpack } from '../cloud/component/archive.js'
 import { isModule } from '../cloud/component/code.js'
@@ -29,7 +29,9 @@ export class PackageStore {
   /** Throws `misconfigured` when the data directory cannot be written. */
   async open(): Promise<void> {
     try {
-      await mkdir(this.#root, { recursive: true, mode: 0o700 })
+      await mkdir(this.#root, { recursive: true, mode: 0o711 })
+      // Where components run as other users, these come to their files, whose names they are told.
+      await chmod(this.#root, 0o711)
       for (const name of await readdir(this.#root)) {
         if (name.startsWith('.new-')) await rm(join(this.#root, name), { recursive: true, force: true })
       }
@@ -73,6 +75,7 @@ export class PackageStore {
     const fresh = await mkdtemp(join(this.#root, '.new-'))
     try {
       await unpackInto(fresh, unpacked.files)
+      await chmod(fresh, 0o755)
       await rename(fresh, path)
     } catch (error) {
       // It is tried again and again: what is half there must not pile up.
@@ -108,7 +111,7 @@ async function unpackInto(directory: string, files: Files): Promise<void> {
   for (const [name, content] of files) {
     const file = join(directory, name)
     await mkdir(dirname(file), { recursive: true })
-    await writeFile(file, content)
+    await writeFile(file, content, { mode: 0o444 })
   }
   // Which kind of module `.js` is must not depend on where this mothership keeps its packages.
   if (files.has('package.json')) return

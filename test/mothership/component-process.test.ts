@@ -18,6 +18,7 @@ import { testClock } from '../support/plain-store.js'
 
 const root = mkdtempSync(join(tmpdir(), 'rain-component-'))
 const confinement = new Confinement({
+  mothership: 'm1',
   dataDir: root,
   workerPath: builtWorker,
   clock: testClock,

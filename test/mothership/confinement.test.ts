@@ -1,9 +1,13 @@
 /** What the process of a component has, may take, and leaves behind. */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Confinement } from '../../src/mothership/confinement.js'
+import { builtWorker } from '../support/build.js'
 import { answerOf, isAlive, rendering, TestComponents } from '../support/confined.js'
 import { waitUntil } from '../support/etcd.js'
+import { testClock } from '../support/plain-store.js'
 
 let components: TestComponents
 
@@ -193,5 +197,128 @@ describe('a component that is busy', () => {
     expect(await looping).toMatchObject({ status: 502, reason: expect.stringContaining('stalled') })
     await waitUntil('it runs again', () => component.state.kind === 'ready')
     expect(await answerOf(component, 'quick')).toBe('quick')
+  })
+})
+
+const isRoot = process.getuid?.() === 0
+const workerIsOpen = (): boolean => {
+  for (let path = dirname(builtWorker); path !== dirname(path); path = dirname(path)) {
+    if ((statSync(path).mode & 0o001) === 0) return false
+  }
+  return true
+}
+
+describe('--component-uid', () => {
+  it.skipIf(!isRoot || !workerIsOpen())(
+    'gives each process a user of its own, that comes to its own files only (needs root, and a program that others can read)',
+    async () => {
+      const some = new TestComponents({ uids: { first: 60_000, last: 60_001 } })
+      try {
+        const functions = {
+          who: 'answer([process.getuid(), process.getgid(), process.getgroups()])',
+          attempt: `
+            const fs = require('fs')
+            try { context.write ? fs.writeFileSync(context.write, 'x') : fs.readFileSync(context.read); answer('done') }
+            catch (error) { answer(error.code) }
+          `,
+          directory: 'answer(process.cwd())',
+          kill: 'try { process.kill(context.pid); answer("done") } catch (error) { answer(error.code) }',
+        }
+        const [one, two] = [await some.start(functions), await some.start(functions)]
+        const whose = [await answerOf(one, 'who'), await answerOf(two, 'who')]
+        expect(whose).toEqual([60_000, 60_001].map(uid => [uid, uid, [uid]]))
+
+        const own = await answerOf<string>(one, 'directory')
+        expect(await answerOf(one, 'attempt', { write: join(own, 'own') })).toBe('done')
+        expect(await answerOf(two, 'attempt', { read: join(own, 'own') })).toBe('EACCES')
+        expect(await answerOf(one, 'attempt', { write: join(some.root, 'package-0/server/data.js') })).toBe('EACCES')
+        expect(await answerOf(one, 'attempt', { read: `/proc/${process.pid}/environ` })).toBe('EACCES')
+        expect(await answerOf(one, 'attempt', { read: `/proc/${two.pid}/environ` })).toBe('EACCES')
+        expect(await answerOf(one, 'kill', { pid: two.pid })).toBe('EPERM')
+
+        await expect(some.start(functions)).rejects.toThrow('60000-60001')
+        await one.stop()
+        expect(await answerOf(await some.start(functions), 'who')).toEqual([60_000, 60_000, [60_000]])
+      } finally {
+        await some.stop()
+      }
+    },
+  )
+
+  it.skipIf(!isRoot)('is refused where other users cannot come to the data (needs root)', () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'rain-closed-'))
+    const uids = { first: 60_000, last: 60_000 }
+    try {
+      const confinement = new Confinement({ ...common(dataDir), uids })
+      expect(() => confinement.open()).toThrow(`other users cannot enter ${dataDir}`)
+    } finally {
+      rmSync(dataDir, { recursive: true })
+    }
+  })
+})
+
+const common = (dataDir: string): ConstructorParameters<typeof Confinement>[0] => ({
+  mothership: 'm1',
+  dataDir,
+  workerPath: builtWorker,
+  clock: testClock,
+  log: components.log,
+})
+
+/** A control group with memory that may be written, of either version; undefined where there is none. */
+function writableCgroup(): string | undefined {
+  for (const mount of ['/sys/fs/cgroup/memory', '/sys/fs/cgroup']) {
+    const path = join(mount, `rain-test-${process.pid}`)
+    try {
+      mkdirSync(path)
+      if (existsSync(join(path, 'memory.limit_in_bytes')) || existsSync(join(path, 'memory.max'))) return path
+      rmdirSync(path)
+    } catch {
+      // Not here, then.
+    }
+  }
+  return undefined
+}
+
+describe('--component-cgroup', () => {
+  const cgroup = writableCgroup()
+  afterAll(() => {
+    if (cgroup !== undefined) rmdirSync(cgroup)
+  })
+
+  it.skipIf(cgroup === undefined)(
+    'has the kernel bound the memory of each process, and end what escapes (needs a control group that can be written)',
+    async () => {
+      const some = new TestComponents({ cgroup: cgroup! })
+      try {
+        const component = await some.start({
+          // Faster than anybody looks, and outside of V8's heap.
+          burst: 'const kept = []; for (;;) kept.push(Buffer.alloc(8_000_000, 1))',
+          escape: `
+            const options = { detached: true, stdio: 'ignore' }
+            answer(require('child_process').spawn('sleep', ['1000'], options).pid)
+          `,
+        })
+        expect(readdirSync(cgroup!).filter(each => each.startsWith('rain-m1-'))).toHaveLength(1)
+        expect(await rendering(component, 'burst')).toMatchObject({
+          status: 502,
+          reason: expect.stringMatching(/^the process of the component died \(used \d+ MiB of 128\)$/),
+        })
+        await waitUntil('it runs again', () => component.state.kind === 'ready')
+        const escaped = await answerOf<number>(component, 'escape')
+        expect(isAlive(escaped)).toBe(true)
+        await component.stop()
+        expect(isAlive(escaped)).toBe(false)
+        expect(readdirSync(cgroup!).filter(each => each.startsWith('rain-m1-'))).toEqual([])
+      } finally {
+        await some.stop()
+      }
+    },
+  )
+
+  it('is refused where it is no control group with memory', () => {
+    const confinement = new Confinement({ ...common(components.root), cgroup: components.root })
+
+    expect(() => confinement.open()).toThrow(`--component-cgroup ${components.root}`)
   })
 })

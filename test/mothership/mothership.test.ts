@@ -182,6 +182,23 @@ describe('a mothership', () => {
     expect(replica.fetched).toEqual([digest])
   })
 
+  it('leaves one exclusive instance alone when the process of another dies', async () => {
+    const digest = replica.has(await news())
+    const exclusive = wanted(digest, { isolation: 'exclusive' })
+    replica.want({ keys: keysOf(key), 'instances/news.1': exclusive, 'instances/news.2': exclusive })
+    const mothership = await started()
+    await isRunning('news.1')
+    await isRunning('news.2')
+    const link = await linked(mothership)
+    const pids = [await pidOf(link, 'news.1'), await pidOf(link, 'news.2')]
+    process.kill(pids[0]!, 'SIGKILL')
+    await waitUntil('it runs again', () => replica.phases('news.1').length === 4)
+
+    expect(replica.phases('news.2')).toEqual(['starting', 'running'])
+    expect(await pidOf(link, 'news.2')).toBe(pids[1])
+    expect(pids).not.toContain(await pidOf(link, 'news.1'))
+  })
+
   it('tells that a killed process starts and runs again', async () => {
     const digest = replica.has(await news())
     replica.want({ keys: keysOf(key), 'instances/news.1': wanted(digest) })

@@ -36,7 +36,12 @@ export function unpackedAt(files: Files): string {
 export async function running(files: Files): Promise<RunningComponent> {
   const directory = unpackedAt(files)
   const common = { clock: testClock, log: new TestLog() }
-  const confinement = new Confinement({ ...common, dataDir: `${directory}-data`, workerPath: builtWorker })
+  const confinement = new Confinement({
+    ...common,
+    mothership: 'm1',
+    dataDir: `${directory}-data`,
+    workerPath: builtWorker,
+  })
   confinement.open()
   const process = new ComponentProcess({
     ...common,

@@ -1,5 +1,5 @@
 /** Processes of components, started as a mothership starts them, of packages that a test writes. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type CallResult, ComponentProcess } from '../../src/mothership/component-process.js'
@@ -41,7 +41,10 @@ export class TestComponents {
   #packages = 0
 
   constructor(more: Partial<ConfinementOptions> = {}) {
+    // Components may run as other users.
+    chmodSync(this.root, 0o711)
     this.confinement = new Confinement({
+      mothership: 'm1',
       dataDir: this.root,
       workerPath: builtWorker,
       clock: testClock,
