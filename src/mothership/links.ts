@@ -7,12 +7,15 @@ import type { Clock, Log } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
 import { frameBytesMax, type Message, type MessageOf, renderPath, subprotocol } from '../protocol/messages.js'
 import { checkTicket, type TicketKey } from '../protocol/ticket.js'
+import { refuseUpgrade } from './refusal.js'
 
 export interface RenderLinksOptions {
   readonly id: string
   readonly clock: Clock
   readonly log: Log
   readonly keys: () => readonly TicketKey[]
+  /** Other websockets on the same listener, by path. */
+  readonly upgrades?: Readonly<Record<string, (request: IncomingMessage, socket: Duplex, head: Buffer) => void>>
   onRender(message: MessageOf<'render'>): Promise<MessageOf<'fragment'> | MessageOf<'failed'>>
   onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>>
   /** Bytes of a request, and of what was sent for it. */
@@ -73,10 +76,12 @@ export class RenderLinks {
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { id, keys, clock, log } = this.options
+    const { id, keys, clock, log, upgrades = {} } = this.options
+    const path = request.url?.split('?')[0] ?? ''
+    if (Object.hasOwn(upgrades, path)) return upgrades[path]!(request, socket, head)
     const ticket = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
     const check = checkTicket(ticket, keys(), nodeName({ kind: 'mothership', id }), clock.wallMs())
-    const known = request.url?.split('?')[0] === renderPath
+    const known = path === renderPath
     if (!known || check.kind === 'refused' || this.count >= linksMax) {
       if (check.kind === 'refused') log.warn({ reason: check.reason }, 'a link was refused')
       const status = !known
@@ -84,11 +89,7 @@ export class RenderLinks {
         : check.kind === 'refused'
           ? '401 Unauthorized'
           : '503 Service Unavailable'
-      socket.on('error', () => socket.destroy())
-      // Who is refused and does not close its own end must not keep this one.
-      socket.once('finish', () => socket.destroy())
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-      return
+      return refuseUpgrade(socket, status)
     }
     const { who } = check.claims
     this.#sockets.handleUpgrade(request, socket, head, websocket => this.#serve(websocket, who))

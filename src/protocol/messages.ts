@@ -10,6 +10,8 @@ export const nodePath = '/nodes/session'
 export const peerPath = '/peers/link'
 /** Where a rain server opens its link to a mothership. */
 export const renderPath = '/render'
+/** Where a mothership opens its link to another one, for the copies of kept state; on the same listener. */
+export const copiesPath = '/copies'
 
 /** What anybody may send. */
 export const frameBytesMax = 1024 * 1024
