@@ -173,6 +173,15 @@ export const messages = {
     /** What its children inherit; once for all of them. */
     context,
     children: Type.Array(ViewRequest),
+    /** Of kept state: how far the document was that is shown. Whoever has seen a higher epoch drops it. */
+    state: Type.Optional(
+      Type.Object({
+        /** The revision that made the instance. */
+        since: count,
+        epoch: count,
+        seq: count,
+      }),
+    ),
   }),
   failed: Type.Object({ r: count, status: Type.Integer({ minimum: 100, maximum: 599 }), reason: text }),
   cancel: Type.Object({ r: count }),

@@ -8,6 +8,7 @@ import type { Clock } from '../hypervisor/ports.js'
 import type { MessageOf, PageRequest, Viewer, ViewRequest, WantedComponent } from '../protocol/messages.js'
 import { copiesTried, order } from './choose.js'
 import { escapeHtml } from './document.js'
+import type { Epochs } from './epochs.js'
 import { platformLanguages } from './language.js'
 import type { Links } from './links.js'
 import { pick } from './route.js'
@@ -38,6 +39,7 @@ export type FragmentOutcome = 'ok' | 'retried' | 'failed' | 'timeout'
 
 export interface PagePorts {
   readonly links: Links
+  readonly epochs: Epochs
   readonly clock: Clock
   readonly onFragment: (component: string, outcome: FragmentOutcome, ms: number) => void
   /** A component failed at a view: what it said is for who runs it, not for who looks at the page. */
@@ -155,7 +157,7 @@ class Assembly {
 
   /** From the copy that is this session's, or else from the next ones, for as long as there is time. */
   async #fragment(wanted: Wanted): Promise<{ kind: 'fragment'; fragment: MessageOf<'fragment'> } | Failure> {
-    const { links, clock, onFragment } = this.ports
+    const { links, clock, epochs, onFragment } = this.ports
     const { component } = wanted
     const startMs = clock.nowMs()
     const untilMs = Math.min(startMs + this.state.server.fragmentDeadlineMs, this.#untilMs) - spareMs
@@ -171,6 +173,11 @@ class Assembly {
       tries++
       const answer = await links.get(copy.mothership)?.render(this.#request(wanted, copy.instance, leftMs))
       if (answer?.kind === 'fragment') {
+        const { state } = answer.fragment
+        if (state && !epochs.accepts(copy.instance, state)) {
+          last = failure(503, 'a copy answered of which nothing is to be shown any more')
+          continue
+        }
         onFragment(component.id, tries > 1 ? 'retried' : 'ok', clock.nowMs() - startMs)
         return answer
       }

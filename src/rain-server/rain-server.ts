@@ -10,6 +10,7 @@ import { answerIntent } from './answer-intent.js'
 import { order } from './choose.js'
 import { bodyBytesMax, callController, controllerHeaders, sendAnswer } from './controller.js'
 import { documentOf, errorDocument } from './document.js'
+import { Epochs } from './epochs.js'
 import { intentsPath } from './intent.js'
 import { Links } from './links.js'
 import { ServerMetrics } from './metrics.js'
@@ -47,6 +48,7 @@ export async function startRainServer(config: RainServerConfig, deps: RainServer
 
 class RunningRainServer implements RainServer {
   readonly #metrics = new ServerMetrics()
+  readonly #epochs = new Epochs()
   readonly #links: Links
   readonly #http: Server
   #session: NodeSession | undefined
@@ -280,7 +282,8 @@ class RunningRainServer implements RainServer {
 
   get #pagePorts(): PagePorts {
     const onFragment = this.#metrics.fragment
-    return { links: this.#links, clock: this.deps.clock, onFragment, onFailed: this.#onFailed }
+    const links = this.#links
+    return { links, epochs: this.#epochs, clock: this.deps.clock, onFragment, onFailed: this.#onFailed }
   }
 
   /** Undefined when there is none that can be used, which has been answered. */

@@ -128,7 +128,7 @@ export const brokenCopyRules: Readonly<Record<string, BrokenRule>> = {
         },
       },
     },
-    says: /^I4: /,
+    says: /^I[14]: /,
     weights: { 'mothership cut from replicas': 10, 'mothership pause': 2 },
   },
 }
