@@ -76,6 +76,7 @@ export const Instance = Type.Object({
   learners: Type.Array(text),
   generation: count,
   phase: Type.Enum([...phases, 'unavailable']),
+  degraded: Type.Optional(Type.Boolean({ description: 'it keeps state, and fewer copies are in sync than asked for' })),
   copies: Type.Array(
     Type.Object({
       mothership: text,

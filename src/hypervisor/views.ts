@@ -1,5 +1,6 @@
 /** The map as people and control centers read it: the shapes of the API, computed from records, loads and sessions. */
 
+import { isReachable } from '../cloud/decide/kept.js'
 import { settingsOf } from '../cloud/decide/verdict.js'
 import { byId, type NodeRef, nodeName } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, type Entry, phaseOf } from '../cloud/map.js'
@@ -201,7 +202,10 @@ export interface InstanceView {
   inSync: string[]
   learners: string[]
   generation: number
+  /** `unavailable`: it keeps state, and no copy in sync can be reached. */
   phase: Phase | 'unavailable'
+  /** It keeps state, and fewer copies are in sync than were asked for. */
+  degraded?: boolean
   copies: CopyView[]
   createdAt: string
   revision: number
@@ -225,10 +229,19 @@ function viewOf(map: CloudMap, { value, modified }: Entry<'instances'>): Instanc
     inSync,
     learners,
     generation,
-    phase: phaseOf(map, value),
+    ...standing(map, value),
     copies: copiesOf(value).map(mothership => copyView(map, value, mothership)),
     createdAt,
     revision: modified,
+  }
+}
+
+function standing(map: CloudMap, instance: InstanceRecord): Pick<InstanceView, 'phase' | 'degraded'> {
+  const phase = phaseOf(map, instance)
+  if (map.get('components', `${instance.component}/${instance.version}`)?.value.state !== 'kept') return { phase }
+  return {
+    phase: isReachable(map, instance) ? phase : 'unavailable',
+    degraded: instance.inSync.length < (instance.placement.copies ?? 1),
   }
 }
 

@@ -1,11 +1,11 @@
 /** Composition of a node: its role, its metrics, its log. */
-import type { Clock, Log } from '../hypervisor/ports.js'
+import type { Chance, Clock, Log } from '../hypervisor/ports.js'
 import { type MetricsListener, type MetricsSource, serveMetrics } from '../metrics/listener.js'
 import { listenError } from './listen.js'
 import { createLog } from './log.js'
 import type { Running } from './role.js'
 import type { Software } from './software.js'
-import { systemClock } from './world.js'
+import { systemChance, systemClock } from './world.js'
 
 interface NodeConfig {
   readonly id: string
@@ -25,6 +25,7 @@ interface Node {
 interface Deps {
   readonly log: Log
   readonly clock: Clock
+  readonly chance: Chance
   readonly software: string
 }
 
@@ -35,9 +36,11 @@ export async function startNode<C extends NodeConfig>(
   start: (config: C, deps: Deps) => Promise<Node>,
 ): Promise<Running> {
   const log = createLog(role, config.id, config.logLevel)
-  const node = await start(config, { log, clock: systemClock, software: software.name }).catch((error: unknown) => {
-    throw listenError(error, config.host, config.port)
-  })
+  const node = await start(config, { log, clock: systemClock, chance: systemChance, software: software.name }).catch(
+    (error: unknown) => {
+      throw listenError(error, config.host, config.port)
+    },
+  )
   let metrics: MetricsListener
   try {
     metrics = await serveMetrics({ host: config.host, port: config.metricsPort, registry: node.registry })

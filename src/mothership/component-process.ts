@@ -17,6 +17,7 @@ import {
   type WorkerStart,
 } from './ipc.js'
 import { Output } from './output.js'
+import type { Ask, AskOutcome } from './state/asks.js'
 
 export interface ProcessOptions {
   readonly name: string
@@ -29,6 +30,8 @@ export interface ProcessOptions {
   readonly clock: Clock
   readonly log: Log
   readonly onState: (state: ProcessState) => void
+  /** What its code asks of kept state; absent: there is none. */
+  readonly onAsk?: (ask: Ask) => Promise<AskOutcome>
 }
 
 export type ProcessState =
@@ -163,7 +166,7 @@ export class ComponentProcess {
     this.#running = running
     let understood = true
     child.on('message', (message: unknown) => {
-      if (heard.Check(message)) return this.#onMessage(message)
+      if (heard.Check(message)) return this.#onMessage(running, message)
       if (understood) log.warn({ component: name }, 'a component process says what cannot be understood')
       understood = false
     })
@@ -223,7 +226,7 @@ export class ComponentProcess {
     if (child.connected) child.send(message, () => undefined)
   }
 
-  #onMessage(message: FromWorker): void {
+  #onMessage(running: Confined, message: FromWorker): void {
     this.#pingsUnanswered = 0
     switch (message.k) {
       case 'pong':
@@ -242,7 +245,14 @@ export class ComponentProcess {
         return this.#settle(message.n, failed(502, 'the component answered with what is no body'))
       case 'failed':
         return this.#settle(message.n, failed(message.status, message.reason))
+      case 'ask':
+        return void this.#onAsk(running, message)
     }
+  }
+
+  async #onAsk(running: Confined, ask: Ask): Promise<void> {
+    const outcome = (await this.options.onAsk?.(ask)) ?? nothingKept
+    if (this.#running === running) this.#tell(running, { k: 'told', n: ask.n, outcome })
   }
 
   #onEnd(running: Confined, signal: string): void {
@@ -319,5 +329,7 @@ export class ComponentProcess {
     if (changed) this.options.onState(state)
   }
 }
+
+const nothingKept: AskOutcome = { kind: 'unknown', reason: 'this instance keeps no state' }
 
 const failed = (status: number, reason: string): Failed => ({ kind: 'failed', status, reason })

@@ -57,7 +57,12 @@ export class Controllers {
 }
 
 /** Resolves when the controller has ended its answer; one that never does is left to the deadline of the call. */
-export function handled(handler: Handler, call: ControlCall, component: object): Promise<Controlled> {
+export function handled(
+  handler: Handler,
+  call: ControlCall,
+  component: object,
+  environment: object,
+): Promise<Controlled> {
   return new Promise((resolve, reject) => {
     const response = new ControllerResponse()
     response.once('finish', () => {
@@ -68,13 +73,13 @@ export function handled(handler: Handler, call: ControlCall, component: object):
       }
     })
     response.on('error', reject)
-    const returned = handler(requestOf(call, component), response)
+    const returned = handler(requestOf(call, component, environment), response)
     if (returned instanceof Promise) returned.catch(reject)
   })
 }
 
 /** As node's http has it, and as RAIN extends it. */
-export function requestOf(call: ControlCall, component: object): object {
+export function requestOf(call: ControlCall, component: object, environment: object): object {
   const { verb, name, request, body, session, user, locale, languages } = call
   const bytes = Buffer.from(body ?? [])
   const { url = '', query = {}, headers = {} } = request ?? {}
@@ -87,6 +92,7 @@ export function requestOf(call: ControlCall, component: object): object {
     body: readBody(bytes, headers['content-type'] ?? ''),
     path: name,
     component,
+    environment,
     session: { id: session },
     user: user && asPerson(user),
     language: languageOf({ locale, languages }),

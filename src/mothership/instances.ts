@@ -21,7 +21,18 @@ export interface Runner {
   stop(): Promise<void>
 }
 
+/** An instance's copy of its kept state. */
+export interface CopyHere {
+  /** Pages may be asked of it: it is in sync. */
+  readonly serves: boolean
+  readonly problem: string | undefined
+  /** What is told of it, and in which epoch. */
+  readonly report: Pick<ObservedItem, 'epoch' | 'copy'> | undefined
+}
+
 export interface InstancesPorts {
+  /** Asked of instances that keep state. */
+  copy?(instance: string): CopyHere | undefined
   /**
    * Fetches what is needed and starts a process; `onState` tells what becomes of it. Throws when that cannot be.
    * `ramMiB`: of all that it is started for.
@@ -85,8 +96,18 @@ export class Instances {
     return 'kind' in runner ? Promise.resolve(runner) : runner.control(call, deadlineMs)
   }
 
+  /** Something is new of its copy. */
+  copyChanged(instance: string): void {
+    const hosted = this.#hosted.get(instance)
+    const item = hosted && this.#news(instance, hosted)
+    if (item) this.ports.observed([item])
+  }
+
   #runnerOf(instance: string): Runner | Failed {
     const hosted = this.#hosted.get(instance)
+    if (hosted?.wanted.kept && !this.ports.copy?.(instance)?.serves) {
+      return { kind: 'failed', status: 503, reason: 'the copy of its state here is not in sync' }
+    }
     const runner = hosted?.serving === undefined ? undefined : this.#slots.get(hosted.serving)?.runner
     if (runner) return runner
     // Not 404, which is a component's own word: another copy may well have it.
@@ -197,26 +218,37 @@ export class Instances {
   #tell(): void {
     const changed: ObservedItem[] = []
     for (const [id, hosted] of this.#hosted) {
-      const item = this.#itemOf(id, hosted)
-      const told = JSON.stringify(item)
-      if (told === hosted.told) continue
-      hosted.told = told
-      changed.push(item)
+      const item = this.#news(id, hosted)
+      if (item) changed.push(item)
     }
     if (changed.length > 0) this.ports.observed(changed)
   }
 
-  /** The old generation that still serves is what runs; a new one that cannot start is told as its reason. */
+  #news(id: string, hosted: Hosted): ObservedItem | undefined {
+    const item = this.#itemOf(id, hosted)
+    const told = JSON.stringify(item)
+    if (told === hosted.told) return undefined
+    hosted.told = told
+    return item
+  }
+
+  /**
+   * The old generation that still serves is what runs; a new one that cannot start is told as its reason. An instance
+   * that keeps state runs when its process does and its copy is in sync.
+   */
   #itemOf(id: string, hosted: Hosted): ObservedItem {
     const { wanted, serving, generation } = hosted
+    const copy = wanted.kept && this.ports.copy?.(id)
     const next = this.#slots.get(processName(id, wanted))
     const serves = serving === undefined ? undefined : this.#slots.get(serving)
-    const problem = next?.problem ?? (next?.runner?.state.kind === 'failed' ? next.runner.state.reason : undefined)
-    const base = { instance: id, epoch: wanted.epoch }
+    const unfit = next?.problem ?? (next?.runner?.state.kind === 'failed' ? next.runner.state.reason : undefined)
+    const problem = copy?.problem ?? unfit
+    const base = { instance: id, epoch: wanted.epoch, ...copy?.report }
     const why = problem === undefined ? {} : { reason: problem.slice(0, 1000) }
-    if (serves?.runner?.state.kind === 'ready') {
-      const tried = problem === undefined ? {} : { tried: wanted.generation }
-      return { ...base, generation, phase: 'running', ...why, ...tried }
+    if (serves?.runner?.state.kind === 'ready' && copy?.problem === undefined) {
+      const tried = unfit === undefined ? {} : { tried: wanted.generation }
+      const phase = wanted.kept && !copy?.serves ? 'starting' : 'running'
+      return { ...base, generation, phase, ...why, ...tried }
     }
     if (problem !== undefined) return { ...base, generation: wanted.generation, phase: 'failed', ...why }
     return { ...base, generation: wanted.generation, phase: 'starting' }

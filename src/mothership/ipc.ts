@@ -1,6 +1,8 @@
 /** What a mothership and the process of a component version say to each other. */
 import Type from 'typebox'
 import { messages, type PageRequest, type Viewer, type ViewRequest } from '../protocol/messages.js'
+import { Ask, type Told } from './state/asks.js'
+import type { Seen } from './state/code.js'
 
 export interface WorkerStart {
   /** Directory of the unpacked package. */
@@ -46,6 +48,7 @@ export type ToWorker =
   | { readonly k: 'render'; readonly n: number; readonly call: RenderCall }
   | { readonly k: 'control'; readonly n: number; readonly call: ControlCall }
   | { readonly k: 'ping'; readonly n: number }
+  | Told
   /** It is above its memory: its garbage first. */
   | { readonly k: 'collect'; readonly n: number }
 
@@ -56,6 +59,8 @@ export interface Rendered {
   readonly title?: string
   readonly context: Readonly<Record<string, unknown>>
   readonly children: readonly ViewRequest[]
+  /** Of kept state: how far the document was that is shown. */
+  readonly state?: Seen
 }
 
 export type FromWorker =
@@ -66,9 +71,11 @@ export type FromWorker =
   | { readonly k: 'controlled'; readonly n: number; readonly result: Controlled }
   | { readonly k: 'failed'; readonly n: number; readonly status: number; readonly reason: string }
   | { readonly k: 'pong'; readonly n: number }
+  | Ask
 
 const n = Type.Integer({ minimum: 1 })
 const { html, css, js, title, context, children } = messages.fragment.properties
+const seen = Type.Object({ epoch: Type.Integer({ minimum: 0 }), seq: Type.Integer({ minimum: 0 }) })
 const { status, reason } = messages.failed.properties
 const { headers } = messages.answer.properties
 
@@ -79,7 +86,7 @@ export const fromWorker = Type.Union([
   Type.Object({
     k: Type.Literal('rendered'),
     n,
-    result: Type.Object({ html, css, js, title, context, children }),
+    result: Type.Object({ html, css, js, title, context, children, state: Type.Optional(seen) }),
   }),
   Type.Object({
     k: Type.Literal('controlled'),
@@ -88,4 +95,5 @@ export const fromWorker = Type.Union([
   }),
   Type.Object({ k: Type.Literal('failed'), n, status, reason }),
   Type.Object({ k: Type.Literal('pong'), n: Type.Integer({ minimum: 0 }) }),
+  Ask,
 ])

@@ -6,8 +6,8 @@ import { Compile } from 'typebox/compile'
 import type { Resources } from '../cloud/resources.js'
 import { normaliseVersion } from '../cloud/version.js'
 import { type MothershipConfig, metricsUrl } from '../config.js'
-import type { Clock, Log } from '../hypervisor/ports.js'
-import { type MessageOf, WantedInstance, WantedKeys } from '../protocol/messages.js'
+import type { Chance, Clock, Log } from '../hypervisor/ports.js'
+import { copiesPath, type MessageOf, WantedInstance, WantedKeys, WantedPeer } from '../protocol/messages.js'
 import type { TicketKey } from '../protocol/ticket.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
 import { type Cgroup, readCgroup } from './cgroup.js'
@@ -19,11 +19,14 @@ import { WantedMemory } from './memory.js'
 import { type Measured, Meter } from './meter.js'
 import { PackageStore } from './packages.js'
 import { readResource } from './resources.js'
+import type { Ask, AskOutcome } from './state/asks.js'
+import { KeptState } from './state/kept-state.js'
 import { Statistics } from './statistics.js'
 
 export interface MothershipDeps {
   readonly log: Log
   readonly clock: Clock
+  readonly chance: Chance
   readonly software?: string
   /** The built program that runs components. */
   readonly workerPath: string
@@ -37,6 +40,7 @@ export interface Mothership {
 
 const wantedInstance = Compile(WantedInstance)
 const wantedKeys = Compile(WantedKeys)
+const wantedPeer = Compile(WantedPeer)
 const runsLimit = Compile(Type.String({ minLength: 1 }))
 const loadEveryMs = 1_000
 const retryEveryMs = 5_000
@@ -56,6 +60,9 @@ class RunningMothership implements Mothership {
   readonly #instances: Instances
   readonly #links: RenderLinks
   #session: NodeSession | undefined
+  #state: KeptState | undefined
+  /** Journals of instances that went while this mothership did not run are set aside. */
+  #tidied = false
   #keys: readonly TicketKey[] = []
   #timers: (() => void)[] = []
   #stopped = false
@@ -87,12 +94,14 @@ class RunningMothership implements Mothership {
     this.#instances = new Instances({
       start: (wanted, ramMiB, name, onState) => this.#start(wanted, ramMiB, name, onState),
       observed: items => this.#session?.observed(items),
+      copy: instance => this.#state?.copy(instance),
     })
     this.#links = new RenderLinks({
       id: config.id,
       clock,
       log,
       keys: () => this.#keys,
+      upgrades: { [copiesPath]: (request, socket, head) => this.#state?.accept(request, socket, head) },
       onRender: message => this.#onRender(message),
       onCall: message => this.#onCall(message),
       onTraffic: (message, bytesIn, bytesOut) => this.#onTraffic(message, bytesIn, bytesOut),
@@ -116,6 +125,15 @@ class RunningMothership implements Mothership {
   async open(): Promise<void> {
     await this.#packages.open()
     this.#confinement.open()
+    this.#state = await KeptState.open({
+      self: this.config.id,
+      dataDir: this.config.dataDir,
+      clock: this.deps.clock,
+      chance: this.deps.chance,
+      log: this.deps.log,
+      keys: () => this.#keys,
+      changed: instance => this.#instances.copyChanged(instance),
+    })
     this.port = await this.#links.listen(this.config)
     const remembered = this.#memory.read()
     if (remembered) this.#apply(remembered)
@@ -140,6 +158,7 @@ class RunningMothership implements Mothership {
     await this.#session?.stop()
     await this.#links.close()
     await this.#instances.stop()
+    await this.#state?.close()
     this.#confinement.close()
   }
 
@@ -169,6 +188,10 @@ class RunningMothership implements Mothership {
   async #onWanted(state: WantedState): Promise<readonly Refused[]> {
     const refused = this.#apply(state)
     await this.#memory.write(state)
+    if (!this.#tidied) {
+      this.#tidied = true
+      await this.#state?.tidy(this.#wanted)
+    }
     return refused
   }
 
@@ -176,14 +199,28 @@ class RunningMothership implements Mothership {
   #apply({ entries }: WantedState): readonly Refused[] {
     const refused: Refused[] = []
     const wanted = new Map<string, WantedInstance>()
+    const peers: WantedPeer[] = []
     for (const [key, value] of entries) {
       if (key === 'keys' && wantedKeys.Check(value)) this.#keys = value.keys
       else if (key.startsWith('instances/') && runsLimit.Check(key.slice(10)) && wantedInstance.Check(value)) {
         wanted.set(key.slice('instances/'.length), value)
-      } else refused.push({ key, reason: 'cannot be read by this release' })
+      } else if (key.startsWith('peers/') && wantedPeer.Check(value)) peers.push(value)
+      else refused.push({ key, reason: 'cannot be read by this release' })
     }
+    this.#wanted = wanted
+    this.#state?.apply(wanted, peers)
     this.#instances.apply(wanted)
     return refused
+  }
+
+  #wanted: ReadonlyMap<string, WantedInstance> = new Map()
+
+  /** Code asks of its own instances only. */
+  async #onAsk({ component, version }: WantedInstance, ask: Ask): Promise<AskOutcome> {
+    const wanted = this.#wanted.get(ask.instance)
+    const own = wanted?.kept && wanted.component === component && wanted.version === version
+    if (!own || !this.#state) return { kind: 'unknown', reason: `${ask.instance} keeps no state here` }
+    return this.#state.answer(ask)
   }
 
   async #start(wanted: WantedInstance, askedMiB: number, name: string, onState: () => void): Promise<Runner> {
@@ -199,6 +236,7 @@ class RunningMothership implements Mothership {
       log: this.deps.log,
       // The state is read from the runner, which is known only after this returns.
       onState: () => queueMicrotask(onState),
+      onAsk: ask => this.#onAsk(wanted, ask),
     })
   }
 
@@ -209,7 +247,7 @@ class RunningMothership implements Mothership {
     const result = await this.#instances.render(call, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
-    const { html, css, js, title, context, children } = result.result
+    const { html, css, js, title, context, children, state } = result.result
     return {
       t: 'fragment',
       r,
@@ -221,6 +259,7 @@ class RunningMothership implements Mothership {
       context,
       children: [...children],
       ...(title === undefined ? {} : { title }),
+      ...(state === undefined ? {} : { state: { ...state, since: this.#wanted.get(call.instance)?.since ?? 0 } }),
     }
   }
 

@@ -16,6 +16,7 @@ import type { ControlCall, Controlled, RenderCall, Rendered, WorkerStart } from 
 import { cutMarkers, marker } from './markers.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
 import { installSpeech, languageOf, languagesOf, offeredLanguages, speaking } from './speech.js'
+import { type Asks, CodeState, type StateOfCall } from './state/code.js'
 
 export class RenderFailure extends Error {
   constructor(
@@ -43,17 +44,21 @@ export class Renderer {
   #conditions: Loaded = {}
   #controllers: Controllers | undefined
   #intents: Intents | undefined
+  readonly #state: CodeState | undefined
 
   private constructor(
     private readonly descriptor: Descriptor,
     private readonly start: WorkerStart,
-  ) {}
+    asks: Asks,
+  ) {
+    if (descriptor.state === 'kept') this.#state = new CodeState(asks)
+  }
 
   /** Loads everything and compiles every template: the self-test. Throws with what is wrong. */
-  static async load(start: WorkerStart): Promise<Renderer> {
+  static async load(start: WorkerStart, asks: Asks): Promise<Renderer> {
     const reading = readDescriptor(readFileSync(join(start.directory, 'meta.json'), 'utf8'))
     if (reading.kind === 'bad') throw new Error(`meta.json: ${reading.errors[0]?.message}`)
-    const renderer = new Renderer(reading.descriptor, start)
+    const renderer = new Renderer(reading.descriptor, start, asks)
     const translations = translationsOf(filesBelow(start.directory, 'locale', '.po'))
     installSpeech(translations)
     renderer.#compile(translations)
@@ -70,7 +75,9 @@ export class Renderer {
     const template = this.#templates.get(call.view)
     if (!view || !template) throw new RenderFailure(404, `${this.descriptor.id} has no view ${call.view}`)
     this.#authorize(call.view, call.user)
-    const made = await this.#contextOf(call)
+    const state = this.#state?.forCall(call.instance)
+    const made = await this.#contextOf(call, state)
+    const seen = await state?.settled()
     if (Array.isArray(made))
       throw new RenderFailure(500, `the data function of ${call.view} made a list, not an object`)
     const context = plain(made)
@@ -88,6 +95,7 @@ export class Renderer {
       children,
       ...this.#assets(view),
       ...(title === undefined ? {} : { title }),
+      ...(seen === undefined ? {} : { state: seen }),
     }
   }
 
@@ -103,8 +111,12 @@ export class Renderer {
       return { status: 405, headers: { allow }, cookies: [], body: new Uint8Array() }
     }
     const { id, version } = this.descriptor
+    const state = this.#state?.forCall(call.instance)
+    const environment = this.#environmentOf(call, state)
     try {
-      return await speaking(call, () => handled(found.handler, call, { id, version }))
+      const answer = await speaking(call, () => handled(found.handler, call, { id, version }, environment))
+      await state?.settled()
+      return answer
     } catch (error) {
       if (error instanceof UnreadableBody) throw new RenderFailure(400, error.message)
       throw error
@@ -117,9 +129,12 @@ export class Renderer {
     const intent = this.#intents?.find(category, action)
     if (!intent) throw new RenderFailure(404, `${id} has no intent ${category} ${action} that code answers`)
     this.#allow(undefined, call.user, intent.permissions)
-    const request = requestOf({ ...call, body: undefined }, { id, version })
+    const state = this.#state?.forCall(call.instance)
+    const environment = this.#environmentOf(call, state)
+    const request = requestOf({ ...call, body: undefined }, { id, version }, environment)
     const context = plain(JSON.parse(Buffer.from(call.body ?? []).toString() || '{}'))
     const data = await speaking(call, () => acknowledged(intent.handler, context, request))
+    await state?.settled()
     const body = new Uint8Array(Buffer.from(JSON.stringify(data ?? null)))
     return { status: 200, headers: { 'content-type': 'application/json' }, cookies: [], body }
   }
@@ -178,21 +193,27 @@ export class Renderer {
   }
 
   /** Without a data function the parent's context is the context. */
-  #contextOf(call: RenderCall): Promise<unknown> {
+  #contextOf(call: RenderCall, state: StateOfCall | undefined): Promise<unknown> {
     const data = functionOf(this.#data, call.view) as DataFunction | undefined
     if (!data) return Promise.resolve(call.context)
+    const environment = this.#environmentOf(call, state)
+    const { url = '', query = {}, headers = {} } = call.request ?? {}
+    const request = { url, query, headers, session: { id: call.session }, user: call.user, type: 'http' }
+    return speaking(call, () => called(data, environment, { ...call.context }, request))
+  }
+
+  /** What data functions get first, and controllers as `request.environment`. */
+  #environmentOf(call: RenderCall | ControlCall, state: StateOfCall | undefined): object {
     const { id, version } = this.descriptor
-    const environment = {
+    return {
       language: languageOf(call),
       languages: offeredLanguages(call),
       component: id,
       version,
       instance: call.instance,
       mothership: this.start.mothership,
+      ...(state ? { state: state.state } : {}),
     }
-    const { url = '', query = {}, headers = {} } = call.request ?? {}
-    const request = { url, query, headers, session: { id: call.session }, user: call.user, type: 'http' }
-    return speaking(call, () => called(data, environment, { ...call.context }, request))
   }
 
   #assets(view: DescribedView): { css: string[]; js: string[] } {

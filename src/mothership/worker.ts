@@ -7,6 +7,7 @@ import { runInNewContext } from 'node:vm'
 import type { FromWorker, ToWorker, WorkerStart } from './ipc.js'
 import { createLogger } from './logger.js'
 import { Renderer, RenderFailure } from './renderer.js'
+import { Asks } from './state/code.js'
 
 /** A channel that is being closed is no error: this process ends with it. */
 const say = (message: FromWorker): void => {
@@ -43,11 +44,13 @@ async function main(): Promise<void> {
   Object.defineProperty(globalThis, 'logger', { value: logger, writable: true, configurable: true })
   const collect = collector()
   try {
-    const renderer = await Renderer.load(start)
+    const asks = new Asks(say)
+    const renderer = await Renderer.load(start, asks)
     process.on('message', (message: ToWorker) => {
       const { k, n } = message
       if (k === 'ping') say({ k: 'pong', n })
       else if (k === 'collect') collect()
+      else if (k === 'told') asks.told(message)
       else if (k === 'render') {
         void answer(n, async () => ({ k: 'rendered', n, result: await renderer.render(message.call) }))
       } else void answer(n, async () => ({ k: 'controlled', n, result: await renderer.control(message.call) }))

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemChance } from '../../src/main/world.js'
 import { type Mothership, startMothership } from '../../src/mothership/mothership.js'
 import type { WantedInstance } from '../../src/protocol/messages.js'
 import { builtWorker } from '../support/build.js'
@@ -51,7 +52,7 @@ async function started(id = 'm1', hypervisors: readonly string[] = [replica.url]
       capacity: { cpu: 1000, ram: 1024, bandwidth: 1000 },
       measure: 'processes',
     },
-    { log: new TestLog(), clock: testClock, workerPath: builtWorker, software: '0.1.0' },
+    { log: new TestLog(), clock: testClock, chance: systemChance, workerPath: builtWorker, software: '0.1.0' },
   )
   motherships.push(mothership)
   return mothership

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemChance } from '../../src/main/world.js'
 import { type Mothership, startMothership } from '../../src/mothership/mothership.js'
 import type { WantedComponent } from '../../src/protocol/messages.js'
 import { builtWorker } from '../support/build.js'
@@ -74,7 +75,7 @@ async function mothershipWith(id: string, components: readonly string[]): Promis
       capacity: { cpu: 1000, ram: 1024, bandwidth: 1000 },
       measure: 'processes',
     },
-    { log: new TestLog(), clock: testClock, workerPath: builtWorker },
+    { log: new TestLog(), clock: testClock, chance: systemChance, workerPath: builtWorker },
   )
   nodes.push({ replica, mothership })
   for (const component of components) {

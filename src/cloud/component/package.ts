@@ -44,7 +44,7 @@ export async function readPackage(bytes: Uint8Array): Promise<PackageReading> {
   const views = readViews(described, files)
   const errors = [
     ...refused,
-    ...(reading.kind === 'bad' ? reading.errors : refusedFields(reading.descriptor)),
+    ...(reading.kind === 'bad' ? reading.errors : []),
     ...views.errors,
     ...(await codeErrors(files)),
     ...localeErrors(files),
@@ -79,12 +79,6 @@ function readMeta(files: Files): DescriptorReading {
 }
 
 /** What a descriptor may say, and this release cannot do. */
-function refusedFields({ state }: Descriptor): FieldError[] {
-  if (state !== 'kept') return []
-  const message = 'this release runs components without kept state only: write "none" or leave it out'
-  return [{ path: 'meta.json#/state', message }]
-}
-
 /** With line and column of whatever is told of meta.json by its pointer alone; file by file, from top to bottom. */
 function placed(errors: readonly FieldError[], meta: string): FieldError[] {
   const placeOf = placesIn(meta)

@@ -88,7 +88,6 @@ describe('a package', () => {
       '{{> gone}}: client/partials/gone.html is missing',
     ],
     ['a package.json that is none', { 'meta.json': meta({ views: {} }), 'package.json': '{bad' }, 'package.json'],
-    ['kept state', { 'meta.json': meta({ views: {}, state: 'kept' }) }, 'meta.json:1:41: /state: '],
     [
       'a controller that is missing',
       { 'meta.json': meta({ views: { i: { controller: { client: 'x.js' } } } }), 'client/templates/i.html': '' },

@@ -1,0 +1,38 @@
+/** What the code of an instance asks of its kept state, and what its mothership answers: over the process's channel. */
+import Type, { type Static } from 'typebox'
+import type { Json } from '../../cloud/replication/entry.js'
+import type { Proposed } from '../../cloud/replication/outcomes.js'
+import type { Unknown } from './keeper.js'
+
+/** `n` numbers it for its process. */
+export const Ask = Type.Object({
+  k: Type.Literal('ask'),
+  n: Type.Integer({ minimum: 1 }),
+  instance: Type.String(),
+  what: Type.Union([
+    Type.Object({ kind: Type.Literal('propose'), base: Type.String(), body: Type.String() }),
+    /** Milliseconds by which the answer may be old; 0: as it is now. Absent: any. */
+    Type.Object({ kind: Type.Literal('read'), staleMsMax: Type.Optional(Type.Number({ minimum: 0 })) }),
+  ]),
+})
+export type Ask = Static<typeof Ask>
+
+export type AskOutcome =
+  | Exclude<Proposed, { kind: 'elsewhere' }>
+  | Unknown
+  | {
+      readonly kind: 'read'
+      readonly epoch: number
+      readonly seq: number
+      readonly document: Json
+      readonly staleForMs: number
+    }
+
+export interface Told {
+  readonly k: 'told'
+  readonly n: number
+  readonly outcome: AskOutcome
+}
+
+/** Milliseconds in which a change is made, or a document read, or nobody knows. */
+export const askWithinMs = 5_000
