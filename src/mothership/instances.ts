@@ -4,6 +4,7 @@
  * new generation: its process is started and tested while the old one serves, then takes over, then the old one ends.
  * It is taken back by a further generation with the refresh of before, whose process serves already.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { ObservedItem } from '../hypervisor/ports.js'
 import type { WantedInstance } from '../protocol/messages.js'
 import type { CallResult, ControlResult, Failed, ProcessState } from './component-process.js'
@@ -44,11 +45,13 @@ export interface InstancesPorts {
 
 interface Hosted {
   wanted: WantedInstance
+  /** Of the process that it is wanted in. */
+  name: string
   /** Name of the process that serves it; undefined before the first one is ready. */
   serving: string | undefined
   /** Generation that `serving` belongs to. */
   generation: number
-  told: string
+  told: ObservedItem | undefined
 }
 
 interface Slot {
@@ -74,9 +77,13 @@ export class Instances {
       const hosted = this.#hosted.get(id)
       if (hosted) {
         // Stopped and started under the same id, and only the start was heard of: nothing was said of this one yet.
-        if (hosted.wanted.since !== each.since) hosted.told = ''
+        if (hosted.wanted.since !== each.since) hosted.told = undefined
         hosted.wanted = each
-      } else this.#hosted.set(id, { wanted: each, serving: undefined, generation: 0, told: '' })
+        hosted.name = processName(id, each)
+      } else {
+        const name = processName(id, each)
+        this.#hosted.set(id, { wanted: each, name, serving: undefined, generation: 0, told: undefined })
+      }
     }
     this.#settle()
   }
@@ -159,8 +166,8 @@ export class Instances {
   }
 
   #settle(): void {
-    for (const [id, hosted] of this.#hosted) {
-      const name = processName(id, hosted.wanted)
+    for (const hosted of this.#hosted.values()) {
+      const { name } = hosted
       let slot = this.#slots.get(name)
       if (!slot) {
         slot = { wanted: hosted.wanted, runner: undefined, problem: undefined, attempts: 0 }
@@ -172,19 +179,24 @@ export class Instances {
         hosted.generation = hosted.wanted.generation
       }
     }
-    this.#stopUnused()
     const asked = this.#asked()
-    for (const [name, { runner }] of this.#slots) runner?.asks(asked.get(name) ?? 0)
+    for (const [name, { runner }] of this.#slots) {
+      const ramMiB = asked.get(name)
+      if (ramMiB !== undefined) runner?.asks(ramMiB)
+      else {
+        this.#slots.delete(name)
+        void runner?.stop()
+      }
+    }
     this.#tell()
   }
 
-  /** MiB by process. */
+  /** MiB by process, of all that are needed. */
   #asked(): ReadonlyMap<string, number> {
     const asked = new Map<string, number>()
-    for (const [id, { serving, wanted }] of this.#hosted) {
-      for (const name of new Set([processName(id, wanted), serving])) {
-        if (name !== undefined) asked.set(name, (asked.get(name) ?? 0) + wanted.need.ram)
-      }
+    for (const { name, serving, wanted } of this.#hosted.values()) {
+      asked.set(name, (asked.get(name) ?? 0) + wanted.need.ram)
+      if (serving !== undefined && serving !== name) asked.set(serving, (asked.get(serving) ?? 0) + wanted.need.ram)
     }
     return asked
   }
@@ -202,19 +214,6 @@ export class Instances {
     this.#settle()
   }
 
-  #stopUnused(): void {
-    const used = new Set<string>()
-    for (const [id, { serving, wanted }] of this.#hosted) {
-      used.add(processName(id, wanted))
-      if (serving !== undefined) used.add(serving)
-    }
-    for (const [name, slot] of this.#slots) {
-      if (used.has(name)) continue
-      this.#slots.delete(name)
-      void slot.runner?.stop()
-    }
-  }
-
   #tell(): void {
     const changed: ObservedItem[] = []
     for (const [id, hosted] of this.#hosted) {
@@ -226,9 +225,8 @@ export class Instances {
 
   #news(id: string, hosted: Hosted): ObservedItem | undefined {
     const item = this.#itemOf(id, hosted)
-    const told = JSON.stringify(item)
-    if (told === hosted.told) return undefined
-    hosted.told = told
+    if (hosted.told && isSame(item, hosted.told)) return undefined
+    hosted.told = item
     return item
   }
 
@@ -237,20 +235,33 @@ export class Instances {
    * that keeps state runs when its process does and its copy is in sync.
    */
   #itemOf(id: string, hosted: Hosted): ObservedItem {
-    const { wanted, serving, generation } = hosted
+    const { wanted, name, serving, generation } = hosted
     const copy = wanted.kept && this.ports.copy?.(id)
-    const next = this.#slots.get(processName(id, wanted))
+    const next = this.#slots.get(name)
     const serves = serving === undefined ? undefined : this.#slots.get(serving)
     const unfit = next?.problem ?? (next?.runner?.state.kind === 'failed' ? next.runner.state.reason : undefined)
     const problem = copy?.problem ?? unfit
+    const ready = serves?.runner?.state.kind === 'ready' && copy?.problem === undefined
+    const phase = ready && (!wanted.kept || copy?.serves) ? 'running' : 'starting'
+    // Nearly all are like this.
+    if (problem === undefined && !copy) {
+      return { instance: id, epoch: wanted.epoch, generation: ready ? generation : wanted.generation, phase }
+    }
     const base = { instance: id, epoch: wanted.epoch, ...copy?.report }
     const why = problem === undefined ? {} : { reason: problem.slice(0, 1000) }
-    if (serves?.runner?.state.kind === 'ready' && copy?.problem === undefined) {
+    if (ready) {
       const tried = unfit === undefined ? {} : { tried: wanted.generation }
-      const phase = wanted.kept && !copy?.serves ? 'starting' : 'running'
       return { ...base, generation, phase, ...why, ...tried }
     }
     if (problem !== undefined) return { ...base, generation: wanted.generation, phase: 'failed', ...why }
     return { ...base, generation: wanted.generation, phase: 'starting' }
   }
+}
+
+/** Field by field: a thousand of them are looked at for each change. */
+function isSame(one: ObservedItem, other: ObservedItem): boolean {
+  const names = Object.keys(one) as (keyof ObservedItem)[]
+  const alike = (name: keyof ObservedItem): boolean =>
+    one[name] === other[name] || isDeepStrictEqual(one[name], other[name])
+  return names.length === Object.keys(other).length && names.every(alike)
 }
