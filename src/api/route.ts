@@ -139,7 +139,7 @@ export function define<P extends TProperties, Q extends TProperties, B extends T
 const answer = (reply: FastifyReply, sent: unknown): FastifyReply => (sent === reply ? reply : reply.send(sent))
 
 /** A leader is found and answers within this; then the caller should know. */
-const submitWithinMs = 5_000
+export const submitWithinMs = 5_000
 
 /** Sends a command to the leader, exactly once for an `Idempotency-Key` (S8). */
 export async function submit(

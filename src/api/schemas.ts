@@ -1,7 +1,7 @@
 /** Shapes of the API's answers and queries. They check what goes out, and make the OpenAPI document. */
 import Type, { type Static, type TSchema } from 'typebox'
 import { nodeKinds } from '../cloud/ids.js'
-import { phases, Resources, Role, Settings } from '../cloud/records.js'
+import { activationActs, phases, Resources, Role, Settings } from '../cloud/records.js'
 
 const text = Type.String()
 const count = Type.Integer({ minimum: 0 })
@@ -51,6 +51,7 @@ export const Component = Type.Object({
   id: text,
   version: text,
   active: Type.Boolean(),
+  state: Type.Enum(['deployed', 'active', 'inactive'], { description: '`inactive`: it was active once' }),
   description: text,
   pageTitle: Type.Optional(text),
   digest: text,
@@ -147,6 +148,33 @@ export const Activation = Type.Object({
   active: Type.Boolean(),
   history: Type.Array(Type.Object({ active: Type.Boolean(), at: text, by: text })),
 })
+const activeVersion = nullable(text)
+export const ActivationHistory = Type.Object({
+  id: text,
+  current: Type.Union(activeVersion.anyOf, { description: 'the highest active version: meant where none is named' }),
+  previous: Type.Union(activeVersion.anyOf, { description: 'where a rollback goes' }),
+  items: Type.Array(
+    Type.Object({
+      at: text,
+      by: text,
+      what: Type.Enum([...activationActs]),
+      version: text,
+      from: activeVersion,
+      to: activeVersion,
+    }),
+    { description: 'newest first' },
+  ),
+})
+export const AskRollback = Type.Object(
+  {
+    to: Type.Optional(
+      Type.String({ pattern: '^\\d{1,9}(\\.\\d{1,9}){1,2}$', description: 'default: the version before' }),
+    ),
+    force: Type.Optional(Type.Boolean({ description: 'also to a version of which no instance runs' })),
+  },
+  { additionalProperties: false },
+)
+export const RolledBack = Type.Object({ from: activeVersion, to: text, component: Component })
 export const SetActivation = Type.Object({ active: Type.Boolean() }, { additionalProperties: false })
 export const Refreshing = Type.Object({ refreshing: count })
 export const Stopping = Type.Object({ stopping: count })

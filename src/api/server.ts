@@ -7,6 +7,7 @@ import { sendProblem, useConventions, useSchemas } from './conventions.js'
 import { docsPage } from './docs-page.js'
 import { createOpenApi } from './openapi.js'
 import type { ApiPorts } from './route.js'
+import { activationRoutes } from './routes/activations.js'
 import { componentRoutes } from './routes/components.js'
 import { instanceRoutes } from './routes/instances.js'
 import { mothershipRoutes } from './routes/motherships.js'
@@ -46,6 +47,7 @@ export function createApi(ports: ApiPorts): FastifyInstance {
   const methods = watchMethods(app)
   rainServerRoutes(app, ports)
   mothershipRoutes(app, ports)
+  activationRoutes(app, ports)
   componentRoutes(app, ports)
   instanceRoutes(app, ports)
   rebalanceRoutes(app, ports)

@@ -4,6 +4,7 @@ import { CloudError, type Refusal } from '../cloud/errors.js'
 import { instanceIdPattern, nodeIdPattern } from '../cloud/ids.js'
 import type { ComponentView, InstanceView, MothershipView, RainServerView } from '../hypervisor/views.js'
 import type { Client } from '../sdk/client.js'
+import { registerActivations } from './activations.js'
 import { adviceOn } from './advice.js'
 import { pathOfComponent } from './components.js'
 import { connect, type Environment, type Finish, namingAll, print, printJson, share, verbOf } from './connection.js'
@@ -34,6 +35,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
     .action((ids: string[], given) => finish(stop(connect(given, environment), ids)))
 
   registerPackages(program, environment, finish)
+  registerActivations(program, environment, finish)
   registerOperations(program, environment, finish)
   registerRollouts(program, environment, finish)
 }

@@ -118,6 +118,18 @@ export const commandSchemas = {
   'announce-mothership': RegisterMothership,
   deploy: Deploy,
   activate: Type.Object({ ...componentVersion, active: Type.Boolean() }),
+  rollback: Type.Object({
+    component: componentVersion.component,
+    /** Absent: the one that was the highest active version before. */
+    to: Type.Optional(componentVersion.version),
+    /** Also where no instance of it runs. */
+    force: Type.Boolean(),
+  }),
+  /** Chunks that were stored for a deploy that was refused. */
+  'drop-package': Type.Object({
+    digest: kinds.components.properties.digest,
+    chunks: kinds.components.properties.chunks,
+  }),
   instantiate: Type.Object({
     component: componentVersion.component,
     /** A fragment (rain-facts: 1..3 parts) or exact. */

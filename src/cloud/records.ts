@@ -226,6 +226,28 @@ const TokenRecord = Type.Object({
 /** What a version was before it was undeployed: it may come back with this digest only. */
 const UndeployedRecord = Type.Object({ schema, digest: Type.String({ pattern: digestPattern }), at: time })
 
+export const activationActs = ['deploy', 'activate', 'deactivate', 'rollback', 'undeploy'] as const
+const activeVersion = Type.Union([Type.Null(), version])
+
+/**
+ * What was done to the versions of a component as far as it bears on which of them are active, oldest first. `from` and
+ * `to`: the highest active version before and after, which is what is meant where no version is named; null: none.
+ */
+const ActivationsRecord = Type.Object({
+  schema,
+  id: componentId,
+  entries: Type.Array(
+    Type.Object({
+      at: time,
+      by: Type.String(),
+      what: Type.Enum(activationActs),
+      version,
+      from: activeVersion,
+      to: activeVersion,
+    }),
+  ),
+})
+
 /** A version that kept failing on a mothership, which gets no more of it before `until`. Key: `mothership/id/version`. */
 const QuarantineRecord = Type.Object({
   schema,
@@ -344,6 +366,7 @@ export const kinds = {
   settings: SettingsRecord,
   tokens: TokenRecord,
   undeployed: UndeployedRecord,
+  activations: ActivationsRecord,
   observed: ObservedRecord,
   quarantine: QuarantineRecord,
   moves: MoveRecord,
@@ -365,6 +388,7 @@ export type TurnRecord = RecordOf<'turn'>
 export type TokenRecord = RecordOf<'tokens'>
 export type ObservedRecord = RecordOf<'observed'>
 export type QuarantineRecord = RecordOf<'quarantine'>
+export type ActivationsRecord = RecordOf<'activations'>
 export type MoveRecord = RecordOf<'moves'>
 export type RolloutRecord = RecordOf<'rollouts'>
 export type KeysRecord = RecordOf<'keys'>

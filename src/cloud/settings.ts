@@ -107,6 +107,8 @@ const fields = {
   preferences: Preferences,
   fragmentDeadlineMs: milliseconds(10, 60_000),
   pageDeadlineMs: milliseconds(10, 120_000),
+  /** What the packages of all deployed versions may take together in etcd, MiB. */
+  packageBudgetMiB: Type.Integer({ minimum: 1, maximum: 1_048_576 }),
   errorComponent: Type.Union([Type.Null(), Type.String({ pattern: componentIdPattern })]),
   languages: Languages,
   load: Load,
@@ -154,6 +156,7 @@ export const defaultSettings: Settings = {
   preferences: { zones: 0.05, apart: 0.05, code: 0.002, wires: 0.002 },
   fragmentDeadlineMs: 1000,
   pageDeadlineMs: 3000,
+  packageBudgetMiB: 512,
   errorComponent: null,
   languages: { default: 'en_US', offered: [] },
   load: { freshMs: 5_000, staleMs: 15_000, halfLifeMs: 15_000, bandwidthPercentile: 0.95, bandwidthWindowMs: 60_000 },

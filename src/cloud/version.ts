@@ -11,6 +11,12 @@ export function normaliseVersion(text: string): string | undefined {
   return match ? `${Number(match[1])}.${Number(match[2])}.${Number(match[3] ?? 0)}` : undefined
 }
 
+/** Of a version that is one. */
+export const normalised = (version: string): string => normaliseVersion(version) ?? version
+
+/** `id/1.2.0`: how a version is named in the map. */
+export const componentKey = (id: string, version: string): string => `${id}/${normalised(version)}`
+
 const parts = (version: string): number[] => version.split('.').map(Number)
 
 /** By number, part by part. Both normalised. */

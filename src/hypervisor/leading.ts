@@ -14,9 +14,10 @@ import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
 import type { Evenness } from '../cloud/placement/plan.js'
 import { defaultSettings, type ObservedRecord, put, remove, type TokenRecord } from '../cloud/records.js'
 import { wireAll } from '../cloud/wiring/wiring.js'
+import { Collector } from './collector.js'
 import { Failures } from './failures.js'
 import type { Liveness } from './liveness.js'
-import type { Chance, Election, Log, Term } from './ports.js'
+import type { Blobs, Chance, Election, Log, Term } from './ports.js'
 import { LeaderQueue, type QueuePorts } from './queue.js'
 import { Rebalancing } from './rebalancing.js'
 import { Unsettled } from './unsettled.js'
@@ -33,6 +34,7 @@ export interface LeadingPorts extends QueuePorts {
   readonly election: Election
   readonly liveness: Liveness
   readonly chance: Chance
+  readonly blobs: Blobs
   readonly log: Log
   readonly evenness: () => Evenness
   /** Tokens that the first leader of a new cloud writes. */
@@ -75,12 +77,15 @@ export class Leading {
     const unsubscribe = maps.onChange(changes => this.#note(changes))
     this.queue.propose({ name: 'bootstrap', steps: draft => firstThings(draft, this.ports, this.#at()) })
     this.#tick()
+    const collector = new Collector(this.ports, steps => this.queue.propose({ name: 'collect', steps }))
+    collector.start()
     log.info({ term: this.term.token }, 'leading')
     try {
       await this.queue.run()
     } finally {
       this.#stopped = true
       unsubscribe()
+      collector.stop()
       this.#cancelTimer?.()
       this.#cancelSoon?.()
       log.info({ term: this.term.token }, 'not leading any more')

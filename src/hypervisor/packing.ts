@@ -50,7 +50,7 @@ export class Packing {
   #bytes = 0
 
   get empty(): boolean {
-    return this.#changes.length === 0 && this.#jobs.length === 0
+    return this.#changes.length === 0 && this.#jobs.length === 0 && this.#dropsBlobs.length === 0
   }
 
   get open(): boolean {
@@ -133,7 +133,12 @@ export function decidedIn(step: Step, turn: number): Step {
 function weigh(step: Step): number {
   let bytes = (step.decisions?.length ?? 0) * decisionBytes
   for (const { kind, value } of step.changes) {
-    const large = kind === 'components' || kind === 'wiring' || kind === 'rainservers' || kind === 'rollouts'
+    const large =
+      kind === 'components' ||
+      kind === 'wiring' ||
+      kind === 'rainservers' ||
+      kind === 'rollouts' ||
+      kind === 'activations'
     bytes += value === null ? 200 : large ? JSON.stringify(value).length : recordBytes
   }
   return bytes

@@ -166,6 +166,8 @@ export interface Blobs {
   put(digest: string, bytes: Uint8Array): Promise<number>
   /** Undefined when chunks are missing; throws `unreadable-value` when the bytes do not match the digest. */
   get(digest: string, chunks: number): Promise<Uint8Array | undefined>
+  /** How many chunks there are of each digest, whether or not anything refers to it. */
+  list(): Promise<ReadonlyMap<string, number>>
 }
 
 /** Keys of this replica's presence lease: written directly, not through the leader (S7). */

@@ -206,7 +206,7 @@ export class LeaderQueue {
     const result = await this.term.commit(batch)
     if (result.kind === 'missing-blobs') {
       this.#sentAtMs = undefined
-      const error = new CloudError('conflict', 'chunks of the package are not there any more: send the package again')
+      const error = new CloudError('chunks-gone', 'chunks of the package are not there any more: send it again')
       for (const job of jobs) this.#finish(job, () => job.reject(error))
       for (const { job, tell } of settle) if (!jobs.includes(job)) tell(this.ports.maps.map.order)
       this.#current = undefined
@@ -288,7 +288,7 @@ export class LeaderQueue {
     }
     const { answer, needsBlobs, version } = verdict
     const name = job.envelope.command.op
-    const changes = verdict.steps.some(step => step.changes.length > 0)
+    const changes = verdict.steps.some(step => step.changes.length > 0 || step.dropsBlobs)
     // What an earlier leader began is ended with a word in etcd, also when there is nothing more to change; so is what
     // changes nothing, because its caller may ask again under the same key when it would.
     if (!changes && !resume) {
@@ -348,8 +348,8 @@ export class LeaderQueue {
   }
 }
 
-const isEmpty = ({ changes, requests, answers }: Batch): boolean =>
-  changes.length === 0 && requests.length === 0 && answers === undefined
+const isEmpty = ({ changes, requests, answers, dropsBlobs }: Batch): boolean =>
+  changes.length === 0 && requests.length === 0 && answers === undefined && dropsBlobs === undefined
 
 /** The memory has reached the last transaction, so the next one has the next number. */
 const turnAfter = (map: CloudMap): number => (map.get('turn')?.value.number ?? 0) + 1

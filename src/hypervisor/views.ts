@@ -148,6 +148,8 @@ export interface ComponentView {
   id: string
   version: string
   active: boolean
+  /** `inactive`: it was active once. */
+  state: 'deployed' | 'active' | 'inactive'
   description: string
   pageTitle?: string
   digest: string
@@ -170,6 +172,7 @@ export function componentView(key: string, { map }: ViewPorts): ComponentView | 
     id: value.id,
     version: value.version,
     active: value.active,
+    state: value.active ? 'active' : value.activation.some(each => each.active) ? 'inactive' : 'deployed',
     description: value.description ?? '',
     ...(value.pageTitle === undefined ? {} : { pageTitle: value.pageTitle }),
     digest: value.digest,

@@ -22,6 +22,8 @@ export interface RangeRequest {
   /** From whatever member answers, maybe behind. Default: linearizable. */
   readonly serializable?: boolean
   readonly countOnly?: boolean
+  /** Values come empty. */
+  readonly keysOnly?: boolean
 }
 
 export interface RangeResult {

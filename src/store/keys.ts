@@ -46,6 +46,17 @@ export class Keys {
     return { key, end: prefixEnd(key) }
   }
 
+  get allChunks(): { key: string; end: string } {
+    const key = `${this.#root}blob/`
+    return { key, end: prefixEnd(key) }
+  }
+
+  /** Of a key of a chunk. */
+  digestOf(chunk: string): string {
+    const rest = chunk.slice(`${this.#root}blob/`.length)
+    return rest.slice(0, rest.indexOf('/')).replace('-', ':')
+  }
+
   audit(turn: number): string {
     return `${this.#root}log/audit/${String(turn).padStart(width, '0')}`
   }

@@ -41,12 +41,13 @@ export class KeySpace {
   }
 
   range(request: RangeRequest): { items: KeyValue[]; count: number; more: boolean } {
-    const { key, end, revision = this.#revision, limit = 0, countOnly = false } = request
+    const { key, end, revision = this.#revision, limit = 0, countOnly = false, keysOnly = false } = request
     this.#checkReadable(revision)
     const keys = end === undefined ? [key] : this.#keys.slice(this.#indexOf(key), this.#indexOf(end))
     const all = keys.flatMap(each => this.#versionAt(each, revision)?.item ?? [])
     if (countOnly) return { items: [], count: all.length, more: false }
-    const items = limit > 0 ? all.slice(0, limit) : all
+    const asked = limit > 0 ? all.slice(0, limit) : all
+    const items = keysOnly ? asked.map(each => ({ ...each, value: new Uint8Array() })) : asked
     return { items, count: all.length, more: items.length < all.length }
   }
 

@@ -140,13 +140,15 @@ function numbers(tag: number, value: number): Uint8Array {
   return Uint8Array.from(found)
 }
 
-export function writeRange({ key, end, revision = 0, limit = 0, serializable, countOnly }: RangeRequest): Buffer {
+export function writeRange(request: RangeRequest): Buffer {
+  const { key, end, revision = 0, limit = 0, serializable, countOnly, keysOnly } = request
   const message = new Writer().text(1, key)
   if (end !== undefined) message.text(2, end)
   return message
     .uint(3, limit)
     .uint(4, revision)
     .flag(7, serializable === true)
+    .flag(8, keysOnly === true)
     .flag(9, countOnly === true).done
 }
 

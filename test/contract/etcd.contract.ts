@@ -60,6 +60,10 @@ export function etcdContract(name: string, start: () => Promise<EtcdUnderTest>):
       expect(two.items.map(each => text(each.value))).toEqual(['c'])
       expect(two.more).toBe(false)
       expect((await etcd.range({ key: prefix, end: prefixEnd(prefix), countOnly: true }, second)).count).toBe(4)
+      const { items } = await etcd.range({ key: prefix, end: prefixEnd(prefix), keysOnly: true }, second)
+      expect(items.map(each => [each.key, each.value.byteLength])).toEqual(
+        ['a', 'b', 'c', 'd'].map(id => [prefix + id, 0]),
+      )
     })
 
     it('takes the success branch only if every compare holds, else the failure branch, at one revision', async () => {

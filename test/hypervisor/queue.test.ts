@@ -287,7 +287,7 @@ describe('the leader queue', () => {
     const deploy = ask({ op: 'deploy', body: { component, activate: true } })
     const results = await Promise.allSettled([queue.accept(deploy), queue.accept(ask(registerM('m1')))])
 
-    expect(results[0]).toMatchObject({ status: 'rejected', reason: { code: 'conflict' } })
+    expect(results[0]).toMatchObject({ status: 'rejected', reason: { code: 'chunks-gone' } })
     expect(results[1]!.status).toBe('fulfilled')
     expect(store.map.get('components', 'news/1.0.0')).toBeUndefined()
   })

@@ -49,6 +49,22 @@ describe('packages in etcd', () => {
     expect(bytes.equals((await blobs.get(digest, 3))!)).toBe(true)
   })
 
+  it('are listed by their digests, with how many chunks there are of each', async () => {
+    const small = Buffer.from('small')
+    await Promise.all([blobs.put(digest, bytes), blobs.put(digestOf(small), small)])
+    await etcd.txn({ compare: [], success: [{ delete: keys.chunk(digest, 1) }] }, 1_000)
+    const others = { put: keys.record('settings', ''), value: Buffer.from('{}') }
+    await etcd.txn({ compare: [], success: [others] }, 1_000)
+    expect(await blobs.list()).toEqual(
+      new Map([
+        [digest, 2],
+        [digestOf(small), 1],
+      ]),
+    )
+    expect(await blobs.put(digest, bytes)).toBe(3)
+    expect(bytes.equals((await blobs.get(digest, 3))!)).toBe(true)
+  })
+
   it('are missing as a whole when a chunk is', async () => {
     await blobs.put(digest, bytes)
     await etcd.txn({ compare: [], success: [{ delete: keys.chunk(digest, 1) }] }, 1_000)

@@ -54,6 +54,7 @@ describe('a message to etcd', () => {
         limit: fc.nat(),
         serializable: fc.boolean(),
         countOnly: fc.boolean(),
+        keysOnly: fc.boolean(),
       },
       { requiredKeys: ['key'] },
     )
@@ -64,12 +65,12 @@ describe('a message to etcd', () => {
           key: text(read['key']),
           end: read['range_end'] === undefined ? undefined : text(read['range_end']),
           numbers: [number(read['revision']), number(read['limit'])],
-          flags: [read['serializable'] ?? false, read['count_only'] ?? false],
+          flags: [read['serializable'] ?? false, read['count_only'] ?? false, read['keys_only'] ?? false],
         }).toEqual({
           key: asked.key,
           end: asked.end,
           numbers: [asked.revision ?? 0, asked.limit ?? 0],
-          flags: [asked.serializable ?? false, asked.countOnly ?? false],
+          flags: [asked.serializable ?? false, asked.countOnly ?? false, asked.keysOnly ?? false],
         })
       }),
     )

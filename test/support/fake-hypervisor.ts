@@ -35,6 +35,7 @@ export class FakeHypervisor implements Hypervisor {
   readonly blobs: Blobs = {
     put: () => Promise.reject(new Error('no blobs here')),
     get: () => Promise.resolve(undefined),
+    list: () => Promise.resolve(new Map()),
   }
   readonly reports: Reported[] = []
   readonly submitted: Envelope[] = []

@@ -2,9 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import { packageBytesMax } from '../../cloud/component/archive.js'
-import { componentOf } from '../../cloud/component/package.js'
 import { componentKey } from '../../cloud/decide/components.js'
-import { versionFor } from '../../cloud/decide/instances.js'
 import { CloudError } from '../../cloud/errors.js'
 import { byId, componentIdPattern, digestPattern } from '../../cloud/ids.js'
 import type { CloudMap } from '../../cloud/map.js'
@@ -13,6 +11,7 @@ import type { ComponentRecord, Resources } from '../../cloud/records.js'
 import { compareVersions } from '../../cloud/version.js'
 import { type ComponentView, componentView } from '../../hypervisor/views.js'
 import { latencyBucketsMs } from '../../protocol/messages.js'
+import { deployPackage } from '../deploying.js'
 import { pageOf } from '../lists.js'
 import { PackageReadings } from '../package-readings.js'
 import { percentile } from '../percentile.js'
@@ -28,18 +27,18 @@ import {
   unknownThing,
   viewPorts,
 } from '../route.js'
-import { Activation, Component, List, listQuery, Refreshing, SetActivation, Statistics, Stopping } from '../schemas.js'
+import { Component, List, listQuery, Refreshing, Statistics, Stopping } from '../schemas.js'
+import { componentNamed } from './activations.js'
 
 const params = { id: pathParams.component, version: pathParams.version }
 const exact = { id: pathParams.component, version: pathParams.exact }
 const tag = 'web components'
 
 export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
-  const { maps, blobs } = ports.hypervisor
+  const { maps } = ports.hypervisor
   const readings = new PackageReadings()
   const view = (key: string): ComponentView | undefined => componentView(key, viewPorts(ports))
-  const named = (id: string, version: string): ComponentRecord =>
-    found(versionFor(maps.map, id, version), 'component', `${id}/${version}`)
+  const named = (id: string, version: string): ComponentRecord => componentNamed(maps.map, id, version)
   const keyFor = (id: string, version: string): string => {
     const record = named(id, version)
     return componentKey(record.id, record.version)
@@ -93,36 +92,6 @@ export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
     params,
     answers: { 200: Statistics },
     handle: ({ params: { id, version } }) => statisticsOf(ports, keyFor(id, version)),
-  })
-
-  define(app, {
-    method: 'GET',
-    url: '/webcomponent/:id/:version/activation',
-    access: anyone,
-    tag,
-    summary: 'Whether a version is active, and how it came to be so',
-    params,
-    answers: { 200: Activation },
-    handle: ({ params: { id, version } }) => {
-      const { active, activation } = named(id, version)
-      return { active, history: activation }
-    },
-  })
-
-  define(app, {
-    method: 'PUT',
-    url: '/webcomponent/:id/:version/activation',
-    access: changers,
-    tag,
-    summary: 'Activate or deactivate a version',
-    params: exact,
-    body: SetActivation,
-    answers: { 200: Component },
-    handle: async call => {
-      const { id, version } = call.params
-      await submit(ports, call, { op: 'activate', body: { component: id, version, active: call.body.active } })
-      return found(view(componentKey(id, version)), 'component', `${id}/${version}`)
-    },
   })
 
   define(app, {
@@ -195,10 +164,11 @@ export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
           const errors = [{ path: '', message: 'send the package as the body' }]
           throw new CloudError('invalid-package', 'there is no package in the request', { errors })
         }
-        const read = await readings.read(bytes)
-        const component = componentOf(read, await blobs.put(read.digest, bytes))
-        const body = { component, activate: call.query.activate ?? true }
-        const answer = await submit(ports, call, { op: 'deploy', body })
+        const { component, answer } = await deployPackage(ports, call, {
+          read: await readings.read(bytes),
+          bytes,
+          activate: call.query.activate ?? true,
+        })
         const { id, version } = component
         call.reply.code(answer.outcome === 'created' ? 201 : 200).header('location', `/webcomponent/${id}/${version}`)
         return found(view(componentKey(id, version)), 'component', `${id}/${version}`)
@@ -220,10 +190,10 @@ function listed(map: CloudMap, { id, active }: { id?: string; active?: boolean }
 const allKeys = (map: CloudMap): string[] => [...map.all('components')].map(([key]) => key)
 
 async function packageOf(ports: ApiPorts, digest: string): Promise<Uint8Array> {
-  const { maps, blobs } = ports.hypervisor
+  const { maps } = ports.hypervisor
   for (const [, { value }] of maps.map.all('components')) {
     if (value.digest !== digest) continue
-    const bytes = await blobs.get(digest, value.chunks)
+    const bytes = await ports.hypervisor.blobs.get(digest, value.chunks)
     if (bytes) return bytes
   }
   throw unknownThing('package', digest)

@@ -1,25 +1,41 @@
 /** Component versions: deployed (immutable), activated, undeployed. */
 import type { BodyOf } from '../commands.js'
+import { CloudError } from '../errors.js'
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Change, type ComponentRecord, put, remove } from '../records.js'
-import { normaliseVersion } from '../version.js'
-import { type Context, change, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
+import { componentKey } from '../version.js'
+import { noted } from './activations.js'
+import { overBudget } from './packages.js'
+import { type Context, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
 
-/** `id/1.2.0`: how a version is named in the map. */
-export const componentKey = (id: string, version: string): string => `${id}/${normaliseVersion(version) ?? version}`
+export { componentKey } from '../version.js'
+
+/** With the same digest it is there already, or may come back; with another one it never can. */
+export function otherDigest(
+  map: CloudMap,
+  { id, version, digest }: Pick<ComponentRecord, 'id' | 'version' | 'digest'>,
+): CloudError | undefined {
+  const key = componentKey(id, version)
+  const there = map.get('components', key)?.value
+  const former = there ?? map.get('undeployed', key)?.value
+  if (!former || former.digest === digest) return undefined
+  const was = there
+    ? `is ${there.digest} (deployed as ${there.version})`
+    : `was ${former.digest} until it was undeployed`
+  const message = `${key} ${was}, the package sent is ${digest}: a version never changes, raise its number`
+  return new CloudError('conflict', message)
+}
 
 export function deploy(map: CloudMap, body: BodyOf<'deploy'>, context: Context): Verdict {
   const wanted = body.component
   const key = componentKey(wanted.id, wanted.version)
   const answer = { kind: 'components' as const, ids: [key] }
-  const before = map.get('components', key)?.value
-  if (before) {
-    if (before.digest === wanted.digest) return done({ outcome: 'unchanged', ...answer })
-    return otherDigest(key, before.version, before.digest, wanted.digest)
-  }
-  const former = map.get('undeployed', key)?.value
-  if (former && former.digest !== wanted.digest) return otherDigest(key, wanted.version, former.digest, wanted.digest)
+  const refusal = otherDigest(map, wanted)
+  if (refusal) return { kind: 'refuse', error: refusal }
+  if (map.get('components', key)) return done({ outcome: 'unchanged', ...answer })
+  const tooMuch = overBudget(map, wanted)
+  if (tooMuch) return { kind: 'refuse', error: tooMuch }
   const value: ComponentRecord = {
     ...wanted,
     schema: 1,
@@ -28,7 +44,9 @@ export function deploy(map: CloudMap, body: BodyOf<'deploy'>, context: Context):
     deployedAt: context.at,
     deployedBy: context.actor.subject,
   }
-  const changes = [put('components', key, value), ...(former ? [remove('undeployed', key)] : [])]
+  const deployed = [put('components', key, value)]
+  const changes = body.activate ? noted(map, deployed, value, 'deploy', context) : deployed
+  if (map.get('undeployed', key)) changes.push(remove('undeployed', key))
   return {
     kind: 'do',
     steps: [{ changes, subjects: [key] }],
@@ -36,12 +54,6 @@ export function deploy(map: CloudMap, body: BodyOf<'deploy'>, context: Context):
     needsBlobs: { digest: wanted.digest, chunks: wanted.chunks },
   }
 }
-
-const otherDigest = (key: string, version: string, there: string, sent: string): Verdict =>
-  refuse(
-    'conflict',
-    `${key} is ${there} (deployed as ${version}), the package sent is ${sent}: a version never changes, raise its number`,
-  )
 
 const historyMax = 50
 
@@ -51,9 +63,20 @@ export function activate(map: CloudMap, body: BodyOf<'activate'>, context: Conte
   if (!before) return unknown('component', key)
   const answer = { kind: 'components' as const, ids: [key] }
   if (before.active === body.active) return done({ outcome: 'unchanged', ...answer })
-  const activation = [...before.activation, { active: body.active, at: context.at, by: context.actor.subject }]
-  const value = { ...before, active: body.active, activation: activation.slice(-historyMax) }
-  return change({ outcome: 'changed', ...answer }, put('components', key, value))
+  const what = body.active ? 'activate' : 'deactivate'
+  const changes = noted(map, [switched(before, body.active, context)], before, what, context)
+  return done({ outcome: 'changed', ...answer }, { changes, subjects: answer.ids })
+}
+
+/** The version made active, or inactive. */
+export function switched(
+  before: ComponentRecord,
+  active: boolean,
+  { at, actor }: Pick<Context, 'at' | 'actor'>,
+): Change<'components'> {
+  const activation = [...before.activation, { active, at, by: actor.subject }].slice(-historyMax)
+  const key = componentKey(before.id, before.version)
+  return { kind: 'components', id: key, value: { ...before, active, activation } }
 }
 
 /** An instance and what was observed of it go together, also what is observed before this is written. */
@@ -85,13 +108,19 @@ export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Conte
     return refuse('conflict', `${before.id} is the platform's error component: name another one in the settings first`)
   }
   const instances = [...map.instancesOf(key)].sort(byId)
-  const retire = put('components', key, { ...before, active: false })
+  const retire = [put('components', key, { ...before, active: false })]
+  const retired = before.active ? noted(map, retire, before, 'undeploy', context) : retire
   const steps = instances.map((id, index) => ({
-    changes: [...(index === 0 ? [retire] : []), ...stopOf(map, id)],
+    changes: [...(index === 0 ? retired : []), ...stopOf(map, id)],
     subjects: index === 0 ? [key, id] : [id],
   }))
+  const gone = [remove('components', key), put('undeployed', key, { schema: 1, digest: before.digest, at: context.at })]
+  const others = [...map.versionsOf(before.id)].some(each => each !== key)
+  const word = !others
+    ? [...(map.get('activations', before.id) ? [remove('activations', before.id)] : [])]
+    : retired.filter(each => each.kind === 'activations' && instances.length === 0)
   const last: Step = {
-    changes: [remove('components', key), put('undeployed', key, { schema: 1, digest: before.digest, at: context.at })],
+    changes: [...gone, ...word],
     subjects: [key],
     dropsBlobs: { digest: before.digest, chunks: before.chunks },
   }

@@ -14,8 +14,10 @@ import {
   updateMothership,
   updateRainServer,
 } from './nodes.js'
+import { dropPackage } from './packages.js'
 import { createToken, putSettings, revokeToken } from './platform.js'
 import { rebalance } from './rebalance.js'
+import { rollback } from './rollback.js'
 import { startRollout, steerRollout } from './rollouts.js'
 import type { Context, Verdict } from './verdict.js'
 
@@ -41,6 +43,10 @@ export function decide(map: CloudMap, command: Command, context: Context): Verdi
       return deploy(map, command.body, context)
     case 'activate':
       return activate(map, command.body, context)
+    case 'rollback':
+      return rollback(map, command.body, context)
+    case 'drop-package':
+      return dropPackage(map, command.body)
     case 'instantiate':
       return instantiate(map, command.body, context)
     case 'clone':

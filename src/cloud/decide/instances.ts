@@ -12,7 +12,7 @@ import {
   put,
   type Resources,
 } from '../records.js'
-import { normaliseVersion, resolveVersion } from '../version.js'
+import { compareVersions, normaliseVersion, resolveVersion } from '../version.js'
 import { componentKey, stopOf } from './components.js'
 import { pardon } from './quarantine.js'
 import { type Context, change, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
@@ -31,7 +31,7 @@ type Refused = { readonly reasons: readonly Refusal[] }
 export const instanceIdOf = (component: string, requestId: string, index: number): string =>
   `${component}.${requestId.slice(0, 16)}${index === 0 ? '' : `-${index}`}`
 
-/** The registered version that a fragment means: exact ones even when inactive, so that the refusal can say why. */
+/** The registered version that is named exactly, active or not; a fragment means active ones only. */
 export function versionFor(map: CloudMap, component: string, fragment: string): ComponentRecord | undefined {
   const versions = [...map.versionsOf(component)].flatMap(key => {
     const record = map.get('components', key)?.value
@@ -41,8 +41,20 @@ export function versionFor(map: CloudMap, component: string, fragment: string): 
   })
   const exact = versions.find(each => each.exact === fragment || each.version === fragment)
   if (exact) return exact.record
-  const active = versions.filter(each => each.record.active)
-  return (resolveVersion(fragment, active) ?? resolveVersion(fragment, versions))?.record
+  return resolveVersion(
+    fragment,
+    versions.filter(each => each.record.active),
+  )?.record
+}
+
+/** Versions that the fragment would mean if they were active, highest first: so that a refusal can say so. */
+export function inactiveFor(map: CloudMap, component: string, fragment: string): string[] {
+  const given = fragment.split('.').map(Number)
+  return [...map.versionsOf(component)]
+    .filter(key => map.get('components', key)?.value.active === false)
+    .map(key => key.slice(key.indexOf('/') + 1))
+    .filter(version => version.split('.').every((part, index) => (given[index] ?? Number(part)) === Number(part)))
+    .sort((a, b) => compareVersions(b, a))
 }
 
 const needOf = (component: ComponentRecord, asked: Partial<Resources> | undefined, standard: Resources): Resources => ({
@@ -59,10 +71,10 @@ function wishOf({ placement }: ComponentRecord, asked: PlacementWish | undefined
 
 export function instantiate(map: CloudMap, body: BodyOf<'instantiate'>, context: Context): Verdict {
   const component = versionFor(map, body.component, context.resume?.version ?? body.version)
-  if (!component)
-    return context.resume
-      ? cutShort(body, context.resume.ids)
-      : unknown('component', `${body.component}/${body.version}`)
+  if (!component && context.resume) return cutShort(body, context.resume.ids)
+  const [inactive] = component ? [] : inactiveFor(map, body.component, body.version)
+  if (inactive) return refuse('conflict', `${body.component}/${inactive} is not active: activate it first`)
+  if (!component) return unknown('component', `${body.component}/${body.version}`)
   const key = componentKey(component.id, component.version)
   // What was begun while it was active is ended.
   if (!component.active && !context.resume) return refuse('conflict', `${key} is not active: activate it first`)

@@ -59,6 +59,7 @@ export const leaderKinds: ReadonlySet<Kind> = new Set([
   'settings',
   'tokens',
   'undeployed',
+  'activations',
   'rollouts',
 ])
 
