@@ -21,7 +21,7 @@ const may: Partial<Record<Kind, Readonly<Record<Doing, readonly string[]>>>> = {
     change: ['clone', 'upkeep', 'rebalance', ...refreshes],
     remove: ['stop-instance', 'undeploy'],
   },
-  components: { make: ['deploy'], change: ['activate', 'undeploy'], remove: ['undeploy'] },
+  components: { make: ['deploy'], change: ['activate', 'rollback', 'undeploy'], remove: ['undeploy'] },
   motherships: {
     make: ['register-mothership'],
     change: ['update-mothership', 'unregister-mothership', 'register-mothership'],

@@ -41,6 +41,12 @@ function auditViolations({ audit, turn, changes }: LeaderTxn, head: string): str
   return found
 }
 
-/** What was observed of a copy goes with its instance; a kind of which there is one is named by nothing or itself. */
+/**
+ * What was observed of a copy goes with its instance, the history of a component with its version; a kind of which there
+ * is one is named by nothing or itself.
+ */
 const isNamed = ({ kind, id }: RecordChange, subjects: ReadonlySet<string>): boolean =>
-  subjects.has(id) || subjects.has(kind) || (kind === 'observed' && subjects.has(id.slice(id.indexOf('/') + 1)))
+  subjects.has(id) ||
+  subjects.has(kind) ||
+  (kind === 'observed' && subjects.has(id.slice(id.indexOf('/') + 1))) ||
+  (kind === 'activations' && [...subjects].some(each => each.startsWith(`${id}/`)))
