@@ -13,10 +13,12 @@ import {
   fromWorker,
   type RenderCall,
   type Rendered,
+  type SocketCall,
   type ToWorker,
   type WorkerStart,
 } from './ipc.js'
 import { Output } from './output.js'
+import { type OpenSocket, ProcessSockets, type SocketEvents } from './process-sockets.js'
 import type { Ask, AskOutcome } from './state/asks.js'
 
 export interface ProcessOptions {
@@ -44,8 +46,10 @@ export type Failed = { readonly kind: 'failed'; readonly status: number; readonl
 export type CallResult = { readonly kind: 'rendered'; readonly result: Rendered } | Failed
 export type ControlResult = { readonly kind: 'controlled'; readonly result: Controlled } | Failed
 
+type Answer = CallResult | ControlResult | { readonly kind: 'opened' }
+
 interface Call {
-  readonly settle: (result: CallResult | ControlResult) => void
+  readonly settle: (result: Answer) => void
   readonly cancel: () => void
 }
 
@@ -80,6 +84,7 @@ export class ComponentProcess {
   #next = 1
   #pingsUnanswered = 0
   readonly #calls = new Map<number, Call>()
+  readonly #sockets = new ProcessSockets((message, sent) => this.#running && this.#tell(this.#running, message, sent))
   #deaths: number[] = []
   #cancelLook: (() => void) | undefined
   #cancelStart: (() => void) | undefined
@@ -109,15 +114,27 @@ export class ComponentProcess {
 
   async render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
     const result = await this.#ask(n => ({ k: 'render', n, call }), deadlineMs)
-    return result.kind === 'controlled' ? failed(502, 'the component answered something else') : result
+    return result.kind === 'rendered' || result.kind === 'failed' ? result : somethingElse
   }
 
   async control(call: ControlCall, deadlineMs: number): Promise<ControlResult> {
     const result = await this.#ask(n => ({ k: 'control', n, call }), deadlineMs)
-    return result.kind === 'rendered' ? failed(502, 'the component answered something else') : result
+    return result.kind === 'controlled' || result.kind === 'failed' ? result : somethingElse
   }
 
-  #ask(message: (n: number) => ToWorker, deadlineMs: number): Promise<CallResult | ControlResult> {
+  async open(call: SocketCall, events: SocketEvents, deadlineMs: number): Promise<OpenSocket | Failed> {
+    let number = 0
+    const asked = (n: number): ToWorker => {
+      this.#sockets.expect((number = n), events)
+      return { k: 'open', n, call }
+    }
+    const result = await this.#ask(asked, deadlineMs)
+    if (result.kind === 'opened') return this.#sockets.opened(number)
+    this.#sockets.refused(number)
+    return result.kind === 'failed' ? result : somethingElse
+  }
+
+  #ask(message: (n: number) => ToWorker, deadlineMs: number): Promise<Answer> {
     const running = this.#running
     if (this.#state.kind !== 'ready' || !running)
       return Promise.resolve(failed(503, `not running: ${this.#state.kind}`))
@@ -136,6 +153,7 @@ export class ComponentProcess {
   /** Lets what is under way end (bounded), then ends the process. */
   async stop(): Promise<void> {
     this.#setState({ kind: 'stopped' })
+    this.#sockets.endAll('the component is stopped')
     this.#cancelRestart?.()
     const untilMs = this.options.clock.nowMs() + drainMs
     while (this.#calls.size > 0 && this.options.clock.nowMs() < untilMs && this.#running) {
@@ -222,8 +240,8 @@ export class ComponentProcess {
     running.kill()
   }
 
-  #tell({ child }: Confined, message: ToWorker): void {
-    if (child.connected) child.send(message, () => undefined)
+  #tell({ child }: Confined, message: ToWorker, sent = (): void => undefined): void {
+    if (child.connected) child.send(message, sent)
   }
 
   #onMessage(running: Confined, message: FromWorker): void {
@@ -243,6 +261,11 @@ export class ComponentProcess {
         if (message.result.body instanceof Uint8Array)
           return this.#settle(message.n, { kind: 'controlled', result: message.result })
         return this.#settle(message.n, failed(502, 'the component answered with what is no body'))
+      case 'opened':
+        return this.#settle(message.n, { kind: 'opened' })
+      case 'say':
+      case 'closed':
+        return this.#sockets.onMessage(message)
       case 'failed':
         return this.#settle(message.n, failed(message.status, message.reason))
       case 'ask':
@@ -263,6 +286,7 @@ export class ComponentProcess {
     const how = this.#howItEnded(running, signal)
     void this.#clear(running)
     for (const n of [...this.#calls.keys()]) this.#settle(n, failed(502, `the process of the component died (${how})`))
+    this.#sockets.endAll('the process of the component ended')
     if (this.#state.kind === 'stopped' || this.#cancelRestart) return
     this.options.log.warn({ component: this.options.name, reason: how }, 'a component process died')
     const nowMs = this.options.clock.nowMs()
@@ -314,7 +338,7 @@ export class ComponentProcess {
     })
   }
 
-  #settle(n: number, result: CallResult | ControlResult): void {
+  #settle(n: number, result: Answer): void {
     const call = this.#calls.get(n)
     if (!call) return
     this.#calls.delete(n)
@@ -333,3 +357,4 @@ export class ComponentProcess {
 const nothingKept: AskOutcome = { kind: 'unknown', reason: 'this instance keeps no state' }
 
 const failed = (status: number, reason: string): Failed => ({ kind: 'failed', status, reason })
+const somethingElse = failed(502, 'the component answered something else')

@@ -8,7 +8,8 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ObservedItem } from '../hypervisor/ports.js'
 import type { WantedInstance } from '../protocol/messages.js'
 import type { CallResult, ControlResult, Failed, ProcessState } from './component-process.js'
-import type { ControlCall, RenderCall } from './ipc.js'
+import type { ControlCall, RenderCall, SocketCall } from './ipc.js'
+import type { OpenSocket, SocketEvents } from './process-sockets.js'
 
 /** A process of the component, as much of it as is needed here. */
 export interface Runner {
@@ -19,6 +20,7 @@ export interface Runner {
   asks(ramMiB: number): void
   render(call: RenderCall, deadlineMs: number): Promise<CallResult>
   control(call: ControlCall, deadlineMs: number): Promise<ControlResult>
+  open(call: SocketCall, events: SocketEvents, deadlineMs: number): Promise<OpenSocket | Failed>
   stop(): Promise<void>
 }
 
@@ -41,6 +43,8 @@ export interface InstancesPorts {
   start(wanted: WantedInstance, ramMiB: number, name: string, onState: () => void): Promise<Runner>
   /** What changed, for the hypervisor. */
   observed(items: readonly ObservedItem[]): void
+  /** Other processes may serve now. */
+  settled?(): void
 }
 
 interface Hosted {
@@ -94,12 +98,12 @@ export class Instances {
   }
 
   render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
-    const runner = this.#runnerOf(call.instance)
+    const runner = this.runnerOf(call.instance)
     return 'kind' in runner ? Promise.resolve(runner) : runner.render(call, deadlineMs)
   }
 
   control(call: ControlCall, deadlineMs: number): Promise<ControlResult> {
-    const runner = this.#runnerOf(call.instance)
+    const runner = this.runnerOf(call.instance)
     return 'kind' in runner ? Promise.resolve(runner) : runner.control(call, deadlineMs)
   }
 
@@ -110,7 +114,8 @@ export class Instances {
     if (item) this.ports.observed([item])
   }
 
-  #runnerOf(instance: string): Runner | Failed {
+  /** The process that serves the instance now. */
+  runnerOf(instance: string): Runner | Failed {
     const hosted = this.#hosted.get(instance)
     if (hosted?.wanted.kept && !this.ports.copy?.(instance)?.serves) {
       return { kind: 'failed', status: 503, reason: 'the copy of its state here is not in sync' }
@@ -179,6 +184,7 @@ export class Instances {
         hosted.generation = hosted.wanted.generation
       }
     }
+    this.ports.settled?.()
     const asked = this.#asked()
     for (const [name, { runner }] of this.#slots) {
       const ramMiB = asked.get(name)

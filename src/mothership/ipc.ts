@@ -36,6 +36,17 @@ export interface ControlCall {
   readonly languages?: readonly string[] | undefined
 }
 
+/** A websocket of the component's own: `server/websockets/` has what handles the channel. */
+export interface SocketCall {
+  readonly instance: string
+  readonly channel: string
+  readonly request?: PageRequest | undefined
+  readonly session?: string | undefined
+  readonly user?: Viewer | undefined
+  readonly locale?: string | undefined
+  readonly languages?: readonly string[] | undefined
+}
+
 /** What a controller answered. Names of headers are lower case; cookies as they are to be set. */
 export interface Controlled {
   readonly status: number
@@ -47,6 +58,10 @@ export interface Controlled {
 export type ToWorker =
   | { readonly k: 'render'; readonly n: number; readonly call: RenderCall }
   | { readonly k: 'control'; readonly n: number; readonly call: ControlCall }
+  /** A socket keeps the number that it was opened with. */
+  | { readonly k: 'open'; readonly n: number; readonly call: SocketCall }
+  | { readonly k: 'hear'; readonly n: number; readonly text: string }
+  | { readonly k: 'close'; readonly n: number }
   | { readonly k: 'ping'; readonly n: number }
   | Told
   /** It is above its memory: its garbage first. */
@@ -69,6 +84,9 @@ export type FromWorker =
   | { readonly k: 'unfit'; readonly reason: string }
   | { readonly k: 'rendered'; readonly n: number; readonly result: Rendered }
   | { readonly k: 'controlled'; readonly n: number; readonly result: Controlled }
+  | { readonly k: 'opened'; readonly n: number }
+  | { readonly k: 'say'; readonly n: number; readonly text: string }
+  | { readonly k: 'closed'; readonly n: number; readonly code: number; readonly reason: string }
   | { readonly k: 'failed'; readonly n: number; readonly status: number; readonly reason: string }
   | { readonly k: 'pong'; readonly n: number }
   | Ask
@@ -78,6 +96,8 @@ const { html, css, js, title, context, children } = messages.fragment.properties
 const seen = Type.Object({ epoch: Type.Integer({ minimum: 0 }), seq: Type.Integer({ minimum: 0 }) })
 const { status, reason } = messages.failed.properties
 const { headers } = messages.answer.properties
+const { text } = messages['socket-data'].properties
+const { code } = messages['socket-close'].properties
 
 /** The code of a component has the same channel as its renderer: what comes is checked before it is believed. */
 export const fromWorker = Type.Union([
@@ -93,6 +113,9 @@ export const fromWorker = Type.Union([
     n,
     result: Type.Object({ status, headers, cookies: Type.Array(Type.String()), body: Type.Unsafe<Uint8Array>({}) }),
   }),
+  Type.Object({ k: Type.Literal('opened'), n }),
+  Type.Object({ k: Type.Literal('say'), n, text }),
+  Type.Object({ k: Type.Literal('closed'), n, code, reason }),
   Type.Object({ k: Type.Literal('failed'), n, status, reason }),
   Type.Object({ k: Type.Literal('pong'), n: Type.Integer({ minimum: 0 }) }),
   Ask,

@@ -7,6 +7,9 @@ import type { Clock, Log } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
 import { frameBytesMax, type Message, type MessageOf, renderPath, subprotocol } from '../protocol/messages.js'
 import { checkTicket, type TicketKey } from '../protocol/ticket.js'
+import type { Failed } from './component-process.js'
+import { LinkSockets } from './link-sockets.js'
+import type { OpenSocket, SocketEvents } from './process-sockets.js'
 import { refuseUpgrade } from './refusal.js'
 
 export interface RenderLinksOptions {
@@ -18,6 +21,8 @@ export interface RenderLinksOptions {
   readonly upgrades?: Readonly<Record<string, (request: IncomingMessage, socket: Duplex, head: Buffer) => void>>
   onRender(message: MessageOf<'render'>): Promise<MessageOf<'fragment'> | MessageOf<'failed'>>
   onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>>
+  /** None: components have no websockets over these links. */
+  onSocket?(message: MessageOf<'socket'>, events: SocketEvents): Promise<OpenSocket | Failed>
   /** Bytes of a request, and of what was sent for it. */
   onTraffic(message: MessageOf<'render'> | MessageOf<'call'>, bytesIn: number, bytesOut: number): void
 }
@@ -25,9 +30,16 @@ export interface RenderLinksOptions {
 const linksMax = 10_000
 const underWayMax = 1_000
 const bufferedMax = 16 * 1024 * 1024
+/** Above this, sockets of components are closed rather than that pages suffer. */
+const socketsBufferedMax = 4 * 1024 * 1024
 const wrongFramesMax = 10
 const silentMaxMs = 10_000
 const checkEveryMs = 2_500
+
+interface LinkState {
+  readonly underWay: Set<number>
+  readonly sockets: LinkSockets
+}
 
 export class RenderLinks {
   readonly #server: Server = createServer((_request, response) => {
@@ -97,7 +109,13 @@ export class RenderLinks {
 
   #serve(socket: WebSocket, who: string): void {
     const { log, clock } = this.options
-    const link = { underWay: new Set<number>(), wrongFrames: 0, heardAtMs: clock.nowMs() }
+    const sockets = new LinkSockets({
+      open: (message, events) => this.#openSocket(message, events),
+      send: message => void this.#send(socket, message),
+      overloaded: () => socket.bufferedAmount > socketsBufferedMax,
+    })
+    socket.once('close', () => sockets.endAll())
+    const link = { sockets, underWay: new Set<number>(), wrongFrames: 0, heardAtMs: clock.nowMs() }
     const heard = (): void => {
       link.heardAtMs = clock.nowMs()
     }
@@ -109,7 +127,7 @@ export class RenderLinks {
       this.bytesIn += (data as Buffer).byteLength
       const decoded = decode(data as Buffer)
       if (decoded.kind === 'message') {
-        void this.#onMessage(socket, decoded.message, (data as Buffer).byteLength, link.underWay)
+        void this.#onMessage(socket, decoded.message, (data as Buffer).byteLength, link)
       } else if (decoded.kind === 'unknown') {
         this.#send(socket, { t: 'error', about: decoded.type, message: 'unknown type' })
       } else {
@@ -125,8 +143,15 @@ export class RenderLinks {
     watch()
   }
 
-  async #onMessage(socket: WebSocket, message: Message, bytesIn: number, underWay: Set<number>): Promise<void> {
-    if (message.t === 'cancel') return void underWay.delete(message.r)
+  async #onMessage(socket: WebSocket, message: Message, bytesIn: number, link: LinkState): Promise<void> {
+    const { underWay, sockets } = link
+    if (message.t === 'cancel') {
+      sockets.end(message.r)
+      return void underWay.delete(message.r)
+    }
+    if (message.t === 'socket' || message.t === 'socket-data' || message.t === 'socket-close') {
+      return sockets.onMessage(message)
+    }
     if (message.t !== 'render' && message.t !== 'call') {
       if (message.t !== 'error') this.#send(socket, { t: 'error', about: message.t, message: 'not for a mothership' })
       return
@@ -141,6 +166,16 @@ export class RenderLinks {
     // Cancelled meanwhile: nobody waits for it.
     const bytesOut = underWay.delete(r) ? this.#send(socket, answer) : 0
     this.options.onTraffic(message, bytesIn, bytesOut)
+  }
+
+  async #openSocket(message: MessageOf<'socket'>, events: SocketEvents): Promise<OpenSocket | Failed> {
+    try {
+      const opened = await this.options.onSocket?.(message, events)
+      return opened ?? { kind: 'failed', status: 404, reason: 'there are no websockets here' }
+    } catch (error) {
+      this.options.log.error({ err: error }, 'a socket could not be opened')
+      return { kind: 'failed', status: 500, reason: 'the mothership could not open it' }
+    }
   }
 
   async #answerTo(message: MessageOf<'render'> | MessageOf<'call'>): Promise<Message> {

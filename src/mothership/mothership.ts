@@ -19,6 +19,7 @@ import { WantedMemory } from './memory.js'
 import { type Measured, Meter } from './meter.js'
 import { PackageStore } from './packages.js'
 import { readResource } from './resources.js'
+import { Sockets } from './sockets.js'
 import type { Ask, AskOutcome } from './state/asks.js'
 import { KeptState } from './state/kept-state.js'
 import { Statistics } from './statistics.js'
@@ -59,6 +60,7 @@ class RunningMothership implements Mothership {
   readonly #confinement: Confinement
   readonly #instances: Instances
   readonly #links: RenderLinks
+  readonly #sockets = new Sockets(instance => this.#instances.runnerOf(instance))
   #session: NodeSession | undefined
   #state: KeptState | undefined
   /** Journals of instances that went while this mothership did not run are set aside. */
@@ -95,6 +97,7 @@ class RunningMothership implements Mothership {
       start: (wanted, ramMiB, name, onState) => this.#start(wanted, ramMiB, name, onState),
       observed: items => this.#session?.observed(items),
       copy: instance => this.#state?.copy(instance),
+      settled: () => this.#sockets.sweep(),
     })
     this.#links = new RenderLinks({
       id: config.id,
@@ -104,6 +107,7 @@ class RunningMothership implements Mothership {
       upgrades: { [copiesPath]: (request, socket, head) => this.#state?.accept(request, socket, head) },
       onRender: message => this.#onRender(message),
       onCall: message => this.#onCall(message),
+      onSocket: ({ t: _t, r: _r, deadlineMs, ...call }, events) => this.#sockets.open(call, events, deadlineMs),
       onTraffic: (message, bytesIn, bytesOut) => this.#onTraffic(message, bytesIn, bytesOut),
     })
     const cgroup = readCgroup()

@@ -8,15 +8,17 @@ import { translationsOf } from '../cloud/component/locales.js'
 import { templatePath } from '../cloud/component/views.js'
 import type { Translations } from '../cloud/translation/translations.js'
 import type { Viewer } from '../protocol/messages.js'
-import { passage } from './authorization.js'
+import { asPerson, passage } from './authorization.js'
+import type { ComponentSocket } from './component-socket.js'
 import { Controllers, handled, requestOf, UnreadableBody } from './controllers.js'
 import { type Rendering, registerHelpers, renderingOf } from './helpers.js'
 import { acknowledged, Intents } from './intents.js'
-import type { ControlCall, Controlled, RenderCall, Rendered, WorkerStart } from './ipc.js'
+import type { ControlCall, Controlled, FromWorker, RenderCall, Rendered, SocketCall, WorkerStart } from './ipc.js'
 import { cutMarkers, marker } from './markers.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
 import { installSpeech, languageOf, languagesOf, offeredLanguages, speaking } from './speech.js'
 import { type Asks, CodeState, type StateOfCall } from './state/code.js'
+import { Websockets } from './websockets.js'
 
 export class RenderFailure extends Error {
   constructor(
@@ -45,6 +47,7 @@ export class Renderer {
   #controllers: Controllers | undefined
   #intents: Intents | undefined
   readonly #state: CodeState | undefined
+  websockets: Websockets | undefined
 
   private constructor(
     private readonly descriptor: Descriptor,
@@ -55,7 +58,7 @@ export class Renderer {
   }
 
   /** Loads everything and compiles every template: the self-test. Throws with what is wrong. */
-  static async load(start: WorkerStart, asks: Asks): Promise<Renderer> {
+  static async load(start: WorkerStart, asks: Asks, say: (message: FromWorker) => void): Promise<Renderer> {
     const reading = readDescriptor(readFileSync(join(start.directory, 'meta.json'), 'utf8'))
     if (reading.kind === 'bad') throw new Error(`meta.json: ${reading.errors[0]?.message}`)
     const renderer = new Renderer(reading.descriptor, start, asks)
@@ -65,7 +68,14 @@ export class Renderer {
     renderer.#data = await loadModule(join(start.directory, 'server/data.js'))
     renderer.#conditions = await loadModule(join(start.directory, 'server/authorization.js'))
     // RAIN passes over those of a container.
-    if (reading.descriptor.type !== 'container') renderer.#controllers = await Controllers.load(start.directory)
+    if (reading.descriptor.type !== 'container') {
+      renderer.#controllers = await Controllers.load(start.directory)
+      renderer.websockets = await Websockets.load(start.directory, {
+        say,
+        dress: (socket, call) => renderer.#dress(socket, call),
+        broken: (channel, event, error) => console.error(`websocket ${channel}, ${event}:`, error),
+      })
+    }
     renderer.#intents = Intents.of(reading.descriptor, renderer.#controllers)
     return renderer
   }
@@ -121,6 +131,36 @@ export class Renderer {
       if (error instanceof UnreadableBody) throw new RenderFailure(400, error.message)
       throw error
     }
+  }
+
+  /** Under the permissions and the condition of the component. */
+  open(n: number, call: SocketCall): void {
+    const { id } = this.descriptor
+    if (!this.websockets?.has(call.channel)) throw new RenderFailure(404, `${id} has no channel ${call.channel}`)
+    this.#allow(undefined, call.user, [])
+    if (this.websockets.full) throw new RenderFailure(503, `${id} has as many sockets open as it may have`)
+    this.websockets.open(n, call)
+  }
+
+  #dress(socket: ComponentSocket, call: SocketCall): (code: () => unknown) => Promise<unknown> {
+    const { id, version } = this.descriptor
+    const { session, user, request } = call
+    const state = this.#state?.forCall(call.instance)
+    Object.assign(socket, {
+      component: { id, version },
+      environment: this.#environmentOf(call, state),
+      sessionId: session,
+      session: { id: session },
+      user: user && asPerson(user),
+      handshake: { url: request?.url ?? '', query: request?.query ?? {}, headers: request?.headers ?? {} },
+    })
+    return code =>
+      speaking(call, async () => {
+        const result = await code()
+        // What it has changed is kept before anybody is told that it is done.
+        await state?.settled()
+        return result
+      })
   }
 
   /** Under the permissions of the component and of the intent, and the component's condition. */
@@ -203,7 +243,7 @@ export class Renderer {
   }
 
   /** What data functions get first, and controllers as `request.environment`. */
-  #environmentOf(call: RenderCall | ControlCall, state: StateOfCall | undefined): object {
+  #environmentOf(call: RenderCall | ControlCall | SocketCall, state: StateOfCall | undefined): object {
     const { id, version } = this.descriptor
     return {
       language: languageOf(call),

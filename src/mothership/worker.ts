@@ -4,7 +4,7 @@
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { FromWorker, ToWorker, WorkerStart } from './ipc.js'
+import type { FromWorker, SocketCall, ToWorker, WorkerStart } from './ipc.js'
 import { createLogger } from './logger.js'
 import { Renderer, RenderFailure } from './renderer.js'
 import { Asks } from './state/code.js'
@@ -31,6 +31,15 @@ async function answer(n: number, make: () => Promise<FromWorker>): Promise<void>
   }
 }
 
+/** What is said after `opened` belongs to the socket, so there is no other answer. */
+function open(renderer: Renderer, n: number, call: SocketCall): void {
+  try {
+    renderer.open(n, call)
+  } catch (error) {
+    say({ k: 'failed', n, status: error instanceof RenderFailure ? error.status : 500, reason: reasonOf(error) })
+  }
+}
+
 /** The garbage collector, of which a process of its own may have its. */
 function collector(): () => void {
   setFlagsFromString('--expose-gc')
@@ -45,7 +54,7 @@ async function main(): Promise<void> {
   const collect = collector()
   try {
     const asks = new Asks(say)
-    const renderer = await Renderer.load(start, asks)
+    const renderer = await Renderer.load(start, asks, say)
     process.on('message', (message: ToWorker) => {
       const { k, n } = message
       if (k === 'ping') say({ k: 'pong', n })
@@ -53,7 +62,11 @@ async function main(): Promise<void> {
       else if (k === 'told') asks.told(message)
       else if (k === 'render') {
         void answer(n, async () => ({ k: 'rendered', n, result: await renderer.render(message.call) }))
-      } else void answer(n, async () => ({ k: 'controlled', n, result: await renderer.control(message.call) }))
+      } else if (k === 'control') {
+        void answer(n, async () => ({ k: 'controlled', n, result: await renderer.control(message.call) }))
+      } else if (k === 'open') open(renderer, n, message.call)
+      else if (k === 'hear') renderer.websockets?.hear(n, message.text)
+      else renderer.websockets?.end(n)
     })
     say({ k: 'ready' })
   } catch (error) {

@@ -17,6 +17,8 @@ export const copiesPath = '/copies'
 export const frameBytesMax = 1024 * 1024
 /** What a replica may send, to a node or to another replica: wanted states, loads and answers grow with the cloud. */
 export const replicaFrameBytesMax = 16 * frameBytesMax
+/** One message on a component's own websocket, in either direction. */
+export const socketTextBytesMax = 64 * 1024
 /** Upper bounds of the latency histogram in `load`, milliseconds. */
 export const latencyBucketsMs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] as const
 
@@ -214,6 +216,24 @@ export const messages = {
     /** Text or bytes. */
     body: Type.Optional(Type.Unknown()),
   }),
+  /** A websocket of a component's own is asked for; `r` is its number from then on. Answered by `socket-open` or `failed`. */
+  socket: Type.Object({
+    r: count,
+    component: text,
+    version: text,
+    instance: text,
+    channel: text,
+    session: Type.Optional(text),
+    user: Type.Optional(Viewer),
+    locale: Type.Optional(text),
+    languages: Type.Optional(Type.Array(text)),
+    request: Type.Optional(PageRequest),
+    deadlineMs: amount,
+  }),
+  'socket-open': Type.Object({ r: count }),
+  'socket-data': Type.Object({ r: count, text: Type.String({ maxLength: socketTextBytesMax }) }),
+  /** By either end; `code` is that of websockets (RFC 6455, section 7.4). */
+  'socket-close': Type.Object({ r: count, code: Type.Integer({ minimum: 1000, maximum: 4999 }), reason: text }),
 
   // replica <-> replica
   peer: Type.Object({ id: text, url: text, incarnation: text }),

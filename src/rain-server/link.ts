@@ -11,6 +11,7 @@ import {
   type WantedWire,
 } from '../protocol/messages.js'
 import { Backoff } from '../sdk/backoff.js'
+import { type LinkSocket, LinkSockets, type SocketEvents, type SocketRequest } from './link-sockets.js'
 
 export type RenderRequest = Omit<MessageOf<'render'>, 't' | 'r'>
 export type CallRequest = Omit<MessageOf<'call'>, 't' | 'r'>
@@ -23,7 +24,14 @@ export type Failed = {
 export type RenderAnswer = { readonly kind: 'fragment'; readonly fragment: MessageOf<'fragment'> } | Failed
 export type CallAnswer = { readonly kind: 'answer'; readonly answer: MessageOf<'answer'> } | Failed
 
-type Answer = { readonly kind: 'message'; readonly message: MessageOf<'fragment'> | MessageOf<'answer'> } | Failed
+export type SocketAnswer = { readonly kind: 'open'; readonly socket: LinkSocket } | Failed
+
+type Answer =
+  | {
+      readonly kind: 'message'
+      readonly message: MessageOf<'fragment'> | MessageOf<'answer'> | MessageOf<'socket-open'>
+    }
+  | Failed
 
 interface Pending {
   readonly settle: (answer: Answer) => void
@@ -53,6 +61,7 @@ export class Link {
   #next = 1
   #pingsUnanswered = 0
   readonly #pending = new Map<number, Pending>()
+  readonly #sockets = new LinkSockets(message => this.#socket && this.#send(this.#socket, encode(message)))
   readonly #backoff: Backoff
   #cancelRetry: (() => void) | undefined
   bytesIn = 0
@@ -103,10 +112,25 @@ export class Link {
     return failed(502, 'the mothership answered something else', false)
   }
 
+  async openSocket(request: SocketRequest, events: SocketEvents): Promise<SocketAnswer> {
+    let number = 0
+    const asked = (r: number): Message => {
+      this.#sockets.expect((number = r), events)
+      return { t: 'socket', r, ...request }
+    }
+    const answer = await this.#ask(asked, request.deadlineMs)
+    if (answer.kind === 'message' && answer.message.t === 'socket-open') {
+      return { kind: 'open', socket: this.#sockets.opened(number) }
+    }
+    this.#sockets.refused(number)
+    return answer.kind === 'failed' ? answer : failed(502, 'the mothership answered something else', false)
+  }
+
   /** `drain`: requests under way may end first, within their deadlines. */
   async close(drain: boolean): Promise<void> {
     this.#closed = true
     this.#cancelRetry?.()
+    this.#sockets.lost('the wire is taken away')
     const untilMs = this.clock.nowMs() + (drain ? 3_000 : 0)
     while (this.#pending.size > 0 && this.clock.nowMs() < untilMs) {
       await new Promise<void>(resolve => this.clock.after(20, resolve))
@@ -198,7 +222,9 @@ export class Link {
       return
     }
     const { message } = decoded
-    if (message.t === 'fragment' || message.t === 'answer') this.#settle(message.r, { kind: 'message', message })
+    if (message.t === 'fragment' || message.t === 'answer' || message.t === 'socket-open') {
+      this.#settle(message.r, { kind: 'message', message })
+    } else if (message.t === 'socket-data' || message.t === 'socket-close') this.#sockets.onMessage(message)
     else if (message.t === 'failed') this.#settle(message.r, failed(message.status, message.reason, false))
     else if (message.t === 'bye') {
       // No more requests; what is under way may still be answered until the connection ends.
@@ -214,6 +240,7 @@ export class Link {
     this.#open = false
     this.#tried = true
     for (const r of [...this.#pending.keys()]) this.#settle(r, failed(502, `the link was lost (${reason})`, true))
+    this.#sockets.lost('the link to the mothership was lost')
     if (wasOpen) this.log.info({ mothership: this.#wire.mothership, reason }, 'link lost')
     this.onChange()
   }

@@ -10,7 +10,8 @@ export class ServerMetrics {
   readonly #load: Gauge<'resource'>
   readonly #refused: Counter
 
-  constructor() {
+  /** `sockets`: how many websockets of browsers are open. */
+  constructor(sockets: () => number) {
     collectDefaultMetrics({ register: this.registry, prefix: 'rain_server_' })
     const registers = [this.registry]
     const buckets = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
@@ -34,6 +35,14 @@ export class ServerMetrics {
       help: 'Measured load: cpu in millicores, ram in MiB, bandwidth in kbit/s.',
       labelNames: ['resource'],
       registers,
+    })
+    new Gauge({
+      name: 'rain_server_sockets_open',
+      help: 'Websockets of components that browsers have open.',
+      registers,
+      collect() {
+        this.set(sockets())
+      },
     })
     this.#refused = new Counter({
       name: 'rain_server_overload_total',

@@ -1,5 +1,6 @@
 /** A rain server: serves pages from fragments of motherships, as the hypervisor wants it wired. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Registry } from 'prom-client'
 import { metricsUrl, type RainServerConfig } from '../config.js'
@@ -17,6 +18,7 @@ import { ServerMetrics } from './metrics.js'
 import { type PagePorts, renderPage } from './page.js'
 import { pageRequest, readBody, wantsHtml } from './request.js'
 import { type Route, reaches, routeOf } from './route.js'
+import { Sockets } from './sockets.js'
 import { type Visit, visitOf } from './visit.js'
 import { readWanted, type ServerState } from './wanted.js'
 
@@ -47,10 +49,11 @@ export async function startRainServer(config: RainServerConfig, deps: RainServer
 }
 
 class RunningRainServer implements RainServer {
-  readonly #metrics = new ServerMetrics()
+  readonly #metrics = new ServerMetrics(() => this.#sockets.count)
   readonly #epochs = new Epochs()
   readonly #links: Links
   readonly #http: Server
+  readonly #sockets: Sockets
   #session: NodeSession | undefined
   #state: ServerState | undefined
   #underWay = 0
@@ -64,8 +67,12 @@ class RunningRainServer implements RainServer {
     private readonly deps: RainServerDeps,
   ) {
     this.#links = new Links(deps.clock, deps.log)
+    const { clock, log } = deps
+    const state = (): ServerState | undefined => (this.#stopping ? undefined : this.#state)
+    this.#sockets = new Sockets({ links: this.#links, clock, log, state })
     this.#http = createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => void this.#serve(request, response))
     this.#http.on('clientError', refuse)
+    this.#http.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
     this.#http.headersTimeout = 10_000
     this.#http.requestTimeout = 30_000
     this.#http.keepAliveTimeout = 30_000
@@ -103,6 +110,7 @@ class RunningRainServer implements RainServer {
     this.#cancelLoad?.()
     await this.#session?.stop()
     await this.#pause(this.#state ? noticeMs : 0)
+    this.#sockets.closeAll(1001)
     const untilMs = this.deps.clock.nowMs() + drainMs
     const closed = new Promise<void>(resolve => this.#http.close(() => resolve()))
     this.#http.closeIdleConnections()
@@ -145,6 +153,21 @@ class RunningRainServer implements RainServer {
     return this.#links.unready()
   }
 
+  #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (request.headers.upgrade?.toLowerCase() === 'websocket') {
+      return void this.#sockets.onUpgrade(request, socket, head)
+    }
+    // Another protocol is only offered, and need not be taken: some clients do so with every first request.
+    const response = new ServerResponse(request)
+    response.shouldKeepAlive = false
+    response.assignSocket(socket as Socket)
+    response.once('finish', () => socket.end())
+    socket.on('error', () => socket.destroy())
+    // A body is not to be had any more.
+    if (request.method === 'GET' || request.method === 'HEAD') void this.#serve(request, response)
+    else this.#error(request, response, 501)
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const startMs = this.deps.clock.nowMs()
     const path = (request.url ?? '/').split('?', 1)[0]!
@@ -182,6 +205,10 @@ class RunningRainServer implements RainServer {
     if (path === intentsPath && reaches(state, path)) return this.#intent(request, response, state)
     const route = routeOf(state, path)
     if (route.kind === 'none') return this.#error(request, response, route.status)
+    if (route.kind === 'socket') {
+      response.setHeader('upgrade', 'websocket')
+      return this.#error(request, response, 426)
+    }
     if (route.kind === 'controller') return this.#control(request, response, state, route)
     if (verb !== 'GET' && verb !== 'HEAD') {
       response.setHeader('allow', 'GET, HEAD')

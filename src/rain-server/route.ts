@@ -7,6 +7,7 @@ import type { ServerState } from './wanted.js'
 export type Route =
   | { readonly kind: 'view'; readonly component: WantedComponent; readonly view: string }
   | { readonly kind: 'resource'; readonly component: WantedComponent; readonly path: string }
+  | { readonly kind: 'socket'; readonly component: WantedComponent; readonly channel: string }
   | { readonly kind: 'controller'; readonly component: WantedComponent; readonly name: string }
   | { readonly kind: 'none'; readonly status: 404 | 400; readonly reason: string }
 
@@ -68,6 +69,7 @@ function within(component: WantedComponent, rest: readonly string[]): Route {
   if (place !== undefined && staticPlaces.has(place) && further.length > 0) {
     return { kind: 'resource', component, path: rest.join('/') }
   }
+  if (place === 'websockets' && further.length > 0) return { kind: 'socket', component, channel: further.join('/') }
   if (place === 'controller' && further.length > 0) return { kind: 'controller', component, name: further.join('/') }
   const view = rest.length === 0 ? 'index' : rest.join('/')
   if (!component.views.includes(view)) return none(`${component.id} has no view ${view}`)

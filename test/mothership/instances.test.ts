@@ -24,6 +24,10 @@ class TestRunner implements Runner {
     this.onState()
   }
 
+  open(): ReturnType<Runner['open']> {
+    return Promise.resolve({ kind: 'failed', status: 500, reason: 'no sockets in this test' })
+  }
+
   render(): Promise<CallResult> {
     return Promise.resolve({ kind: 'failed', status: 500, reason: `generation ${this.wanted.generation}` })
   }

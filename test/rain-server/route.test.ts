@@ -34,6 +34,7 @@ function to(path: string, of: ServerState = news): string | number {
   if (route.kind === 'none') return route.status
   const { exact } = route.component
   if (route.kind === 'view') return `${exact} ${route.view}`
+  if (route.kind === 'socket') return `${exact} socket ${route.channel}`
   return `${exact} ${route.kind} ${route.kind === 'resource' ? route.path : route.name}`
 }
 
@@ -56,6 +57,9 @@ describe('a path', () => {
     ['/news/js/deep/a.js', '2.0 resource js/deep/a.js'],
     ['/news/resources/a%20b.png', '2.0 resource resources/a b.png'],
     ['/news/1.2/locale/de', '1.2 resource locale/de'],
+    ['/news/websockets/chat/room', '2.0 socket chat/room'],
+    ['/news/1.2/websockets/dummy%20socket', '1.2 socket dummy socket'],
+    ['/news/websockets', 404],
     ['/news/controller/save', '2.0 controller save'],
     ['/news/1.3/controller/a/b', '1.3.5 controller a/b'],
   ])('%s leads to %s', (path, expected) => {
