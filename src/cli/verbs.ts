@@ -8,6 +8,7 @@ import { registerActivations } from './activations.js'
 import { adviceOn } from './advice.js'
 import { pathOfComponent } from './components.js'
 import { connect, type Environment, type Finish, namingAll, print, printJson, share, verbOf } from './connection.js'
+import { registerKept } from './kept.js'
 import { registerOperations } from './operations.js'
 import { registerPackages } from './packages.js'
 import { registerRollouts } from './rollouts.js'
@@ -37,6 +38,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
   registerPackages(program, environment, finish)
   registerActivations(program, environment, finish)
   registerOperations(program, environment, finish)
+  registerKept(program, environment, finish)
   registerRollouts(program, environment, finish)
 }
 

@@ -90,6 +90,15 @@ export const rolloutActions = ['pause', 'resume', 'abort', 'return'] as const
 export const SteerRollout = Type.Object({ action: Type.Enum(rolloutActions) }, strict)
 export const Clone = Type.Object({ mothership: Type.Optional(nodeId) }, strict)
 
+export const Force = Type.Object(
+  {
+    promote: nodeId,
+    /** That what only other copies have is lost. */
+    acceptLoss: Type.Literal(true),
+  },
+  strict,
+)
+
 /** What the receiving replica found in the package that it unpacked, checked and stored in chunks. */
 export const Deploy = Type.Object({
   component: Type.Object({
@@ -139,6 +148,8 @@ export const commandSchemas = {
     bulk: Type.Boolean(),
   }),
   clone: Type.Object({ instance, wish: Clone }),
+  /** Kept state that cannot be reached: goes on with what that mothership has. */
+  force: Type.Object({ instance, ...Force.properties }),
   'refresh-version': Type.Object(componentVersion),
   'refresh-instance': Type.Object({ instance }),
   'start-rollout': StartRollout,

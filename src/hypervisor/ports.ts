@@ -49,6 +49,8 @@ export interface AuditEntry {
   readonly from?: string
   readonly op: string
   readonly subjects: readonly string[]
+  /** What was done to them, where the operation alone does not say it. */
+  readonly note?: string
   readonly at: string
 }
 

@@ -325,6 +325,7 @@ export class LeaderQueue {
   }
 
   #auditOf(current: Current, written: readonly Step[]): AuditEntry {
+    const notes = written.flatMap(step => step.note ?? [])
     const actor: Actor = current.job?.envelope.actor ?? { role: 'system', subject: 'hypervisor' }
     return {
       requestId: current.job?.requestId ?? '',
@@ -333,6 +334,7 @@ export class LeaderQueue {
       ...(actor.from === undefined ? {} : { from: actor.from }),
       op: current.name,
       subjects: [...new Set(written.flatMap(step => step.subjects))],
+      ...(notes.length > 0 ? { note: notes.join('; ') } : {}),
       at: this.#stamp(),
     }
   }

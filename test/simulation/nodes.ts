@@ -135,7 +135,8 @@ export class SimNode {
     return kept.flatMap(({ record }) => {
       const report = keeper?.report(record.id)
       if (!report) return []
-      const phase = keeper!.serves(record.id) ? 'running' : 'starting'
+      const broken = keeper!.problem(record.id) !== undefined
+      const phase = broken ? 'failed' : keeper!.serves(record.id) ? 'running' : 'starting'
       return [{ instance: record.id, generation: record.generation, phase, ...report }]
     })
   }

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import type { Answer } from '../../cloud/commands.js'
-import { Clone, Instantiate } from '../../cloud/commands.js'
+import { Clone, Force, Instantiate } from '../../cloud/commands.js'
 import { instantiate } from '../../cloud/decide/instances.js'
 import type { Verdict } from '../../cloud/decide/verdict.js'
 import { Draft } from '../../cloud/draft.js'
@@ -10,7 +10,18 @@ import { CloudError, type Refusal } from '../../cloud/errors.js'
 import { remove } from '../../cloud/records.js'
 import { type InstanceView, instanceView } from '../../hypervisor/views.js'
 import { fieldError } from '../problems.js'
-import { type ApiPorts, anyone, type Call, changers, define, found, pathParams, submit, viewPorts } from '../route.js'
+import {
+  type ApiPorts,
+  admins,
+  anyone,
+  type Call,
+  changers,
+  define,
+  found,
+  pathParams,
+  submit,
+  viewPorts,
+} from '../route.js'
 import { DryRun, Instance, Instances, Placement, readQuery, type WaitQuery, waitQuery } from '../schemas.js'
 import { beforeRead, until, waitForInstances, waitMsOf, waitPorts, waitUntilGone } from '../waiting.js'
 
@@ -91,6 +102,23 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'clone', body: { instance, wish: call.body } })
       await waitForInstances(waitPorts(ports, call.reply), [instance], call.query as WaitQuery)
+      call.reply.code(202)
+      return view(instance)
+    },
+  })
+
+  define(app, {
+    method: 'POST',
+    url: '/webcomponent/:instanceId/force',
+    access: admins,
+    tag,
+    summary: 'Go on with what one mothership has of a state that cannot be reached; what others had is lost',
+    params,
+    body: Force,
+    answers: { 202: Instance },
+    handle: async call => {
+      const instance = call.params.instanceId
+      await submit(ports, call, { op: 'force', body: { instance, ...call.body } })
       call.reply.code(202)
       return view(instance)
     },

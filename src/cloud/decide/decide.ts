@@ -3,6 +3,7 @@ import type { Command } from '../commands.js'
 import { unreachable } from '../errors.js'
 import type { CloudMap } from '../map.js'
 import { activate, deploy, undeploy } from './components.js'
+import { force } from './force.js'
 import { clone, instantiate, refreshInstance, refreshVersion, stopInstance } from './instances.js'
 import {
   announceMothership,
@@ -51,6 +52,8 @@ export function decide(map: CloudMap, command: Command, context: Context): Verdi
       return instantiate(map, command.body, context)
     case 'clone':
       return clone(map, command.body, context)
+    case 'force':
+      return force(map, command.body)
     case 'refresh-version':
       return refreshVersion(map, command.body, context)
     case 'refresh-instance':

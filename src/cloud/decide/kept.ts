@@ -203,7 +203,7 @@ function replaced(copies: Copies): Next | undefined {
   const solid = kept.filter(stays).length
   const goes = (id: string): boolean =>
     !kept.includes(id) &&
-    (solid >= wanted || copies.isLost(id) || (isOverdue(map, id, context) && solid > 0)) &&
+    (solid >= wanted || (solid > 0 && (copies.isLost(id) || isOverdue(map, id, context)))) &&
     map.get('motherships', id) !== undefined
   const rest = inSync.filter(id => !goes(id))
   const shrunk = surplus(copies, rest, [...standIns, ...added], wanted)

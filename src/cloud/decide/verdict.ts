@@ -19,6 +19,8 @@ export interface Decided {
 export interface Step {
   readonly changes: readonly Change[]
   readonly subjects: readonly string[]
+  /** What the audit says beside them. */
+  readonly note?: string
   /** Why the instances of this step are placed as they are. Their records learn in which turn that was decided. */
   readonly decisions?: readonly Decided[]
   /** A package that nothing refers to any more: its chunks go with the step. */
