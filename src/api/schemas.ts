@@ -61,6 +61,7 @@ export const Component = Type.Object({
   motherships: Type.Array(text),
   instances: Type.Object({ total: count, byPhase: Type.Record(Type.String(), count) }),
   views: Type.Array(text),
+  undeploying: Type.Optional(Type.Object({ since: text, by: text, total: count, remaining: count })),
   revision: count,
 })
 

@@ -190,9 +190,16 @@ function needsIn(map: CloudMap): Needs {
   }
 }
 
-/** Waits until none of them is in the map and no mothership says that it still runs one. */
-export async function waitUntilGone(ports: WaitPorts, ids: readonly string[], query: WaitQuery): Promise<void> {
-  const ms = waitMsOf(query)
-  if (query.wait === undefined) return
-  await until(ports, ms, map => ids.every(id => map.get('instances', id) === undefined))
+/** A stop takes about so long where no call is under way: who asks then finds what was stopped gone. */
+const goneDefaultMs = 3_000
+
+/** Waits until it is not in the map any more, or the time is up. */
+export async function waitUntilGone(
+  ports: WaitPorts,
+  kind: 'instances' | 'components',
+  id: string,
+  query: WaitQuery,
+): Promise<void> {
+  const asked = query.wait !== undefined || query.timeout !== undefined
+  await until(ports, asked ? waitMsOf(query) : goneDefaultMs, map => map.get(kind, id) === undefined)
 }

@@ -276,6 +276,20 @@ const MoveRecord = Type.Object({
   over: Type.Optional(Type.Boolean()),
 })
 
+/**
+ * An instance that stops: `unwire` until no rain server asks for it any more, then `drain` until its motherships have
+ * ended it. Then both records go.
+ */
+const StopRecord = Type.Object({
+  schema,
+  stage: Type.Enum(['unwire', 'drain']),
+  /** When the stage began. */
+  since: time,
+})
+
+/** A version that is undeployed: goes when its instances are gone. `total`: instances when it began. */
+const RemovalRecord = Type.Object({ schema, since: time, by: Type.String(), total: counter })
+
 export const rolloutPhases = ['running', 'paused', 'done', 'aborted', 'returned'] as const
 export const onFailures = ['pause', 'return'] as const
 
@@ -341,6 +355,8 @@ const ObservedRecord = Type.Object({
   reason: Type.Optional(Type.String()),
   /** The generation that the reason is of, where an older one still serves. */
   tried: Type.Optional(counter),
+  /** Of one that is `stopping`: it runs no more, and nothing that it began is under way. */
+  ended: Type.Optional(Type.Boolean()),
   since: time,
   /** Kept state: what the copy says of itself, good for the epoch of this record. */
   copy: Type.Optional(CopyReport),
@@ -349,7 +365,8 @@ const ObservedRecord = Type.Object({
 /**
  * Every kind of record in the map. The id is what follows `map/<kind>/`, and empty for the kinds of which there is
  * one only (`map/<kind>`): components `id/version`, sessions `kind/id`, undeployed `id/version`, observed
- * `mothership/instance`, quarantine `mothership/id/version`, moves the instance's id, tokens the digest, all others the id itself.
+ * `mothership/instance`, quarantine `mothership/id/version`, moves and stops the
+ * instance's id, removals `id/version`, tokens the digest, all others the id itself.
  */
 export const kinds = {
   era: EraRecord,
@@ -371,6 +388,8 @@ export const kinds = {
   quarantine: QuarantineRecord,
   moves: MoveRecord,
   rollouts: RolloutRecord,
+  stops: StopRecord,
+  removals: RemovalRecord,
 } as const satisfies Record<string, TSchema>
 
 export type Kind = keyof typeof kinds

@@ -6,14 +6,18 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { expired, hasExpired, quarantine } from '../cloud/decide/quarantine.js'
 import { stepsOf } from '../cloud/decide/rebalance.js'
+import { advanceRemovals } from '../cloud/decide/removals.js'
 import { advanceRollouts } from '../cloud/decide/rollouts.js'
+import { advanceStops } from '../cloud/decide/stops.js'
 import { departures, isStray, keepsState, priorityOf, repair, settled, stays, sweep } from '../cloud/decide/upkeep.js'
 import { type Step, settingsOf } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
+import { nodeName } from '../cloud/ids.js'
 import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
 import type { Evenness } from '../cloud/placement/plan.js'
 import { defaultSettings, type ObservedRecord, put, remove, type TokenRecord } from '../cloud/records.js'
 import { wireAll } from '../cloud/wiring/wiring.js'
+import type { Applied as AppliedOrders } from './applied.js'
 import { Collector } from './collector.js'
 import { Failures } from './failures.js'
 import type { Liveness } from './liveness.js'
@@ -33,6 +37,7 @@ const repairsPerPass = 500
 export interface LeadingPorts extends QueuePorts {
   readonly election: Election
   readonly liveness: Liveness
+  readonly applied: AppliedOrders
   readonly chance: Chance
   readonly blobs: Blobs
   readonly log: Log
@@ -68,13 +73,16 @@ export class Leading {
 
   /** Resolves when the term is over. */
   async run(): Promise<void> {
-    const { maps, log } = this.ports
+    const { maps, applied, log } = this.ports
     this.#unseen = maps.map.all('instances')[Symbol.iterator]()
     for (const [id, { value }] of maps.map.all('observed')) {
       if (isStray(maps.map, id)) this.#strays.add(id)
       else if (value.phase === 'failed') this.#failures.note(maps.map, id, value)
     }
     const unsubscribe = maps.onChange(changes => this.#note(changes))
+    const unhear = applied.onChange(() => {
+      if (maps.map.count('stops') > 0) this.#soon()
+    })
     this.queue.propose({ name: 'bootstrap', steps: draft => firstThings(draft, this.ports, this.#at()) })
     this.#tick()
     const collector = new Collector(this.ports, steps => this.queue.propose({ name: 'collect', steps }))
@@ -86,6 +94,7 @@ export class Leading {
       this.#stopped = true
       unsubscribe()
       collector.stop()
+      unhear()
       this.#cancelTimer?.()
       this.#cancelSoon?.()
       log.info({ term: this.term.token }, 'not leading any more')
@@ -117,7 +126,7 @@ export class Leading {
         this.#rebalancing.onChange()
         this.#unsettleKept(change.id.slice('mothership/'.length))
       }
-      if (change.kind === 'rollouts') this.#soon()
+      if (operationKinds.has(change.kind)) this.#soon()
       if (wiringKinds.has(change.kind)) this.#rewire = true
     }
     if (this.#rewire || this.#unsettled.fresh > 0 || this.#strays.size > 0 || this.#failures.pending) this.#soon()
@@ -167,10 +176,24 @@ export class Leading {
     if (this.#strays.size > 0) propose('sweep', draft => this.#sweepSteps(draft))
     if (this.#failures.pending) propose('quarantine', draft => quarantine(draft, this.#failures.take(), this.#at()))
     const { map } = this.ports.maps
-    if (advanceRollouts(map, this.#at()).length > 0) propose('rollout', draft => advanceRollouts(draft, this.#at()))
+    for (const { name, steps } of this.#operations) if (steps(map).length > 0) propose(name, steps)
     if (hasExpired(map, this.#at())) propose('expire', draft => expired(draft, this.#at()))
     if (this.#unsettled.size > 0 || this.#unseen) propose('upkeep', draft => this.#upkeepSteps(draft))
     else if (departures(map).length > 0) propose('departures', departures)
+  }
+
+  /** What takes several steps, each when the one before has come to its end: how far it is says the map. */
+  readonly #operations: readonly { readonly name: string; readonly steps: (map: CloudMap) => Step[] }[] = [
+    { name: 'rollout', steps: map => advanceRollouts(map, this.#at()) },
+    { name: 'removal', steps: map => advanceRemovals(map, this.#at()) },
+    { name: 'stop', steps: map => advanceStops(map, { at: this.#at(), appliedBy: id => this.#appliedBy(map, id) }) },
+  ]
+
+  #appliedBy(map: CloudMap, id: string): number | undefined {
+    const node = { kind: 'rainserver', id } as const
+    const session = map.get('sessions', nodeName(node))
+    const order = session && this.ports.applied.latest(node, session.modified)
+    return order?.era === map.order.era ? order.revision : undefined
   }
 
   #proposeMoves(): void {
@@ -263,7 +286,10 @@ export class Leading {
   }
 }
 
-const wiringKinds: ReadonlySet<string> = new Set(['instances', 'components', 'motherships', 'rainservers', 'settings'])
+const wiringKinds: ReadonlySet<string> = new Set([
+  ...['instances', 'components', 'motherships', 'rainservers', 'settings', 'stops'],
+])
+const operationKinds: ReadonlySet<string> = new Set(['rollouts', 'removals', 'stops'])
 
 /** What a new cloud needs before anything else: its era, a key for tickets, settings, the first tokens. */
 function firstThings(map: CloudMap, { bootstrap, chance }: LeadingPorts, at: string): Step[] {

@@ -194,7 +194,7 @@ export interface Observations {
 
 export type ObservedItem = { readonly instance: string } & Pick<
   ObservedRecord,
-  'epoch' | 'generation' | 'phase' | 'reason' | 'tried' | 'copy'
+  'epoch' | 'generation' | 'phase' | 'reason' | 'tried' | 'ended' | 'copy'
 >
 
 /** A measured load: cpu in millicores, ram in MiB, bandwidth in kbit/s, `atMs` by this replica's monotonic clock. */

@@ -159,6 +159,8 @@ export interface ComponentView {
   motherships: readonly string[]
   instances: { total: number; byPhase: Readonly<Record<string, number>> }
   views: string[]
+  /** While it is being undeployed: how many instances there were, and are. */
+  undeploying?: { since: string; by: string; total: number; remaining: number }
   revision: number
 }
 
@@ -168,6 +170,7 @@ export function componentView(key: string, { map }: ViewPorts): ComponentView | 
   if (!entry) return undefined
   const { value, modified } = entry
   const { total, byPhase, motherships } = map.tallyOf(key)
+  const removal = map.get('removals', key)?.value
   return {
     id: value.id,
     version: value.version,
@@ -182,6 +185,9 @@ export function componentView(key: string, { map }: ViewPorts): ComponentView | 
     motherships,
     instances: { total, byPhase },
     views: value.views.map(view => view.id),
+    ...(removal
+      ? { undeploying: { since: removal.since, by: removal.by, total: removal.total, remaining: total } }
+      : {}),
     revision: modified,
   }
 }
@@ -240,6 +246,7 @@ function viewOf(map: CloudMap, { value, modified }: Entry<'instances'>): Instanc
 }
 
 function standing(map: CloudMap, instance: InstanceRecord): Pick<InstanceView, 'phase' | 'degraded'> {
+  if (map.get('stops', instance.id)) return { phase: 'stopping' }
   const phase = phaseOf(map, instance)
   if (map.get('components', `${instance.component}/${instance.version}`)?.value.state !== 'kept') return { phase }
   return {
@@ -250,11 +257,12 @@ function standing(map: CloudMap, instance: InstanceRecord): Pick<InstanceView, '
 
 function copyView(map: CloudMap, instance: InstanceRecord, mothership: string): CopyView {
   const observed = map.get('observed', `${mothership}/${instance.id}`)?.value
+  const stop = map.get('stops', instance.id)?.value
   return {
     mothership,
     role: roleOn(instance, mothership) ?? 'learner',
-    phase: observed?.phase ?? 'placed',
-    since: observed?.since ?? instance.createdAt,
+    phase: stop ? 'stopping' : (observed?.phase ?? 'placed'),
+    since: stop?.since ?? observed?.since ?? instance.createdAt,
     ...(observed?.reason === undefined ? {} : { reason: observed.reason }),
   }
 }

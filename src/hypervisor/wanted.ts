@@ -48,6 +48,7 @@ function forMothership(map: CloudMap, node: NodeRef, tickets: Tickets): Entries 
   const entries: Entries = new Map()
   const peers = new Set<string>()
   for (const key of [...map.instancesOn(id)].sort(byId)) {
+    if (map.get('stops', key)?.value.stage === 'drain') continue
     const wanted = wantedInstance(map, key, id)
     if (!wanted) continue
     entries.set(`instances/${key}`, wanted)
@@ -142,7 +143,7 @@ function wantedComponent(map: CloudMap, key: string): WantedComponent | undefine
   const copies: WantedComponent['copies'] = []
   for (const id of [...map.instancesOf(key)].sort(byId)) {
     const instance = map.get('instances', id)?.value
-    if (!instance) continue
+    if (!instance || map.get('stops', id)) continue
     // What a learner of kept state shows may be nothing yet.
     const copiesHere = component.state === 'kept' ? instance.inSync : copiesOf(instance)
     for (const mothership of [...copiesHere].sort(byId)) {

@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ObservedItem } from '../hypervisor/ports.js'
 import type { WantedInstance } from '../protocol/messages.js'
 import type { CallResult, ControlResult, Failed, ProcessState } from './component-process.js'
+import { Farewells } from './farewells.js'
 import type { ControlCall, RenderCall, SocketCall } from './ipc.js'
 import type { OpenSocket, SocketEvents } from './process-sockets.js'
 
@@ -71,12 +72,19 @@ export const processName = (id: string, wanted: WantedInstance): string =>
 export class Instances {
   readonly #hosted = new Map<string, Hosted>()
   readonly #slots = new Map<string, Slot>()
+  /** Processes on their way out, by name. */
+  readonly #ending = new Map<string, Promise<void>>()
 
-  constructor(private readonly ports: InstancesPorts) {}
+  readonly #farewells: Farewells
+
+  constructor(private readonly ports: InstancesPorts) {
+    this.#farewells = new Farewells(items => ports.observed(items))
+  }
 
   /** Applies the whole wanted state; what takes time goes on behind. */
   apply(wanted: ReadonlyMap<string, WantedInstance>): void {
-    for (const id of this.#hosted.keys()) if (!wanted.has(id)) this.#hosted.delete(id)
+    const gone = [...this.#hosted].filter(([id]) => !wanted.has(id))
+    for (const [id] of gone) this.#hosted.delete(id)
     for (const [id, each] of wanted) {
       const hosted = this.#hosted.get(id)
       if (hosted) {
@@ -85,11 +93,20 @@ export class Instances {
         hosted.wanted = each
         hosted.name = processName(id, each)
       } else {
+        this.#farewells.welcome(id)
         const name = processName(id, each)
         this.#hosted.set(id, { wanted: each, name, serving: undefined, generation: 0, told: undefined })
       }
     }
     this.#settle()
+    for (const [id, hosted] of gone) void this.#endOf(id, hosted)
+  }
+
+  async #endOf(id: string, { wanted, name: own, serving }: Hosted): Promise<void> {
+    const names = [...new Set([serving, own])]
+    const ends = names.flatMap(name => (name === undefined ? [] : (this.#ending.get(name) ?? [])))
+    const { epoch, generation } = wanted
+    await this.#farewells.say({ instance: id, epoch, generation }, ends, () => !this.#hosted.has(id))
   }
 
   /** For another try at what could not be started. */
@@ -99,12 +116,14 @@ export class Instances {
 
   render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
     const runner = this.runnerOf(call.instance)
-    return 'kind' in runner ? Promise.resolve(runner) : runner.render(call, deadlineMs)
+    if ('kind' in runner) return Promise.resolve(runner)
+    return this.#farewells.during(call.instance, runner.render(call, deadlineMs))
   }
 
   control(call: ControlCall, deadlineMs: number): Promise<ControlResult> {
     const runner = this.runnerOf(call.instance)
-    return 'kind' in runner ? Promise.resolve(runner) : runner.control(call, deadlineMs)
+    if ('kind' in runner) return Promise.resolve(runner)
+    return this.#farewells.during(call.instance, runner.control(call, deadlineMs))
   }
 
   /** Something is new of its copy. */
@@ -152,9 +171,9 @@ export class Instances {
     return new Set([...this.#slots.values()].map(each => each.wanted.digest))
   }
 
-  /** Everything that runs or should, as a new session tells it. */
+  /** Everything that runs or should, or has ended, as a new session tells it. */
   report(): ObservedItem[] {
-    return [...this.#hosted].map(([id, hosted]) => this.#itemOf(id, hosted))
+    return [...[...this.#hosted].map(([id, hosted]) => this.#itemOf(id, hosted)), ...this.#farewells.report()]
   }
 
   processes(): Iterable<{ component: string; runner: Runner }> {
@@ -191,7 +210,7 @@ export class Instances {
       if (ramMiB !== undefined) runner?.asks(ramMiB)
       else {
         this.#slots.delete(name)
-        void runner?.stop()
+        if (runner) this.#end(name, runner)
       }
     }
     this.#tell()
@@ -218,6 +237,13 @@ export class Instances {
       slot.problem = (error as Error).message
     }
     this.#settle()
+  }
+
+  #end(name: string, runner: Runner): void {
+    const end = runner.stop().finally(() => {
+      if (this.#ending.get(name) === end) this.#ending.delete(name)
+    })
+    this.#ending.set(name, end)
   }
 
   #tell(): void {

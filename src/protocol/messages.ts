@@ -40,6 +40,8 @@ export const ObservedItem = Type.Object({
   reason: Type.Optional(Type.String({ maxLength: 4096 })),
   /** The generation that the reason is of, where an older one still serves. */
   tried: Type.Optional(count),
+  /** Of one that is `stopping`: it runs no more, and nothing that it began is under way. */
+  ended: Type.Optional(Type.Boolean()),
   /** Kept state: what the copy says of itself in this epoch (`CopyReport` of the records). */
   copy: Type.Optional(
     Type.Object({

@@ -129,10 +129,11 @@ export class EtcdObservations implements Observations {
 
   #recordOf(before: ObservedRecord | undefined, session: number, item: ObservedItem): ObservedRecord {
     const since = before?.phase === item.phase ? before.since : new Date(this.ports.clock.wallMs()).toISOString()
-    const { epoch, generation, phase, reason, tried, copy } = item
+    const { epoch, generation, phase, reason, tried, ended, copy } = item
     const more = {
       ...(reason === undefined ? {} : { reason }),
       ...(tried === undefined ? {} : { tried }),
+      ...(ended === undefined ? {} : { ended }),
       ...(copy === undefined ? {} : { copy }),
     }
     return { schema: 1, session, epoch, generation, phase, since, ...more }
@@ -152,6 +153,7 @@ const sameReport = (a: ObservedRecord, session: number, b: ObservedItem): boolea
   a.phase === b.phase &&
   a.reason === b.reason &&
   a.tried === b.tried &&
+  a.ended === b.ended &&
   sameCopy(a.copy, b.copy)
 
 const sameCopy = (a: CopyReport | undefined, b: CopyReport | undefined): boolean =>

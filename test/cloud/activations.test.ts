@@ -5,6 +5,7 @@ import { highestActive, historyOf, previousOf } from '../../src/cloud/decide/act
 import { decide } from '../../src/cloud/decide/decide.js'
 import { versionFor } from '../../src/cloud/decide/instances.js'
 import { collect } from '../../src/cloud/decide/packages.js'
+import { advanceRemovals } from '../../src/cloud/decide/removals.js'
 import type { Context, Verdict } from '../../src/cloud/decide/verdict.js'
 import type { MemoryMap } from '../../src/cloud/map.js'
 import { put } from '../../src/cloud/records.js'
@@ -77,12 +78,12 @@ describe('a component', () => {
     expect(map.get('activations', 'news')).toBeUndefined()
   })
 
-  it('is told of an undeploy with the first of its instances, and once', () => {
+  it('is told of an undeploy when it begins, and once', () => {
     const map = aCloud('1.0', '1.1')
     run(map, '1.1')
-    const verdict = undeploy(map, '1.1')
-    const steps = verdict.kind === 'do' ? verdict.steps : []
-    expect(steps.map(each => each.changes.some(change => change.kind === 'activations'))).toEqual([true, false])
+    undeploy(map, '1.1')
+    const later = advanceRemovals(map, '2026-01-02T00:00:00.000Z').flatMap(step => step.changes)
+    expect(later.filter(each => each.kind === 'activations')).toEqual([])
     expect(told(map).at(-1)).toEqual(['undeploy', '1.1', '1.1', '1.0'])
   })
 

@@ -137,7 +137,7 @@ describe('a rollout', () => {
     pass(map)
     apply(map, [remove('components', 'news/1.0.0'), remove('instances', name(0)), remove('instances', name(1))])
     pass(map)
-    expect(rollout(map)).toMatchObject({ phase: 'aborted', reason: 'the version was undeployed' })
+    expect(rollout(map)).toMatchObject({ phase: 'aborted', reason: 'the version is undeployed' })
   })
 })
 

@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import type { Command, Envelope } from '../../src/cloud/commands.js'
 import type { Context } from '../../src/cloud/decide/verdict.js'
-import { CloudError } from '../../src/cloud/errors.js'
 import { noPlan } from '../../src/cloud/placement/plan.js'
 import { put, remove } from '../../src/cloud/records.js'
 import { LeaderQueue } from '../../src/hypervisor/queue.js'
 import { PlainStore, testClock } from '../support/plain-store.js'
-import { aComponent, anInstance, motherships, running } from '../support/records.js'
+import { aComponent, anInstance, motherships } from '../support/records.js'
 
 const placeOn =
   (mothership: string): Context['place'] =>
@@ -292,33 +291,7 @@ describe('the leader queue', () => {
     expect(store.map.get('components', 'news/1.0.0')).toBeUndefined()
   })
 
-  it('undeploys in steps: nothing new starts, all instances go, then the version, which comes back as it was only', async () => {
-    const store = withComponent()
-    store.apply(Array.from({ length: 300 }, (_, i) => put('instances', `news.${i}`, anInstance(`news.${i}`, ['m1']))))
-    const queue = queueOver(store)
-    const undeploy = queue.accept(ask({ op: 'undeploy', body: { component: 'news', version: '1.0' } }))
-    const late = queue.accept(ask(instantiate(1)))
-
-    expect(await undeploy).toMatchObject({ outcome: 'removed', touched: 300 })
-    await expect(late).rejects.toBeInstanceOf(CloudError)
-    expect(store.map.count('instances')).toBe(0)
-    expect(store.map.get('components', 'news/1.0.0')).toBeUndefined()
-    const [first, ...rest] = store.batches.map(each => each.audit[0]!.subjects)
-    expect(first!.filter(each => each === 'news/1.0.0')).toHaveLength(1)
-    expect(rest.at(-1)!.filter(each => each === 'news/1.0.0')).toHaveLength(1)
-    expect(store.map.get('undeployed', 'news/1.0.0')!.value.digest).toBe(aComponent('news').digest)
-  })
-
-  it('stops an instance together with what is observed of it until that is written', async () => {
-    const store = withComponent()
-    store.apply([put('instances', 'news.1', anInstance('news.1', ['m1', 'm2'])), running('m1', 'news.1')])
-    store.verdict = () => void store.apply([running('m2', 'news.1')])
-    await queueOver(store).accept(ask({ op: 'stop-instance', body: { instance: 'news.1' } }))
-
-    expect([...store.map.all('observed')]).toEqual([])
-  })
-
-  for (const op of ['instantiate', 'refresh-version', 'undeploy'] as const) {
+  for (const op of ['instantiate', 'refresh-version'] as const) {
     it(`says what was done of ${op} when the version is gone before the next leader takes it up`, async () => {
       const store = withComponent()
       const ids = Array.from({ length: 300 }, (_, i) => `news.${i}`)
@@ -367,23 +340,21 @@ describe('the leader queue', () => {
     expect(store.map.count('instances')).toBe(123)
   })
 
-  for (const op of ['undeploy', 'refresh-version'] as const) {
-    it(`counts each instance once for ${op}, however many leaders it takes`, async () => {
-      const store = withComponent()
-      const instances = Array.from({ length: 500 }, (_, i) => anInstance(`news.${i}`, ['m1']))
-      store.apply(instances.map(each => put('instances', each.id, each)))
-      const envelope = ask({ op, body: { component: 'news', version: '1.0' } })
-      let written = 0
-      store.verdict = () => (store.batches.length > written ? { kind: 'superseded' } : undefined)
-      for (let leader = 0; leader < 3; leader++, written++) {
-        const asked = queueOver(store).accept({ ...envelope, fresh: leader === 0 })
-        await expect(asked).rejects.toMatchObject({ code: 'no-leader' })
-      }
-      store.verdict = () => undefined
+  it('counts each instance once for a refresh of all, however many leaders it takes', async () => {
+    const store = withComponent()
+    const instances = Array.from({ length: 500 }, (_, i) => anInstance(`news.${i}`, ['m1']))
+    store.apply(instances.map(each => put('instances', each.id, each)))
+    const envelope = ask({ op: 'refresh-version', body: { component: 'news', version: '1.0' } })
+    let written = 0
+    store.verdict = () => (store.batches.length > written ? { kind: 'superseded' } : undefined)
+    for (let leader = 0; leader < 3; leader++, written++) {
+      const asked = queueOver(store).accept({ ...envelope, fresh: leader === 0 })
+      await expect(asked).rejects.toMatchObject({ code: 'no-leader' })
+    }
+    store.verdict = () => undefined
 
-      expect(await queueOver(store).accept({ ...envelope, fresh: false })).toMatchObject({ touched: 500 })
-      const refreshed = [...store.map.all('instances')].filter(([, { value }]) => value.generation === 1).length
-      expect([store.map.count('instances'), refreshed]).toEqual(op === 'undeploy' ? [0, 0] : [500, 500])
-    })
-  }
+    expect(await queueOver(store).accept({ ...envelope, fresh: false })).toMatchObject({ touched: 500 })
+    const refreshed = [...store.map.all('instances')].filter(([, { value }]) => value.generation === 1).length
+    expect([store.map.count('instances'), refreshed]).toEqual([500, 500])
+  })
 })

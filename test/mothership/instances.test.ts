@@ -11,6 +11,7 @@ class TestRunner implements Runner {
   readonly restarts = 0
   readonly pid = undefined
   stopped = false
+  answered: Promise<void> = Promise.resolve()
 
   constructor(
     readonly wanted: WantedInstance,
@@ -28,8 +29,9 @@ class TestRunner implements Runner {
     return Promise.resolve({ kind: 'failed', status: 500, reason: 'no sockets in this test' })
   }
 
-  render(): Promise<CallResult> {
-    return Promise.resolve({ kind: 'failed', status: 500, reason: `generation ${this.wanted.generation}` })
+  async render(): Promise<CallResult> {
+    await this.answered
+    return { kind: 'failed', status: 500, reason: `generation ${this.wanted.generation}` }
   }
 
   control(): Promise<ControlResult> {
@@ -53,6 +55,10 @@ const wanted = (more: Partial<WantedInstance> = {}): WantedInstance => ({
   isolation: 'shared',
   need: { cpu: 1, ram: 1, bandwidth: 1 },
   ...more,
+})
+
+const ended = (instance: string): ObservedItem => ({
+  ...{ instance, epoch: 1, generation: 0, phase: 'stopping', ended: true },
 })
 
 let runners: TestRunner[]
@@ -122,7 +128,29 @@ describe('the instances of a mothership', () => {
     await waitUntil('it is stopped', () => runners[0]!.stopped)
 
     expect([...instances.processes()]).toEqual([])
-    expect(instances.report()).toEqual([])
+    expect(instances.report()).toEqual([ended('news.1')])
+  })
+
+  it('end when their calls are over and their process is: then, and in the next session, that is said', async () => {
+    want({ 'news.1': wanted(), 'news.2': wanted() })
+    await started(1)
+    runners[0]!.becomes({ kind: 'ready' })
+    let answer!: () => void
+    runners[0]!.answered = new Promise<void>(resolve => (answer = resolve))
+    const call = instances.render({ instance: 'news.1', view: 'index', context: {} }, 1_000)
+    observed.length = 0
+    want({ 'news.2': wanted() })
+    // Another one is not waited for, and still served by the process that they share.
+    want({})
+    await waitUntil('the other one has ended', () => observed.length > 0)
+    expect([observed, runners[0]!.stopped]).toEqual([[ended('news.2')], true])
+    answer()
+    expect(await call).toMatchObject({ reason: 'generation 0' })
+    await waitUntil('it has ended, too', () => observed.length > 1)
+    expect(instances.report()).toEqual([ended('news.2'), ended('news.1')])
+
+    want({ 'news.1': wanted({ since: 7 }) })
+    expect(instances.report().map(each => each.phase)).toEqual(['starting', 'stopping'])
   })
 
   it('are served by the old generation until the new one is ready', async () => {

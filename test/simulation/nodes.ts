@@ -26,6 +26,8 @@ interface Wanted {
   readonly instance: string
   readonly epoch: number
   readonly generation: number
+  /** It is not wanted any more, and has ended. */
+  readonly ended?: true
 }
 
 interface Found {
@@ -121,11 +123,13 @@ export class SimNode {
       if (number === undefined) throw new Error('no session here')
       const fresh = items.filter(item => !this.#said(replica.replica!.maps.map, item, number))
       if (fresh.length > 0) replica.replica!.observations.report(this.node.id, number, fresh)
+      if (this.node.kind === 'rainserver') replica.applied?.note(this.node, number, { era: 1, revision })
       replica.loads?.note({ node: this.node, cpu: this.#dice.between(0, 900), ram: 10, bandwidth: 10, components: {} })
     })
   }
 
   #itemOf(wanted: Wanted): ObservedItem {
+    if (wanted.ended) return { ...wanted, phase: 'stopping' }
     const phase = this.#dice.percent(95) ? 'running' : this.#dice.percent(60) ? 'starting' : 'failed'
     return { ...wanted, phase }
   }
@@ -144,7 +148,8 @@ export class SimNode {
   #said(map: CloudMap, { instance, ...item }: ObservedItem, session: number): boolean {
     const seen = map.get('observed', `${this.node.id}/${instance}`)?.value
     if (!seen || seen.session !== session) return false
-    const { epoch, generation, phase, copy } = seen
+    const { epoch, generation, phase, copy, ended } = seen
+    if (item.ended) return ended === true
     return JSON.stringify({ epoch, generation, phase, copy }) === JSON.stringify(ordered(item))
   }
 
@@ -158,6 +163,11 @@ export class SimNode {
     for (const instance of [...map.instancesOn(this.node.id)].sort()) {
       const { value, created } = map.get('instances', instance)!
       const { epoch, generation, component, version } = value
+      if (map.get('stops', instance)?.value.stage === 'drain') {
+        const ended = map.get('observed', `${this.node.id}/${instance}`)?.value.ended === true
+        if (!ended) wanted.push({ instance, epoch, generation, ended: true })
+        continue
+      }
       if (map.get('components', `${component}/${version}`)?.value.state === 'kept') {
         if (this.mothership) kept.push({ record: value, since: created })
         continue

@@ -45,6 +45,7 @@ interface Life {
   replica?: Replica
   peers?: RunningPeers
   readonly loads: LoadBook
+  readonly applied: AppliedBook
 }
 
 const restartMs = 300
@@ -78,6 +79,10 @@ export class SimReplica {
     return this.#life?.loads
   }
 
+  get applied(): AppliedBook | undefined {
+    return this.#life?.applied
+  }
+
   get etcd(): EtcdClient | undefined {
     return this.#life?.etcd
   }
@@ -99,7 +104,13 @@ export class SimReplica {
     const process = new SimProcess(world, this.id, dice.between(0.95, 1.05), dice.between(1_000, 1_000_000))
     const client = etcd.client(process)
     const network = channels.of(process, this.url)
-    const life: Life = { process, etcd: client, kill: network.kill, loads: new LoadBook(process) }
+    const life: Life = {
+      process,
+      etcd: client,
+      kill: network.kill,
+      loads: new LoadBook(process),
+      applied: new AppliedBook(),
+    }
     this.#life = life
     this.sessions.clear()
     process.onEnd(() => client.twin.vanish())
@@ -156,7 +167,7 @@ export class SimReplica {
       world.counts.add('branch: session put again')
       this.sessions.set(nodeName(node), number)
     }
-    const applied = new AppliedBook()
+    const { applied } = life
     const bootstrap = [{ id: adminToken, role: 'admin' as const, subject: 'admin' }]
     const requests = {
       read: async (id: string, since?: number) => this.#noteRecord(await store.requests.read(id, since), since),

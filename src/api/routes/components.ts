@@ -27,7 +27,8 @@ import {
   unknownThing,
   viewPorts,
 } from '../route.js'
-import { Component, List, listQuery, Refreshing, Statistics, Stopping } from '../schemas.js'
+import { Component, List, listQuery, Refreshing, Statistics, Stopping, type WaitQuery, waitQuery } from '../schemas.js'
+import { waitPorts, waitUntilGone } from '../waiting.js'
 import { componentNamed } from './activations.js'
 
 const params = { id: pathParams.component, version: pathParams.version }
@@ -116,12 +117,15 @@ export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
     url: '/webcomponent/:id/:version',
     access: changers,
     tag,
-    summary: 'Undeploy: stop all instances and remove the package',
+    summary: 'Undeploy: stop all instances, then remove the package; it is waited for that (3 s at most)',
     params: exact,
+    query: { timeout: waitQuery.timeout },
     answers: { 202: Stopping },
     handle: async call => {
       const { id: component, version } = call.params
       const answer = await submit(ports, call, { op: 'undeploy', body: { component, version } })
+      const key = componentKey(component, version)
+      await waitUntilGone(waitPorts(ports, call.reply), 'components', key, call.query as WaitQuery)
       call.reply.code(202)
       return { stopping: answer.touched ?? 0 }
     },

@@ -148,14 +148,15 @@ export function instanceRoutes(app: FastifyInstance, ports: ApiPorts): void {
     url: '/webcomponent/:instanceId',
     access: changers,
     tag,
-    summary: 'Stop an instance',
+    summary:
+      'Stop an instance: rain servers lose it first, then calls under way end; it is waited for that (3 s at most)',
     params,
     query: waitQuery,
     answers: { 202: null },
     handle: async call => {
       const instance = call.params.instanceId
       await submit(ports, call, { op: 'stop-instance', body: { instance } })
-      await waitUntilGone(waitPorts(ports, call.reply), [instance], call.query as WaitQuery)
+      await waitUntilGone(waitPorts(ports, call.reply), 'instances', instance, call.query as WaitQuery)
       return call.reply.code(202).send()
     },
   })

@@ -1,13 +1,12 @@
-/** Component versions: deployed (immutable), activated, undeployed. */
+/** Component versions: deployed (immutable), activated. */
 import type { BodyOf } from '../commands.js'
 import { CloudError } from '../errors.js'
-import { byId } from '../ids.js'
-import { type CloudMap, copiesOf } from '../map.js'
+import type { CloudMap } from '../map.js'
 import { type Change, type ComponentRecord, put, remove } from '../records.js'
 import { componentKey } from '../version.js'
 import { noted } from './activations.js'
 import { overBudget } from './packages.js'
-import { type Context, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
+import { type Context, done, refuse, unknown, type Verdict } from './verdict.js'
 
 export { componentKey } from '../version.js'
 
@@ -33,6 +32,7 @@ export function deploy(map: CloudMap, body: BodyOf<'deploy'>, context: Context):
   const answer = { kind: 'components' as const, ids: [key] }
   const refusal = otherDigest(map, wanted)
   if (refusal) return { kind: 'refuse', error: refusal }
+  if (map.get('removals', key)) return isGoing(key)
   if (map.get('components', key)) return done({ outcome: 'unchanged', ...answer })
   const tooMuch = overBudget(map, wanted)
   if (tooMuch) return { kind: 'refuse', error: tooMuch }
@@ -55,12 +55,16 @@ export function deploy(map: CloudMap, body: BodyOf<'deploy'>, context: Context):
   }
 }
 
+export const isGoing = (key: string): Verdict =>
+  refuse('conflict', `${key} is just being undeployed: ask again when it is gone`)
+
 const historyMax = 50
 
 export function activate(map: CloudMap, body: BodyOf<'activate'>, context: Context): Verdict {
   const key = componentKey(body.component, body.version)
   const before = map.get('components', key)?.value
   if (!before) return unknown('component', key)
+  if (map.get('removals', key)) return isGoing(key)
   const answer = { kind: 'components' as const, ids: [key] }
   if (before.active === body.active) return done({ outcome: 'unchanged', ...answer })
   const what = body.active ? 'activate' : 'deactivate'
@@ -77,54 +81,4 @@ export function switched(
   const activation = [...before.activation, { active, at, by: actor.subject }].slice(-historyMax)
   const key = componentKey(before.id, before.version)
   return { kind: 'components', id: key, value: { ...before, active, activation } }
-}
-
-/** An instance and what was observed of it go together, also what is observed before this is written. */
-export function stopOf(map: CloudMap, instance: string): Change[] {
-  const value = map.get('instances', instance)?.value
-  if (!value) return []
-  const moves = map.get('moves', instance) ? [remove('moves', instance)] : []
-  return [
-    remove('instances', instance),
-    ...moves,
-    ...copiesOf(value).map(id => remove('observed', `${id}/${instance}`)),
-  ]
-}
-
-/**
- * All instances of the version, then the version itself. It is made inactive first, in the same transaction as the
- * first instances, so that whoever looks in between starts nothing new.
- */
-export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Context): Verdict {
-  const key = componentKey(body.component, body.version)
-  const before = map.get('components', key)?.value
-  // Removed by another call between two parts of this one: it is as was asked.
-  if (!before && context.resume) {
-    return done({ outcome: 'removed', kind: 'components', ids: [key], touched: context.resume.progress })
-  }
-  if (!before) return unknown('component', key)
-  const used = settingsOf(map).errorComponent
-  if (used === before.id && [...map.versionsOf(before.id)].length === 1) {
-    return refuse('conflict', `${before.id} is the platform's error component: name another one in the settings first`)
-  }
-  const instances = [...map.instancesOf(key)].sort(byId)
-  const retire = [put('components', key, { ...before, active: false })]
-  const retired = before.active ? noted(map, retire, before, 'undeploy', context) : retire
-  const steps = instances.map((id, index) => ({
-    changes: [...(index === 0 ? retired : []), ...stopOf(map, id)],
-    subjects: index === 0 ? [key, id] : [id],
-  }))
-  const gone = [remove('components', key), put('undeployed', key, { schema: 1, digest: before.digest, at: context.at })]
-  const others = [...map.versionsOf(before.id)].some(each => each !== key)
-  const word = !others
-    ? [...(map.get('activations', before.id) ? [remove('activations', before.id)] : [])]
-    : retired.filter(each => each.kind === 'activations' && instances.length === 0)
-  const last: Step = {
-    changes: [...gone, ...word],
-    subjects: [key],
-    dropsBlobs: { digest: before.digest, chunks: before.chunks },
-  }
-  const touched = instances.length + (context.resume?.progress ?? 0)
-  const answer = { outcome: 'removed', kind: 'components', ids: [key], touched } as const
-  return done(answer, ...steps, last)
 }

@@ -2,9 +2,9 @@
 import type { Command } from '../commands.js'
 import { unreachable } from '../errors.js'
 import type { CloudMap } from '../map.js'
-import { activate, deploy, undeploy } from './components.js'
+import { activate, deploy } from './components.js'
 import { force } from './force.js'
-import { clone, instantiate, refreshInstance, refreshVersion, stopInstance } from './instances.js'
+import { clone, instantiate, refreshInstance, refreshVersion } from './instances.js'
 import {
   announceMothership,
   announceRainServer,
@@ -18,8 +18,10 @@ import {
 import { dropPackage } from './packages.js'
 import { createToken, putSettings, revokeToken } from './platform.js'
 import { rebalance } from './rebalance.js'
+import { undeploy } from './removals.js'
 import { rollback } from './rollback.js'
 import { startRollout, steerRollout } from './rollouts.js'
+import { stopInstance } from './stops.js'
 import type { Context, Verdict } from './verdict.js'
 
 export function decide(map: CloudMap, command: Command, context: Context): Verdict {
@@ -63,7 +65,7 @@ export function decide(map: CloudMap, command: Command, context: Context): Verdi
     case 'steer-rollout':
       return steerRollout(map, command.body, context)
     case 'stop-instance':
-      return stopInstance(map, command.body)
+      return stopInstance(map, command.body, context)
     case 'undeploy':
       return undeploy(map, command.body, context)
     case 'rebalance':

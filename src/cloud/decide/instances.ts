@@ -1,4 +1,4 @@
-/** Instances: placed, copied, refreshed, stopped. */
+/** Instances: placed, copied, refreshed. */
 import type { BodyOf } from '../commands.js'
 import { Draft } from '../draft.js'
 import type { Refusal } from '../errors.js'
@@ -13,7 +13,7 @@ import {
   type Resources,
 } from '../records.js'
 import { compareVersions, normaliseVersion, resolveVersion } from '../version.js'
-import { componentKey, stopOf } from './components.js'
+import { componentKey } from './components.js'
 import { pardon } from './quarantine.js'
 import { type Context, change, done, refuse, type Step, settingsOf, unknown, type Verdict } from './verdict.js'
 
@@ -98,7 +98,10 @@ function placeMany(map: CloudMap, component: ComponentRecord, body: BodyOf<'inst
       steps.push({ changes: [], subjects: [id] })
       continue
     }
-    if (map.get('instances', id)) return refuse('conflict', `there is an instance ${id} already`)
+    if (map.get('instances', id)) {
+      const until = map.get('stops', id) ? ', which is just stopping: ask again when it is gone' : ' already'
+      return refuse('conflict', `there is an instance ${id}${until}`)
+    }
     const placed = placeOne(draft, wanted, id, body, context)
     if ('reasons' in placed) refused = placed
     else {
@@ -170,10 +173,13 @@ function answerOf(body: BodyOf<'instantiate'>, steps: readonly Step[], refused: 
   return done(refused ? { ...answer, refused: Array<Refused>(missing).fill(refused) } : answer, ...steps)
 }
 
+const isStopping = (id: string): Verdict => refuse('conflict', `${id} is just stopping`)
+
 /** One more copy. It is a learner until it runs; without state there is nothing to catch up with then. */
 export function clone(map: CloudMap, body: BodyOf<'clone'>, context: Context): Verdict {
   const before = map.get('instances', body.instance)?.value
   if (!before) return unknown('instance', body.instance)
+  if (map.get('stops', before.id)) return isStopping(before.id)
   const only = body.wish.mothership
   if (only !== undefined && !map.get('motherships', only)) return unknown('mothership', only)
   const found = context.place(map, {
@@ -212,6 +218,7 @@ const refreshOf = ({ requestId }: Context): string => `r-${requestId.slice(0, 16
 export function refreshInstance(map: CloudMap, body: BodyOf<'refresh-instance'>, context: Context): Verdict {
   const before = map.get('instances', body.instance)?.value
   if (!before) return unknown('instance', body.instance)
+  if (map.get('stops', before.id)) return isStopping(before.id)
   const answer = { outcome: 'changed', kind: 'instances', ids: [before.id], touched: 1 } as const
   return change(answer, put('instances', before.id, refreshed(before, refreshOf(context))))
 }
@@ -235,10 +242,4 @@ export function refreshVersion(map: CloudMap, body: BodyOf<'refresh-version'>, c
   const pardoned = { subjects, changes: [...first.changes, ...pardons] }
   const all = pardoned.changes.length > 0 ? [pardoned, ...rest] : []
   return done({ outcome: 'changed', kind: 'components', ids: [key], touched }, ...all)
-}
-
-export function stopInstance(map: CloudMap, body: BodyOf<'stop-instance'>): Verdict {
-  if (!map.get('instances', body.instance)) return unknown('instance', body.instance)
-  const answer = { outcome: 'removed', kind: 'instances', ids: [body.instance], touched: 1 } as const
-  return change(answer, ...stopOf(map, body.instance))
 }

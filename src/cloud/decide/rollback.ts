@@ -4,7 +4,7 @@ import type { CloudMap } from '../map.js'
 import type { ComponentRecord } from '../records.js'
 import { compareVersions, componentKey, normalised } from '../version.js'
 import { highestActive, noted, previousOf } from './activations.js'
-import { switched } from './components.js'
+import { isGoing, switched } from './components.js'
 import { type Context, done, refuse, unknown, type Verdict } from './verdict.js'
 
 /** The version is active afterwards, and no higher one is. */
@@ -18,6 +18,7 @@ export function rollback(map: CloudMap, body: BodyOf<'rollback'>, context: Conte
     return refuse('conflict', `nothing was active before this version of ${component}: say to which version to go back`)
   }
   const key = componentKey(component, target.version)
+  if (map.get('removals', key)) return isGoing(key)
   const answer = { kind: 'components', ids: [key] } as const
   const now = highestActive(map, component)
   if (now === target) return done({ outcome: 'unchanged', ...answer })

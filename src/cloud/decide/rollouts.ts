@@ -11,7 +11,7 @@ import { parseDurationMs } from '../duration.js'
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Change, type InstanceRecord, put, type RolloutRecord, remove } from '../records.js'
-import { componentKey } from './components.js'
+import { componentKey, isGoing } from './components.js'
 import { refreshed } from './instances.js'
 import { pardon } from './quarantine.js'
 import { type Context, change, done, refuse, type Step, unknown, type Verdict } from './verdict.js'
@@ -34,6 +34,7 @@ export function startRollout(map: CloudMap, body: BodyOf<'start-rollout'>, conte
   const key = componentKey(body.component, body.version)
   const component = map.get('components', key)?.value
   if (!component) return unknown('component', key)
+  if (map.get('removals', key)) return isGoing(key)
   const other = [...map.all('rollouts')].find(([, { value }]) => versionOf(value) === key && isOpen(value))
   if (other)
     return refuse('conflict', `rollout ${other[0]} of ${key} is ${other[1].value.phase}: resume or abort it first`)
@@ -123,8 +124,9 @@ export function advanceRollouts(map: CloudMap, at: string): Step[] {
 
 /** The one next step of a rollout; undefined while it waits. */
 export function advance(map: CloudMap, rollout: RolloutRecord, at: string): Step | undefined {
-  if (!map.get('components', versionOf(rollout))) {
-    return ended(map, { ...rollout, reason: 'the version was undeployed' }, 'aborted', at)
+  const key = versionOf(rollout)
+  if (!map.get('components', key) || map.get('removals', key)) {
+    return ended(map, { ...rollout, reason: 'the version is undeployed' }, 'aborted', at)
   }
   const members = rollout.batch.instances.map(each => ({ each, state: stateOf(map, rollout, each) }))
   const unmarked = members.filter(({ state }) => state.kind === 'unmarked').map(({ each }) => each.id)
@@ -143,7 +145,7 @@ export function advance(map: CloudMap, rollout: RolloutRecord, at: string): Step
 /** The batch runs: the next one is begun, or all is done. */
 function next(map: CloudMap, rollout: RolloutRecord, at: string): Step {
   const doneNow = rollout.done + rollout.batch.instances.length
-  const ids = lowest(map.instancesOf(versionOf(rollout)), rollout.after, rollout.maxUnavailable)
+  const ids = lowest(map, rollout)
   const last = ids.at(-1)
   const instances = ids.map(id => ({ id, before: refreshOf(map.get('instances', id)!.value) }))
   const value: RolloutRecord = { ...rollout, done: doneNow, batch: { since: at, instances } }
@@ -165,11 +167,12 @@ function marked(map: CloudMap, rollout: RolloutRecord, id: string): Change[] {
   return instance ? [put('instances', id, refreshed(instance, markOf(rollout)))] : []
 }
 
-/** Of many, the lowest that come after one: without sorting all of them. */
-function lowest(ids: Iterable<string>, after: string, count: number): string[] {
+/** The next ones in the order of their ids: without sorting all of them. */
+function lowest(map: CloudMap, rollout: RolloutRecord): string[] {
+  const { after, maxUnavailable: count } = rollout
   const found: string[] = []
-  for (const id of ids) {
-    if (id <= after || (found.length >= count && id >= found.at(-1)!)) continue
+  for (const id of map.instancesOf(versionOf(rollout))) {
+    if (id <= after || (found.length >= count && id >= found.at(-1)!) || map.get('stops', id)) continue
     const place = found.findIndex(each => each > id)
     found.splice(place < 0 ? found.length : place, 0, id)
     if (found.length > count) found.pop()
@@ -183,10 +186,10 @@ type State =
   | { readonly kind: 'comes'; readonly where: string }
   | { readonly kind: 'failed'; readonly reason: string }
 
-/** An instance that was stopped meanwhile needs nothing more. */
+/** An instance that stops, or was stopped, needs nothing more. */
 function stateOf(map: CloudMap, rollout: RolloutRecord, { id }: Member): State {
   const instance = map.get('instances', id)?.value
-  if (!instance) return { kind: 'runs' }
+  if (!instance || map.get('stops', id)) return { kind: 'runs' }
   if (instance.refresh !== markOf(rollout)) return { kind: 'unmarked' }
   let coming: string | undefined
   for (const mothership of copiesOf(instance)) {

@@ -17,7 +17,7 @@ type CopyState = 'serves' | 'comes' | 'failed' | 'lost'
 /** The one change that brings an instance nearer to what it should be; undefined when there is none. */
 export function repair(map: CloudMap, id: string, context: UpkeepContext): Step | undefined {
   const before = map.get('instances', id)?.value
-  if (!before) return undefined
+  if (!before || map.get('stops', id)) return undefined
   const component = map.get('components', `${before.component}/${before.version}`)?.value
   if (component?.state === 'kept') return repairKept(map, before, context)
   if (!component) return undefined
@@ -141,13 +141,14 @@ export function departures(map: CloudMap): Step[] {
 /** Whether the instance has all the copies that it asks for, admitted and on motherships that stay. */
 export function settled(map: CloudMap, id: string): boolean {
   const instance = map.get('instances', id)?.value
+  if (map.get('stops', id)) return true
   return !instance || (instance.learners.length === 0 && instance.inSync.length >= (instance.placement.copies ?? 1))
 }
 
 /** Whether all its copies are where they are to be: on no mothership that is unknown, drains, has no session, or failed it. */
 export function stays(map: CloudMap, id: string): boolean {
   const instance = map.get('instances', id)?.value
-  if (!instance) return true
+  if (!instance || map.get('stops', id)) return true
   return copiesOf(instance).every(mothership => {
     const record = map.get('motherships', mothership)?.value
     if (record === undefined || record.draining || !map.get('sessions', `mothership/${mothership}`)) return false

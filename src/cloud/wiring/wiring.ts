@@ -35,12 +35,12 @@ export function wirer(map: CloudMap): Wirer {
 
 export const wire = (map: CloudMap, server: Pick<RainServerRecord, 'urls'>): WiringRecord => wirer(map)(server)
 
-/** Registered motherships with a copy of this component version. */
+/** Registered motherships with a copy of this component version that is to stay. */
 function hostsOf(map: CloudMap, key: string): readonly string[] {
   const found = new Set<string>()
   for (const id of map.instancesOf(key)) {
     const instance = map.get('instances', id)?.value
-    for (const mothership of instance ? copiesOf(instance) : []) {
+    for (const mothership of instance && !map.get('stops', id) ? copiesOf(instance) : []) {
       if (map.get('motherships', mothership)) found.add(mothership)
     }
   }

@@ -135,6 +135,12 @@ function mayBeUnchanged(call: Call, answer: Answer, ledger: Ledger): boolean {
       return (
         answer.outcome === 'unchanged' && held(keys.record(answer.kind, answer.ids[0]!), each => each !== undefined)
       )
+    case 'stop-instance':
+      return answer.outcome === 'unchanged' && held(keys.record('stops', answer.ids[0]!), each => each !== undefined)
+    case 'undeploy':
+      return answer.outcome === 'unchanged' && held(keys.record('removals', answer.ids[0]!), each => each !== undefined)
+    case 'steer-rollout':
+      return answer.outcome === 'unchanged' && held(keys.record('rollouts', answer.ids[0]!), each => each !== undefined)
     case 'refresh-version':
       return answer.touched === 0
     case 'rebalance':
@@ -159,8 +165,11 @@ function mayRefuse({ envelope, begunAt, endedAt }: Call, code: string, ledger: L
         return missed(keys.record('instances', command.body.instance))
       case 'undeploy':
       case 'activate':
+      case 'start-rollout':
       case 'refresh-version':
         return missed(version(command.body))
+      case 'steer-rollout':
+        return missed(keys.record('rollouts', command.body.id))
       case 'revoke-token':
         return missed(keys.record('tokens', command.body.id))
       case 'update-mothership':

@@ -61,6 +61,8 @@ export const leaderKinds: ReadonlySet<Kind> = new Set([
   'undeployed',
   'activations',
   'rollouts',
+  'stops',
+  'removals',
 ])
 
 const parse = (value: Uint8Array | null): unknown => (value === null ? null : JSON.parse(Buffer.from(value).toString()))

@@ -14,14 +14,17 @@ type Doing = 'make' | 'change' | 'remove'
 /** What raises the generation of an instance. */
 const refreshes = ['refresh-instance', 'refresh-version', 'rollout', 'steer-rollout'] as const
 
+/** What takes an instance away: at once, where it runs nowhere. */
+const stops = ['stop-instance', 'stop', 'removal'] as const
+
 /** Which operations may do what to a record. */
 const may: Partial<Record<Kind, Readonly<Record<Doing, readonly string[]>>>> = {
   instances: {
     make: ['instantiate'],
     change: ['clone', 'upkeep', 'rebalance', ...refreshes],
-    remove: ['stop-instance', 'undeploy'],
+    remove: stops,
   },
-  components: { make: ['deploy'], change: ['activate', 'rollback', 'undeploy'], remove: ['undeploy'] },
+  components: { make: ['deploy'], change: ['activate', 'rollback', 'undeploy'], remove: ['undeploy', 'removal'] },
   motherships: {
     make: ['register-mothership'],
     change: ['update-mothership', 'unregister-mothership', 'register-mothership'],
@@ -31,8 +34,10 @@ const may: Partial<Record<Kind, Readonly<Record<Doing, readonly string[]>>>> = {
   tokens: { make: ['create-token', 'bootstrap'], change: [], remove: ['revoke-token'] },
   settings: { make: ['bootstrap', 'put-settings'], change: ['put-settings'], remove: [] },
   // Made once for each cool-down: nothing moves an instance while it lasts.
-  moves: { make: ['rebalance'], change: ['upkeep'], remove: ['expire', 'stop-instance', 'undeploy'] },
+  moves: { make: ['rebalance'], change: ['upkeep'], remove: ['expire', ...stops] },
   quarantine: { make: ['quarantine'], change: [], remove: ['expire', 'refresh-version', 'start-rollout'] },
+  stops: { make: ['stop-instance', 'removal'], change: ['stop'], remove: ['stop', 'stop-instance', 'removal'] },
+  removals: { make: ['undeploy'], change: [], remove: ['removal'] },
   rollouts: { make: ['start-rollout'], change: ['rollout', 'steer-rollout'], remove: ['rollout'] },
   era: { make: ['bootstrap'], change: [], remove: [] },
   keys: { make: ['bootstrap'], change: [], remove: [] },
