@@ -3,6 +3,7 @@ import type { Answer } from '../cloud/commands.js'
 import { componentOf } from '../cloud/component/package.js'
 import { otherDigest } from '../cloud/decide/components.js'
 import { CloudError } from '../cloud/errors.js'
+import { Gate } from './gate.js'
 import type { ReadPackage } from './package-readings.js'
 import { type ApiPorts, submit, submitWithinMs } from './route.js'
 
@@ -10,16 +11,35 @@ type SubmitCall = Parameters<typeof submit>[1]
 type Component = ReturnType<typeof componentOf>
 
 const storedAgainMax = 3
+/** Who comes later sees what became of those before, and stores nothing for nothing. */
+const atOnce = 8
+
+interface Deploying {
+  readonly read: ReadPackage
+  readonly bytes: Uint8Array
+  readonly activate: boolean
+}
+
+export interface Deployed {
+  readonly component: Component
+  readonly answer: Answer
+}
+
+export class Deploys {
+  readonly #gate = new Gate(atOnce, 'packages are being deployed')
+
+  constructor(private readonly ports: ApiPorts) {}
+
+  deploy(call: SubmitCall, what: Deploying): Promise<Deployed> {
+    return this.#gate.pass(() => deploy(this.ports, call, what))
+  }
+}
 
 /**
  * Stores the package, then registers it. Another one may be dropping the same bytes meanwhile; then they are stored
  * again. What is stored for nothing is dropped at once.
  */
-export async function deployPackage(
-  ports: ApiPorts,
-  call: SubmitCall,
-  { read, bytes, activate }: { readonly read: ReadPackage; readonly bytes: Uint8Array; readonly activate: boolean },
-): Promise<{ component: Component; answer: Answer }> {
+async function deploy(ports: ApiPorts, call: SubmitCall, { read, bytes, activate }: Deploying): Promise<Deployed> {
   const { maps, blobs } = ports.hypervisor
   const { descriptor, digest } = read
   const known = otherDigest(maps.map, { id: descriptor.id, version: descriptor.version, digest })

@@ -7,12 +7,13 @@
  * its first sending) in etcd.
  */
 import { hash } from 'node:crypto'
-import type { Actor, Answer, Envelope } from '../cloud/commands.js'
+import type { Actor, Answer, Command, Envelope } from '../cloud/commands.js'
 import { decide } from '../cloud/decide/decide.js'
 import type { AnswerBody, Context, Step } from '../cloud/decide/verdict.js'
 import { Draft } from '../cloud/draft.js'
 import { CloudError } from '../cloud/errors.js'
 import type { CloudMap } from '../cloud/map.js'
+import { componentKey } from '../cloud/version.js'
 import { AnsweredBook } from './answered.js'
 import { Crowd } from './crowd.js'
 import { decidedIn, type Gathered, isKeyed, type Job, Packing } from './packing.js'
@@ -256,7 +257,7 @@ export class LeaderQueue {
       }
       const job = this.#waiting[0]
       if (!job) return undefined
-      if (job.envelope.command.op === 'deploy' && !packing.empty) return undefined
+      if (!packing.empty && needsChunks(draft, job.envelope.command)) return undefined
       this.#waiting.shift()
       const current = this.#decide(job, draft, packing)
       if (current) return current
@@ -386,6 +387,13 @@ function expand(record: RequestRecord): AnswerBody {
   const first = record.answer.refused?.[0]
   if (!first || record.refusedCount === undefined) return record.answer
   return { ...record.answer, refused: Array(record.refusedCount).fill(first) as (typeof first)[] }
+}
+
+/** A new version: chunks that are gone refuse the whole transaction, so it has one of its own. */
+function needsChunks(map: CloudMap, command: Command): boolean {
+  if (command.op !== 'deploy') return false
+  const { id, version } = command.body.component
+  return map.get('components', componentKey(id, version)) === undefined
 }
 
 const otherRequest = (requestId: string): CloudError =>

@@ -10,6 +10,7 @@ import { LoadBook } from '../../src/hypervisor/loads.js'
 import type { Log, Peers } from '../../src/hypervisor/ports.js'
 import { Replica } from '../../src/hypervisor/replica.js'
 import { systemChance, systemClock } from '../../src/main/world.js'
+import type { Etcd } from '../../src/store/etcd.js'
 import { openStore } from '../../src/store/store.js'
 import { EtcdTwin } from '../../src/store/twin.js'
 import { waitUntil } from './etcd.js'
@@ -41,7 +42,7 @@ export interface TestReplica {
 export const aTwin = (): EtcdTwin => new EtcdTwin(systemClock)
 
 /** Resolves when it is ready; with others over the same twin, only one of them leads. */
-export async function aHypervisor(twin = aTwin(), id = 'h1', peers?: Peers): Promise<TestReplica> {
+export async function aHypervisor(twin: { client(): Etcd } = aTwin(), id = 'h1', peers?: Peers): Promise<TestReplica> {
   const errors: TestReplica['errors'] = []
   const log: Log = { ...quiet, error: (fields, message) => void errors.push({ fields, message }) }
   const clock = systemClock

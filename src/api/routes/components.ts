@@ -11,7 +11,7 @@ import type { ComponentRecord, Resources } from '../../cloud/records.js'
 import { compareVersions } from '../../cloud/version.js'
 import { type ComponentView, componentView } from '../../hypervisor/views.js'
 import { latencyBucketsMs } from '../../protocol/messages.js'
-import { deployPackage } from '../deploying.js'
+import { Deploys } from '../deploying.js'
 import { pageOf } from '../lists.js'
 import { PackageReadings } from '../package-readings.js'
 import { percentile } from '../percentile.js'
@@ -38,6 +38,7 @@ const tag = 'web components'
 export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
   const { maps } = ports.hypervisor
   const readings = new PackageReadings()
+  const deploys = new Deploys(ports)
   const view = (key: string): ComponentView | undefined => componentView(key, viewPorts(ports))
   const named = (id: string, version: string): ComponentRecord => componentNamed(maps.map, id, version)
   const keyFor = (id: string, version: string): string => {
@@ -168,7 +169,7 @@ export function componentRoutes(app: FastifyInstance, ports: ApiPorts): void {
           const errors = [{ path: '', message: 'send the package as the body' }]
           throw new CloudError('invalid-package', 'there is no package in the request', { errors })
         }
-        const { component, answer } = await deployPackage(ports, call, {
+        const { component, answer } = await deploys.deploy(call, {
           read: await readings.read(bytes),
           bytes,
           activate: call.query.activate ?? true,
