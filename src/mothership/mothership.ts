@@ -20,6 +20,7 @@ import { type Measured, Meter } from './meter.js'
 import { PackageStore } from './packages.js'
 import { readResource } from './resources.js'
 import { Sockets } from './sockets.js'
+import { languagesOf } from './speech.js'
 import type { Ask, AskOutcome } from './state/asks.js'
 import { KeptState } from './state/kept-state.js'
 import { Statistics } from './statistics.js'
@@ -274,7 +275,9 @@ class RunningMothership implements Mothership {
     if (digest === undefined) return { t: 'failed', r, status: 404, reason: `${component} does not run here` }
     const directory = await this.#packages.directory(digest).catch((error: Error) => error)
     if (directory instanceof Error) return { t: 'failed', r, status: 503, reason: directory.message }
-    const { status, headers, body } = await readResource(directory, path, request?.headers)
+    // RAIN's way to ask for the file of a language, if there is one.
+    const languages = /[?&]loc(=|&|$)/.test(request?.url ?? '') ? languagesOf(message) : []
+    const { status, headers, body } = await readResource(directory, path, request?.headers, languages)
     return { t: 'answer', r, status, headers, ...(body === undefined ? {} : { body }) }
   }
 

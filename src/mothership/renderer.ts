@@ -94,6 +94,7 @@ export class Renderer {
     const rendering: Rendering = {
       nonce: randomBytes(16).toString('hex'),
       children: [],
+      css: [],
       languages: languagesOf(call),
     }
     const marked = template(context, { data: { rain: rendering } })
@@ -103,7 +104,7 @@ export class Renderer {
       html,
       context,
       children,
-      ...this.#assets(view),
+      ...this.#assets(view, rendering.css),
       ...(title === undefined ? {} : { title }),
       ...(seen === undefined ? {} : { state: seen }),
     }
@@ -184,7 +185,7 @@ export class Renderer {
     const handlebars = Handlebars.create()
     handlebars.registerHelper('component', this.#componentHelper())
     registerHelpers(handlebars, { descriptor: this.descriptor, translations })
-    for (const [name, text] of partialsIn(join(directory, 'client/partials'))) {
+    for (const [name, text] of partialsIn(directory)) {
       handlebars.registerPartial(name, handlebars.compile(handlebars.parse(text)))
     }
     for (const view of viewsOf(this.descriptor)) {
@@ -256,7 +257,8 @@ export class Renderer {
     }
   }
 
-  #assets(view: DescribedView): { css: string[]; js: string[] } {
+  /** Style sheets that the view names, or else all that the package has. */
+  #assets(view: DescribedView, named: readonly string[]): { css: string[]; js: string[] } {
     const { id, version } = this.descriptor
     const { directory } = this.start
     const base = `/${id}/${version}`
@@ -264,7 +266,7 @@ export class Renderer {
     const script = view.client ?? `${view.id}.js`
     const hasScript = existsSync(join(directory, 'client/js', script))
     return {
-      css: sheets.map(file => `${base}/css/${encodeURI(file)}`),
+      css: named.length > 0 ? [...new Set(named)] : sheets.map(file => `${base}/css/${encodeURI(file)}`),
       js: hasScript ? [`${base}/js/${encodeURI(script)}`] : [],
     }
   }
@@ -297,7 +299,9 @@ function filesBelow(directory: string, place: string, ending: string): [string, 
 
 const filesIn = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory).sort() : [])
 
+/** By their path, without the ending. */
 const partialsIn = (directory: string): [string, string][] =>
-  filesIn(directory)
-    .filter(file => file.endsWith('.html'))
-    .map(file => [file.slice(0, -'.html'.length), readFileSync(join(directory, file), 'utf8')])
+  filesBelow(directory, 'client/partials', '.html').map(([path, bytes]) => [
+    path.slice('client/partials/'.length, -'.html'.length),
+    bytes.toString(),
+  ])

@@ -59,14 +59,31 @@ function partOf(header: string | undefined, size: number): { from: number; to: n
   return { from: Number(first), to: Math.min(size - 1, last === '' ? size - 1 : Number(last)) }
 }
 
+async function inLanguage(file: string, languages: readonly string[]): Promise<string> {
+  const ending = extname(file)
+  for (const language of languages.filter(each => /^\w+$/.test(each))) {
+    const own = `${file.slice(0, file.length - ending.length)}_${language}${ending}`
+    if (
+      await stat(own).then(
+        found => found.isFile(),
+        () => false,
+      )
+    )
+      return own
+  }
+  return file
+}
+
 /**
  * `path` as in the url: `css/page.css`; of `asked`, names in lower case, `if-none-match`, `range` and `if-range` (with a
- * tag: when a file was unpacked is another moment on each mothership) matter.
+ * tag: when a file was unpacked is another moment on each mothership) matter. Of `languages`, as RAIN writes them, the
+ * first for which there is a file of its own is taken: `flag_de_DE.png` for `flag.png`.
  */
 export async function readResource(
   directory: string,
   path: string,
   asked: Readonly<Record<string, string>> = {},
+  languages: readonly string[] = [],
 ): Promise<Resource> {
   const [place = '', ...rest] = path.split('/')
   const root = Object.hasOwn(places, place) ? places[place] : undefined
@@ -74,7 +91,7 @@ export async function readResource(
     return none(404)
   const base = join(directory, root)
   try {
-    const file = await realpath(join(base, ...rest))
+    const file = await realpath(await inLanguage(join(base, ...rest), languages))
     if (!file.startsWith((await realpath(base)) + sep)) return none(404)
     const { size, mtime } = await stat(file)
     if (size > bytesMax) return none(413)
@@ -84,7 +101,7 @@ export async function readResource(
       etag,
       'last-modified': mtime.toUTCString(),
       'content-type': types[extname(file).toLowerCase()] ?? 'application/octet-stream',
-      'cache-control': 'public, max-age=60',
+      'cache-control': languages.length === 0 ? 'public, max-age=60' : 'private, max-age=60',
       'accept-ranges': 'bytes',
     }
     if (isOneOf(etag, asked['if-none-match'])) return { status: 304, headers }

@@ -170,7 +170,7 @@ export const messages = {
     instance: text,
     mothership: text,
     html: text,
-    /** Urls of style sheets and scripts, in order, relative to the page's root. */
+    /** Urls of style sheets (after a blank, the media) and scripts, in order, relative to the page's root. */
     css: Type.Array(text),
     js: Type.Array(text),
     title: Type.Optional(text),

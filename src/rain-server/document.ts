@@ -10,13 +10,20 @@ export interface DocumentParts {
 }
 
 export function documentOf({ title, html, css, js, locale }: DocumentParts): string {
-  const links = css.map(href => `<link rel="stylesheet" href="${escapeHtml(href)}">\n`).join('')
+  const links = css.map(linkOf).join('')
   const scripts = js.map(src => `<script src="${escapeHtml(src)}" defer></script>\n`).join('')
   return (
     `<!DOCTYPE html>\n<html lang="${escapeHtml(locale)}">\n<head>\n<meta charset="utf-8">\n` +
     `<meta name="viewport" content="width=device-width, initial-scale=1">\n` +
     `<title>${escapeHtml(title ?? 'RAIN')}</title>\n${links}${scripts}</head>\n<body>\n${html}\n</body>\n</html>\n`
   )
+}
+
+/** An url, and after a blank the media that it is for. */
+function linkOf(sheet: string): string {
+  const [, href = sheet, media] = /^(\S+) (.+)$/.exec(sheet) ?? []
+  const only = media === undefined ? '' : ` media="${escapeHtml(media)}"`
+  return `<link rel="stylesheet" href="${escapeHtml(href)}"${only}>\n`
 }
 
 const messages: Readonly<Record<number, string>> = {

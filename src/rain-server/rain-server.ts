@@ -245,6 +245,7 @@ class RunningRainServer implements RainServer {
     state: ServerState,
     { component, path }: Extract<Route, { kind: 'resource' }>,
   ): Promise<void> {
+    const { locale, languages } = visitOf(request, state)
     for (const copy of order(component, '', this.#links.reachable)) {
       const answer = await this.#links.get(copy.mothership)?.call({
         kind: 'resource',
@@ -253,6 +254,8 @@ class RunningRainServer implements RainServer {
         path,
         verb: 'GET',
         request: pageRequest(request, ['if-none-match', 'range', 'if-range']),
+        locale,
+        languages: [...languages],
         deadlineMs: state.server.fragmentDeadlineMs,
       })
       if (answer?.kind !== 'answer') continue

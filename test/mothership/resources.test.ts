@@ -15,6 +15,8 @@ const files = {
   'client/js/index.js': 'run()',
   'resources/logo.SVG': '<svg/>',
   'resources/.hidden': 'secret',
+  'resources/flag.png': 'any',
+  'resources/flag_de_DE.png': 'German',
   'resources/data.bin': '\u0000',
   'resources/big.bin': 'x'.repeat(1_000_001),
   'locale/de/messages.po': 'msgid ""',
@@ -32,6 +34,19 @@ afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 const read = (path: string, ifNoneMatch?: string): Promise<Resource> =>
   readResource(directory, path, ifNoneMatch === undefined ? {} : { 'if-none-match': ifNoneMatch })
+
+describe('a file in the language of who looks', () => {
+  it('is taken when there is one, by the first language that has it', async () => {
+    const read = async (path: string, languages: string[]): Promise<unknown> => {
+      const { status, body, headers } = await readResource(directory, path, {}, languages)
+      return [status, Buffer.from(body ?? []).toString(), headers['cache-control']?.split(',')[0]]
+    }
+    expect(await read('resources/flag.png', ['fr_FR', 'de_DE'])).toEqual([200, 'German', 'private'])
+    expect(await read('resources/flag.png', ['fr_FR'])).toEqual([200, 'any', 'private'])
+    expect(await read('resources/flag.png', ['../flag'])).toEqual([200, 'any', 'private'])
+    expect(await read('resources/flag.png', [])).toEqual([200, 'any', 'public'])
+  })
+})
 
 describe('a part of a file', () => {
   // `body { color: white }`: 21 bytes.
