@@ -3,7 +3,7 @@
  * `{"event": "said", "args": [...], "ack": 1}`, and `{"ack": 1, "args": [error, data]}` when the other side asked for it.
  */
 import { EventEmitter } from 'node:events'
-import { socketTextBytesMax } from '../protocol/messages.js'
+import { socketTextBytesMax } from '../protocol/socket-text.js'
 
 type Listener = (...args: unknown[]) => unknown
 

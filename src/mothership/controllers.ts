@@ -4,10 +4,9 @@
  * gathered and goes as a whole.
  */
 import { existsSync, readdirSync } from 'node:fs'
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
-import type { DescribedView } from '../cloud/component/descriptor.js'
+import type { DescribedView } from '../cloud/component/described.js'
 import { asPerson } from './authorization.js'
 import type { ControlCall, Controlled } from './ipc.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
@@ -132,8 +131,7 @@ export class ControllerResponse extends Writable {
   setHeader(name: string, value: string | number | readonly string[]): this {
     if (this.headersSent) throw new Error('the headers are sent already')
     const values = Array.isArray(value) ? value.map(String) : String(value)
-    validateHeaderName(name)
-    for (const each of [values].flat()) validateHeaderValue(name, each)
+    mustBeHeader(name, values)
     this.#headers.set(name.toLowerCase(), values)
     return this
   }
@@ -190,5 +188,13 @@ export class ControllerResponse extends Writable {
     }
     const cookies = [this.#headers.get('set-cookie') ?? []].flat()
     return { status, headers, cookies, body: new Uint8Array(Buffer.concat(this.#parts)) }
+  }
+}
+
+/** As node judges them; its http is a third of what a process of a component would load otherwise. */
+function mustBeHeader(name: string, values: string | readonly string[]): void {
+  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw new TypeError(`Invalid character in the name of header ${name}`)
+  if ([values].flat().some(each => /[^\t\x20-\x7e\x80-\xff]/.test(each))) {
+    throw new TypeError(`Invalid character in the content of header ${name}`)
   }
 }

@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Handlebars from 'handlebars'
-import { type DescribedView, type Descriptor, readDescriptor, viewsOf } from '../cloud/component/descriptor.js'
+import { type DescribedView, viewsOf } from '../cloud/component/described.js'
+import type { Descriptor } from '../cloud/component/descriptor.js'
 import { translationsOf } from '../cloud/component/locales.js'
 import { templatePath } from '../cloud/component/views.js'
 import type { Translations } from '../cloud/translation/translations.js'
@@ -59,16 +60,15 @@ export class Renderer {
 
   /** Loads everything and compiles every template: the self-test. Throws with what is wrong. */
   static async load(start: WorkerStart, asks: Asks, say: (message: FromWorker) => void): Promise<Renderer> {
-    const reading = readDescriptor(readFileSync(join(start.directory, 'meta.json'), 'utf8'))
-    if (reading.kind === 'bad') throw new Error(`meta.json: ${reading.errors[0]?.message}`)
-    const renderer = new Renderer(reading.descriptor, start, asks)
+    const descriptor = descriptorIn(start.directory)
+    const renderer = new Renderer(descriptor, start, asks)
     const translations = translationsOf(filesBelow(start.directory, 'locale', '.po'))
     installSpeech(translations)
     renderer.#compile(translations)
     renderer.#data = await loadModule(join(start.directory, 'server/data.js'))
     renderer.#conditions = await loadModule(join(start.directory, 'server/authorization.js'))
     // RAIN passes over those of a container.
-    if (reading.descriptor.type !== 'container') {
+    if (descriptor.type !== 'container') {
       renderer.#controllers = await Controllers.load(start.directory)
       renderer.websockets = await Websockets.load(start.directory, {
         say,
@@ -76,7 +76,7 @@ export class Renderer {
         broken: (channel, event, error) => console.error(`websocket ${channel}, ${event}:`, error),
       })
     }
-    renderer.#intents = Intents.of(reading.descriptor, renderer.#controllers)
+    renderer.#intents = Intents.of(descriptor, renderer.#controllers)
     return renderer
   }
 
@@ -282,6 +282,16 @@ function called(data: DataFunction, environment: object, context: Context, reque
     const returned = data(environment, callback, context, request)
     if (returned instanceof Promise) returned.then(resolve, reject)
   })
+}
+
+/** What it says was judged when it was deployed: it is not held against a schema at each start of a process. */
+function descriptorIn(directory: string): Descriptor {
+  const text = readFileSync(join(directory, 'meta.json'), 'utf8')
+  try {
+    return JSON.parse(text) as Descriptor
+  } catch (error) {
+    throw new Error(`meta.json: not JSON: ${(error as Error).message}`)
+  }
 }
 
 /** Only what can travel: children on other motherships get it too. */

@@ -3,6 +3,7 @@
  * Unknown fields pass (a newer release sent them), unknown types are answered with `error` and otherwise ignored.
  */
 import Type, { type Static, type TSchema } from 'typebox'
+import { socketTextBytesMax } from './socket-text.js'
 
 export const subprotocol = 'rain.v1'
 /** Where nodes open their session, and replicas their links; on the same listener as REST. */
@@ -17,8 +18,6 @@ export const copiesPath = '/copies'
 export const frameBytesMax = 1024 * 1024
 /** What a replica may send, to a node or to another replica: wanted states, loads and answers grow with the cloud. */
 export const replicaFrameBytesMax = 16 * frameBytesMax
-/** One message on a component's own websocket, in either direction. */
-export const socketTextBytesMax = 64 * 1024
 /** Upper bounds of the latency histogram in `load`, milliseconds. */
 export const latencyBucketsMs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] as const
 

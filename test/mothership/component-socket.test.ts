@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ComponentSocket } from '../../src/mothership/component-socket.js'
-import { socketTextBytesMax } from '../../src/protocol/messages.js'
+import { socketTextBytesMax } from '../../src/protocol/socket-text.js'
 
 interface Opened {
   readonly socket: ComponentSocket

@@ -67,33 +67,6 @@ export type Descriptor = Static<typeof Descriptor>
 
 const shape = Compile(Descriptor)
 
-export interface DescribedView {
-  readonly id: string
-  readonly view?: string
-  readonly client?: string
-  readonly server?: string
-  readonly permissions?: readonly string[]
-  readonly cache?: Static<typeof Cache>
-  readonly fallback?: string
-  readonly required?: boolean
-}
-
-/** The views, whatever form they are written in. */
-export function viewsOf({ views }: Pick<Descriptor, 'views'>): DescribedView[] {
-  const entries = Array.isArray(views)
-    ? views.map((each, index): [string, Static<typeof View>] => [each.viewid ?? each.viewId ?? String(index), each])
-    : Object.entries(views ?? {})
-  return entries.map(([id, { view, controller, permissions, cache, fallback, required }]) => ({
-    id,
-    ...(view === undefined ? {} : { view }),
-    ...(permissions === undefined ? {} : { permissions }),
-    ...(cache === undefined ? {} : { cache }),
-    ...(fallback === undefined ? {} : { fallback }),
-    ...(required === undefined ? {} : { required }),
-    ...(typeof controller === 'object' ? controller : {}),
-  }))
-}
-
 export type DescriptorReading =
   | { readonly kind: 'good'; readonly descriptor: Descriptor; readonly normalised: string }
   /** `described`: as far as it can be read, so that the files can be looked at all the same. */

@@ -3,7 +3,8 @@
  * `file.js#method` below `server/controller/`. Pure.
  */
 import type { FieldError } from '../errors.js'
-import { type Described, type Descriptor, readDescriptor, viewsOf } from './descriptor.js'
+import { viewsOf } from './described.js'
+import { type Described, type Descriptor, readDescriptor } from './descriptor.js'
 
 export interface OfferedIntent {
   readonly category: string

@@ -2,7 +2,8 @@
 import type { FieldError } from '../errors.js'
 import type { ComponentRecord } from '../records.js'
 import type { Files } from './archive.js'
-import { type Described, type DescribedView, viewsOf } from './descriptor.js'
+import { type DescribedView, viewsOf } from './described.js'
+import type { Described } from './descriptor.js'
 import { type Named, readTemplate, type Use } from './templates.js'
 
 /** Where a view's template is: relative to `client/templates/`, by default named as the view. */

@@ -4,8 +4,6 @@
  */
 import { createHash } from 'node:crypto'
 import { applyPatches, enablePatches, type Patch, setAutoFreeze } from 'immer'
-import Type, { type Static } from 'typebox'
-import { Compile } from 'typebox/compile'
 import { CloudError } from '../errors.js'
 
 enablePatches()
@@ -30,21 +28,18 @@ export interface Entry {
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
-/** `path` as in immer's patches: names and numbers, and `length` of a list. */
-const PatchSchema = Type.Object({
-  op: Type.Union([Type.Literal('replace'), Type.Literal('add'), Type.Literal('remove')]),
-  path: Type.Array(Type.Union([Type.String(), Type.Integer({ minimum: 0 })])),
-  value: Type.Optional(Type.Unknown()),
-})
-
-const UpdateSchema = Type.Object({
+export interface Update {
   /** Who asks the same again gets the first answer (rule 10). */
-  id: Type.String({ minLength: 1, maxLength: 128 }),
-  patches: Type.Array(PatchSchema),
+  readonly id: string
+  /** `path` as in immer's patches: names and numbers, and `length` of a list. */
+  readonly patches: readonly {
+    readonly op: 'replace' | 'add' | 'remove'
+    readonly path: readonly (string | number)[]
+    readonly value?: unknown
+  }[]
   /** What the change answered, JSON; absent when nothing. */
-  reply: Type.Optional(Type.String()),
-})
-export type Update = Static<typeof UpdateSchema>
+  readonly reply?: string
+}
 
 export const limits = {
   /** Bytes of the document as JSON. */
@@ -57,7 +52,20 @@ export const limits = {
   replies: 1024,
 } as const
 
-const updateCheck = Compile(UpdateSchema)
+/** By hand: processes of components read updates too, and start without the library of schemas. */
+const isUpdate = (value: unknown): value is Update => {
+  const { id, patches, reply } = Object(value) as Partial<Record<keyof Update, unknown>>
+  const named = typeof id === 'string' && id.length >= 1 && id.length <= 128
+  return named && Array.isArray(patches) && patches.every(isPatch) && (reply === undefined || typeof reply === 'string')
+}
+
+const isPatch = (value: unknown): boolean => {
+  const { op, path } = Object(value) as { op?: unknown; path?: unknown }
+  const known = op === 'replace' || op === 'add' || op === 'remove'
+  return known && Array.isArray(path) && path.every(each => typeof each === 'string' || isPlace(each))
+}
+
+const isPlace = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0
 
 /** Throws `bad-request` with what is wrong. */
 export function readUpdate(body: string): Update {
@@ -73,7 +81,7 @@ export function readUpdate(body: string): Update {
   } catch {
     throw new CloudError('bad-request', 'a change that is not JSON')
   }
-  if (!updateCheck.Check(value)) throw new CloudError('bad-request', 'a change without an id or without patches')
+  if (!isUpdate(value)) throw new CloudError('bad-request', 'a change without an id or without patches')
   if (value.reply !== undefined && Buffer.byteLength(value.reply) > limits.reply) {
     throw new CloudError('bad-request', `what a change answers may have ${limits.reply} bytes as JSON`)
   }

@@ -33,6 +33,3 @@ export interface Told {
   readonly n: number
   readonly outcome: AskOutcome
 }
-
-/** Milliseconds in which a change is made, or a document read, or nobody knows. */
-export const askWithinMs = 5_000

@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto'
 import { CloudError } from '../../cloud/errors.js'
 import type { Json } from '../../cloud/replication/entry.js'
-import { type Ask, type AskOutcome, askWithinMs, type Told } from './asks.js'
+import type { Ask, AskOutcome, Told } from './asks.js'
+import { askWithinMs } from './patience.js'
 import { type Updated, Updates } from './updates.js'
 
 /** How far the document was that a call saw or made. */

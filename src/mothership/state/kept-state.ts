@@ -6,10 +6,11 @@ import type { Chance, Clock, Log } from '../../hypervisor/ports.js'
 import type { WantedInstance, WantedPeer } from '../../protocol/messages.js'
 import type { TicketKey } from '../../protocol/ticket.js'
 import type { CopyHere } from '../instances.js'
-import { type Ask, type AskOutcome, askWithinMs } from './asks.js'
+import type { Ask, AskOutcome } from './asks.js'
 import { CopyLinks } from './copy-links.js'
 import { Journals } from './journals.js'
 import { Keeper, type Kept } from './keeper.js'
+import { askWithinMs } from './patience.js'
 
 export interface KeptStateOptions {
   readonly self: string
