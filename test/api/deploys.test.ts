@@ -52,7 +52,9 @@ const component = (id: string, description: string): Promise<Buffer> =>
   aPackage({
     'meta.json': JSON.stringify({ id, version: '1.0', description, views: { index: {} } }),
     'client/templates/index.html': '<p>{{text}}</p>',
-    ...(description.endsWith('25') ? { 'server/data.js': 'exports.index = (environment, done) => done(null, {})' } : {}),
+    ...(description.endsWith('25')
+      ? { 'server/data.js': 'exports.index = (environment, done) => done(null, {})' }
+      : {}),
   })
 
 /** All keys of the cloud but those that each transaction, lease and answer has. */

@@ -1,9 +1,12 @@
 /** What the process of a component has, may take, and leaves behind. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Confinement } from '../../src/mothership/confinement.js'
+import { MemoryGroups } from '../../src/mothership/memory-groups.js'
 import { builtWorker } from '../support/build.js'
 import { answerOf, isAlive, rendering, TestComponents } from '../support/confined.js'
 import { waitUntil } from '../support/etcd.js'
@@ -280,6 +283,16 @@ function writableCgroup(): string | undefined {
   return undefined
 }
 
+const boundOf = (group: string): number =>
+  Number(
+    ['memory.limit_in_bytes', 'memory.max']
+      .map(name => join(group, name))
+      .filter(existsSync)
+      .map(path => readFileSync(path, 'utf8'))[0],
+  )
+const membersOf = (group: string): number[] =>
+  readFileSync(join(group, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)
+
 describe('--component-cgroup', () => {
   const cgroup = writableCgroup()
   afterAll(() => {
@@ -287,32 +300,50 @@ describe('--component-cgroup', () => {
   })
 
   it.skipIf(cgroup === undefined)(
-    'has the kernel bound the memory of each process, and end what escapes (needs a control group that can be written)',
+    'has the kernel bound the memory of each process, and ends what escapes (needs a control group that can be written)',
     async () => {
       const some = new TestComponents({ cgroup: cgroup! })
+      const groups = (): string[] => readdirSync(cgroup!).filter(each => each.startsWith('rain-m1-'))
       try {
         const component = await some.start({
-          // Faster than anybody looks, and outside of V8's heap.
-          burst: 'const kept = []; for (;;) kept.push(Buffer.alloc(8_000_000, 1))',
           escape: `
             const options = { detached: true, stdio: 'ignore' }
             answer(require('child_process').spawn('sleep', ['1000'], options).pid)
           `,
         })
-        expect(readdirSync(cgroup!).filter(each => each.startsWith('rain-m1-'))).toHaveLength(1)
-        expect(await rendering(component, 'burst')).toMatchObject({
-          status: 502,
-          reason: expect.stringMatching(/^the process of the component died \(used \d+ MiB of 128\)$/),
-        })
-        await waitUntil('it runs again', () => component.state.kind === 'ready')
+        const [group] = groups()
+        const [max, members] = [boundOf(join(cgroup!, group!)), membersOf(join(cgroup!, group!))]
+        expect([max, members]).toEqual([192 * 2 ** 20, [component.pid]])
+        component.asks(400)
+        expect(boundOf(join(cgroup!, group!))).toBe(696 * 2 ** 20)
         const escaped = await answerOf<number>(component, 'escape')
         expect(isAlive(escaped)).toBe(true)
         await component.stop()
         expect(isAlive(escaped)).toBe(false)
-        expect(readdirSync(cgroup!).filter(each => each.startsWith('rain-m1-'))).toEqual([])
+        expect(groups()).toEqual([])
       } finally {
         await some.stop()
       }
+    },
+  )
+
+  it.skipIf(cgroup === undefined)(
+    'tells who was ended for its memory (needs a control group that can be written)',
+    async () => {
+      const group = new MemoryGroups(cgroup!, 'rain-m2').create()
+      group.bound(100)
+      const code =
+        'const kept = []; process.stdin.once("data", () => { for (;;) kept.push(Buffer.alloc(4_000_000, 1)) })'
+      const child = spawn(process.execPath, ['-e', code], { stdio: ['pipe', 'ignore', 'ignore'] })
+      group.add(child.pid!)
+      expect(group.outOfMemory).toBe(false)
+      const ended = once(child, 'exit')
+      child.stdin.write('now')
+
+      expect(await ended).toEqual([null, 'SIGKILL'])
+      expect(group.outOfMemory).toBe(true)
+      await group.remove()
+      expect(existsSync(group.path)).toBe(false)
     },
   )
 
