@@ -35,13 +35,18 @@ function endWithReader(): void {
 /** From the flags, the environment, or what `up` wrote. Throws `misconfigured`, saying how to give them. */
 export function connect(given: Connection, environment: Environment): Client {
   endWithReader()
+  return new Client(reach(given, environment))
+}
+
+/** Where the cloud's REST API is, and who asks. */
+export function reach(given: Connection, environment: Environment): { url: string; token: string } {
   const url = given.url ?? environment['RAIN_API_URL']
   const token = given.token ?? environment['RAIN_TOKEN']
-  if (url !== undefined && token !== undefined) return clientOf(url, token)
+  if (url !== undefined && token !== undefined) return checked(url, token)
   const path = join(given.dataDir, 'up.json')
   try {
     const { api, tokens } = JSON.parse(readFileSync(path, 'utf8')) as { api: string; tokens: { admin: string } }
-    return clientOf(url ?? api, token ?? tokens.admin)
+    return checked(url ?? api, token ?? tokens.admin)
   } catch {
     throw new CloudError(
       'misconfigured',
@@ -50,9 +55,9 @@ export function connect(given: Connection, environment: Environment): Client {
   }
 }
 
-function clientOf(url: string, token: string): Client {
+function checked(url: string, token: string): { url: string; token: string } {
   if (!URL.canParse(url)) throw new CloudError('misconfigured', `--url ${JSON.stringify(url)} is not an url`)
-  return new Client({ url, token })
+  return { url, token }
 }
 
 export const print = (text: string): void => void process.stdout.write(`${text}\n`)

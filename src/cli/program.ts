@@ -1,6 +1,7 @@
 /** The `rain` command: roles, the whole cloud at once, and the operator's verbs. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { environmentName, type Flags, options, type RoleName } from '../config.js'
+import { registerDev } from './dev/command.js'
 import { down } from './up/down.js'
 import { type UpDeps, up } from './up/up.js'
 import { registerVerbs } from './verbs.js'
@@ -36,6 +37,7 @@ export async function runProgram(args: readonly string[], deps: ProgramDeps): Pr
   }
   registerCloud(program, deps, finish)
   registerVerbs(program, deps.environment, finish)
+  registerDev(program, deps, finish)
   if (args.length === 0) {
     program.outputHelp()
     return 0
