@@ -3,7 +3,7 @@
  * same revision, so a node may move between replicas without noticing.
  */
 
-import { offeredIntents } from '../cloud/component/intents.js'
+import { offeredIntents, usesSession } from '../cloud/component/deployed.js'
 import { settingsOf } from '../cloud/decide/verdict.js'
 import { byId, type NodeRef } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, sortedIds } from '../cloud/map.js'
@@ -21,6 +21,7 @@ import type {
   WantedServer,
   WantedWire,
 } from '../protocol/messages.js'
+import { sessionKeyOf } from '../protocol/session-data.js'
 
 export type Entries = Map<string, unknown>
 /** Signs who may open a link to whom. */
@@ -109,6 +110,7 @@ function forRainServer(map: CloudMap, node: NodeRef, tickets: Tickets): Entries 
   const server = map.get('rainservers', node.id)?.value
   if (!server) return entries
   const settings = settingsOf(map)
+  const keys = map.get('keys')?.value.keys ?? []
   const value: WantedServer = {
     urls: server.urls,
     generation: server.generation,
@@ -116,6 +118,7 @@ function forRainServer(map: CloudMap, node: NodeRef, tickets: Tickets): Entries 
     pageDeadlineMs: settings.pageDeadlineMs,
     errorComponent: settings.errorComponent,
     languages: settings.languages,
+    ...(keys.length > 0 ? { sessionKeys: keys.map(sessionKeyOf) } : {}),
   }
   entries.set('server', value)
   for (const key of reachable(map, server)) {
@@ -140,6 +143,7 @@ function wantedComponent(map: CloudMap, key: string): WantedComponent | undefine
   const component = map.get('components', key)?.value
   if (!component) return undefined
   const intents = offeredIntents(component)
+  const useSession = usesSession(component)
   const copies: WantedComponent['copies'] = []
   for (const id of [...map.instancesOf(key)].sort(byId)) {
     const instance = map.get('instances', id)?.value
@@ -158,6 +162,7 @@ function wantedComponent(map: CloudMap, key: string): WantedComponent | undefine
     views: component.views.map(view => view.id),
     ...(intents.length > 0 ? { intents: intents.map(each => ({ ...each })) } : {}),
     ...(component.pageTitle === undefined ? {} : { pageTitle: component.pageTitle }),
+    ...(useSession ? { useSession } : {}),
     copies,
   }
 }

@@ -264,6 +264,7 @@ export class ComponentProcess {
       case 'opened':
         return this.#settle(message.n, { kind: 'opened' })
       case 'say':
+      case 'session':
       case 'closed':
         return this.#sockets.onMessage(message)
       case 'failed':

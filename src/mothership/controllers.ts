@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import type { DescribedView } from '../cloud/component/described.js'
 import { asPerson } from './authorization.js'
+import type { CallSession } from './component-session.js'
 import type { ControlCall, Controlled } from './ipc.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
 import { languageOf } from './speech.js'
@@ -61,6 +62,7 @@ export function handled(
   call: ControlCall,
   component: object,
   environment: object,
+  sessions: CallSession,
 ): Promise<Controlled> {
   return new Promise((resolve, reject) => {
     const response = new ControllerResponse()
@@ -72,14 +74,14 @@ export function handled(
       }
     })
     response.on('error', reject)
-    const returned = handler(requestOf(call, component, environment), response)
+    const returned = handler(requestOf(call, component, environment, sessions), response)
     if (returned instanceof Promise) returned.catch(reject)
   })
 }
 
 /** As node's http has it, and as RAIN extends it. */
-export function requestOf(call: ControlCall, component: object, environment: object): object {
-  const { verb, name, request, body, session, user, locale, languages } = call
+export function requestOf(call: ControlCall, component: object, environment: object, sessions: CallSession): object {
+  const { verb, name, request, body, user, locale, languages } = call
   const bytes = Buffer.from(body ?? [])
   const { url = '', query = {}, headers = {} } = request ?? {}
   return Object.assign(Readable.from(bytes.length > 0 ? [bytes] : [], { objectMode: false }), {
@@ -92,7 +94,8 @@ export function requestOf(call: ControlCall, component: object, environment: obj
     path: name,
     component,
     environment,
-    session: { id: session },
+    session: sessions.own,
+    globalSession: sessions.all,
     user: user && asPerson(user),
     language: languageOf({ locale, languages }),
     type: 'http',

@@ -1,6 +1,8 @@
 /** What a mothership and the process of a component version say to each other. */
 import Type from 'typebox'
 import { messages, type PageRequest, type Viewer, type ViewRequest } from '../protocol/messages.js'
+import type { SessionChange, SessionData } from '../protocol/session-change.js'
+import { SessionChange as SessionChangeSchema } from '../protocol/session-data.js'
 import { Ask, type Told } from './state/asks.js'
 import type { Seen } from './state/code.js'
 
@@ -11,6 +13,8 @@ export interface WorkerStart {
 }
 
 export interface RenderCall {
+  /** What the component has in the session. */
+  readonly sessionData?: SessionData | undefined
   readonly instance: string
   readonly view: string
   readonly context: Readonly<Record<string, unknown>>
@@ -23,6 +27,7 @@ export interface RenderCall {
 
 /** A call of a controller, `name` being what follows `controller/` in the url; or, with `intent`, what answers to that. */
 export interface ControlCall {
+  readonly sessionData?: SessionData | undefined
   readonly instance: string
   readonly name: string
   readonly intent?: { readonly category: string; readonly action: string } | undefined
@@ -38,6 +43,7 @@ export interface ControlCall {
 
 /** A websocket of the component's own: `server/websockets/` has what handles the channel. */
 export interface SocketCall {
+  readonly sessionData?: SessionData | undefined
   readonly instance: string
   readonly channel: string
   readonly request?: PageRequest | undefined
@@ -52,6 +58,7 @@ export interface Controlled {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly cookies: readonly string[]
+  readonly sessionChange?: SessionChange
   readonly body: Uint8Array
 }
 
@@ -74,6 +81,7 @@ export interface Rendered {
   readonly title?: string
   readonly context: Readonly<Record<string, unknown>>
   readonly children: readonly ViewRequest[]
+  readonly sessionChange?: SessionChange
   /** Of kept state: how far the document was that is shown. */
   readonly state?: Seen
 }
@@ -86,13 +94,14 @@ export type FromWorker =
   | { readonly k: 'controlled'; readonly n: number; readonly result: Controlled }
   | { readonly k: 'opened'; readonly n: number }
   | { readonly k: 'say'; readonly n: number; readonly text: string }
+  | { readonly k: 'session'; readonly n: number; readonly change: SessionChange }
   | { readonly k: 'closed'; readonly n: number; readonly code: number; readonly reason: string }
   | { readonly k: 'failed'; readonly n: number; readonly status: number; readonly reason: string }
   | { readonly k: 'pong'; readonly n: number }
   | Ask
 
 const n = Type.Integer({ minimum: 1 })
-const { html, css, js, title, context, children } = messages.fragment.properties
+const { html, css, js, title, context, children, sessionChange } = messages.fragment.properties
 const seen = Type.Object({ epoch: Type.Integer({ minimum: 0 }), seq: Type.Integer({ minimum: 0 }) })
 const { status, reason } = messages.failed.properties
 const { headers } = messages.answer.properties
@@ -106,15 +115,22 @@ export const fromWorker = Type.Union([
   Type.Object({
     k: Type.Literal('rendered'),
     n,
-    result: Type.Object({ html, css, js, title, context, children, state: Type.Optional(seen) }),
+    result: Type.Object({ html, css, js, title, context, children, state: Type.Optional(seen), sessionChange }),
   }),
   Type.Object({
     k: Type.Literal('controlled'),
     n,
-    result: Type.Object({ status, headers, cookies: Type.Array(Type.String()), body: Type.Unsafe<Uint8Array>({}) }),
+    result: Type.Object({
+      status,
+      headers,
+      cookies: Type.Array(Type.String()),
+      sessionChange,
+      body: Type.Unsafe<Uint8Array>({}),
+    }),
   }),
   Type.Object({ k: Type.Literal('opened'), n }),
   Type.Object({ k: Type.Literal('say'), n, text }),
+  Type.Object({ k: Type.Literal('session'), n, change: SessionChangeSchema }),
   Type.Object({ k: Type.Literal('closed'), n, code, reason }),
   Type.Object({ k: Type.Literal('failed'), n, status, reason }),
   Type.Object({ k: Type.Literal('pong'), n: Type.Integer({ minimum: 0 }) }),

@@ -58,6 +58,9 @@ export class LinkSockets {
         this.end(r)
         say({ t: 'socket-close', r, code: busyCode, reason: 'what is sent is not fetched fast enough' })
       },
+      onSession: change => {
+        if (this.#sockets.has(r)) say({ t: 'socket-session', r, change })
+      },
       onClosed: (code, reason) => {
         if (this.#sockets.delete(r)) say({ t: 'socket-close', r, code, reason: reason.slice(0, 100) })
       },

@@ -252,7 +252,7 @@ class RunningMothership implements Mothership {
     const result = await this.#instances.render(call, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
-    const { html, css, js, title, context, children, state } = result.result
+    const { html, css, js, title, context, children, state, sessionChange } = result.result
     return {
       t: 'fragment',
       r,
@@ -264,6 +264,7 @@ class RunningMothership implements Mothership {
       context,
       children: [...children],
       ...(title === undefined ? {} : { title }),
+      ...(sessionChange === undefined ? {} : { sessionChange }),
       ...(state === undefined ? {} : { state: { ...state, since: this.#wanted.get(call.instance)?.since ?? 0 } }),
     }
   }
@@ -294,6 +295,7 @@ class RunningMothership implements Mothership {
       user,
       locale,
       languages,
+      sessionData,
       deadlineMs,
     } = message
     if (body !== undefined && !(body instanceof Uint8Array)) {
@@ -301,12 +303,20 @@ class RunningMothership implements Mothership {
     }
     const startMs = this.deps.clock.nowMs()
     const component = this.#instances.componentOf(instance)
-    const call = { instance, name, intent, verb, request, body, session, user, locale, languages }
+    const call = { instance, name, intent, verb, request, body, session, sessionData, user, locale, languages }
     const result = await this.#instances.control(call, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
-    const { status, headers, cookies, body: answered } = result.result
-    return { t: 'answer', r, status, headers: { ...headers }, cookies: [...cookies], body: answered }
+    const { status, headers, cookies, body: answered, sessionChange } = result.result
+    return {
+      t: 'answer',
+      r,
+      status,
+      headers: { ...headers },
+      cookies: [...cookies],
+      body: answered,
+      ...(sessionChange === undefined ? {} : { sessionChange }),
+    }
   }
 
   #onTraffic(message: MessageOf<'render'> | MessageOf<'call'>, bytesIn: number, bytesOut: number): void {

@@ -1,8 +1,10 @@
 /** Websockets that go into a component's process, as its mothership has them: numbered, bounded, ended with it. */
+import type { SessionChange } from '../protocol/session-change.js'
 import type { FromWorker, ToWorker } from './ipc.js'
 
 export interface SocketEvents {
   onSaid(text: string): void
+  onSession(change: SessionChange): void
   /** Once; nothing comes after it. `code` as in RFC 6455. */
   onClosed(code: number, reason: string): void
 }
@@ -43,10 +45,11 @@ export class ProcessSockets {
     return { hear: text => this.#hear(n, text), close: () => this.#drop(n) }
   }
 
-  onMessage(message: Extract<FromWorker, { k: 'say' | 'closed' }>): void {
+  onMessage(message: Extract<FromWorker, { k: 'say' | 'session' | 'closed' }>): void {
     const events = this.#events.get(message.n)
     if (!events) return
     if (message.k === 'say') return events.onSaid(message.text)
+    if (message.k === 'session') return events.onSession(message.change)
     this.#events.delete(message.n)
     events.onClosed(message.code, message.reason)
   }

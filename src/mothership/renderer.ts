@@ -9,7 +9,9 @@ import { translationsOf } from '../cloud/component/locales.js'
 import { templatePath } from '../cloud/component/views.js'
 import type { Translations } from '../cloud/translation/translations.js'
 import type { Viewer } from '../protocol/messages.js'
+import type { SessionChange } from '../protocol/session-change.js'
 import { asPerson, passage } from './authorization.js'
+import { CallSession } from './component-session.js'
 import type { ComponentSocket } from './component-socket.js'
 import { Controllers, handled, requestOf, UnreadableBody } from './controllers.js'
 import { type Rendering, registerHelpers, renderingOf } from './helpers.js'
@@ -54,6 +56,7 @@ export class Renderer {
     private readonly descriptor: Descriptor,
     private readonly start: WorkerStart,
     asks: Asks,
+    private readonly say: (message: FromWorker) => void,
   ) {
     if (descriptor.state === 'kept') this.#state = new CodeState(asks)
   }
@@ -61,7 +64,7 @@ export class Renderer {
   /** Loads everything and compiles every template: the self-test. Throws with what is wrong. */
   static async load(start: WorkerStart, asks: Asks, say: (message: FromWorker) => void): Promise<Renderer> {
     const descriptor = descriptorIn(start.directory)
-    const renderer = new Renderer(descriptor, start, asks)
+    const renderer = new Renderer(descriptor, start, asks, say)
     const translations = translationsOf(filesBelow(start.directory, 'locale', '.po'))
     installSpeech(translations)
     renderer.#compile(translations)
@@ -86,7 +89,8 @@ export class Renderer {
     if (!view || !template) throw new RenderFailure(404, `${this.descriptor.id} has no view ${call.view}`)
     this.#authorize(call.view, call.user)
     const state = this.#state?.forCall(call.instance)
-    const made = await this.#contextOf(call, state)
+    const sessions = this.#sessionsOf(call)
+    const made = await this.#contextOf(call, state, sessions)
     const seen = await state?.settled()
     if (Array.isArray(made))
       throw new RenderFailure(500, `the data function of ${call.view} made a list, not an object`)
@@ -107,6 +111,7 @@ export class Renderer {
       ...this.#assets(view, rendering.css),
       ...(title === undefined ? {} : { title }),
       ...(seen === undefined ? {} : { state: seen }),
+      ...changeOf(sessions),
     }
   }
 
@@ -123,11 +128,12 @@ export class Renderer {
     }
     const { id, version } = this.descriptor
     const state = this.#state?.forCall(call.instance)
-    const environment = this.#environmentOf(call, state)
+    const sessions = this.#sessionsOf(call)
+    const environment = this.#environmentOf(call, state, sessions)
     try {
-      const answer = await speaking(call, () => handled(found.handler, call, { id, version }, environment))
+      const answer = await speaking(call, () => handled(found.handler, call, { id, version }, environment, sessions))
       await state?.settled()
-      return answer
+      return { ...answer, ...changeOf(sessions) }
     } catch (error) {
       if (error instanceof UnreadableBody) throw new RenderFailure(400, error.message)
       throw error
@@ -147,11 +153,13 @@ export class Renderer {
     const { id, version } = this.descriptor
     const { session, user, request } = call
     const state = this.#state?.forCall(call.instance)
+    const sessions = this.#sessionsOf(call)
     Object.assign(socket, {
       component: { id, version },
-      environment: this.#environmentOf(call, state),
+      environment: this.#environmentOf(call, state, sessions),
       sessionId: session,
-      session: { id: session },
+      session: sessions.own,
+      globalSession: sessions.all,
       user: user && asPerson(user),
       handshake: { url: request?.url ?? '', query: request?.query ?? {}, headers: request?.headers ?? {} },
     })
@@ -160,6 +168,8 @@ export class Renderer {
         const result = await code()
         // What it has changed is kept before anybody is told that it is done.
         await state?.settled()
+        const change = sessions.change()
+        if (change) this.say({ k: 'session', n: Number(socket.id), change })
         return result
       })
   }
@@ -171,13 +181,14 @@ export class Renderer {
     if (!intent) throw new RenderFailure(404, `${id} has no intent ${category} ${action} that code answers`)
     this.#allow(undefined, call.user, intent.permissions)
     const state = this.#state?.forCall(call.instance)
-    const environment = this.#environmentOf(call, state)
-    const request = requestOf({ ...call, body: undefined }, { id, version }, environment)
+    const sessions = this.#sessionsOf(call)
+    const environment = this.#environmentOf(call, state, sessions)
+    const request = requestOf({ ...call, body: undefined }, { id, version }, environment, sessions)
     const context = plain(JSON.parse(Buffer.from(call.body ?? []).toString() || '{}'))
     const data = await speaking(call, () => acknowledged(intent.handler, context, request))
     await state?.settled()
     const body = new Uint8Array(Buffer.from(JSON.stringify(data ?? null)))
-    return { status: 200, headers: { 'content-type': 'application/json' }, cookies: [], body }
+    return { status: 200, headers: { 'content-type': 'application/json' }, cookies: [], ...changeOf(sessions), body }
   }
 
   #compile(translations: Translations): void {
@@ -234,17 +245,26 @@ export class Renderer {
   }
 
   /** Without a data function the parent's context is the context. */
-  #contextOf(call: RenderCall, state: StateOfCall | undefined): Promise<unknown> {
+  #contextOf(call: RenderCall, state: StateOfCall | undefined, sessions: CallSession): Promise<unknown> {
     const data = functionOf(this.#data, call.view) as DataFunction | undefined
     if (!data) return Promise.resolve(call.context)
-    const environment = this.#environmentOf(call, state)
+    const environment = this.#environmentOf(call, state, sessions)
     const { url = '', query = {}, headers = {} } = call.request ?? {}
-    const request = { url, query, headers, session: { id: call.session }, user: call.user, type: 'http' }
+    const { own: session, all: globalSession } = sessions
+    const request = { url, query, headers, session, globalSession, user: call.user, type: 'http' }
     return speaking(call, () => called(data, environment, { ...call.context }, request))
   }
 
+  #sessionsOf(call: RenderCall | ControlCall | SocketCall): CallSession {
+    return new CallSession(call.session, call.sessionData, languageOf(call), this.descriptor.useSession === true)
+  }
+
   /** What data functions get first, and controllers as `request.environment`. */
-  #environmentOf(call: RenderCall | ControlCall | SocketCall, state: StateOfCall | undefined): object {
+  #environmentOf(
+    call: RenderCall | ControlCall | SocketCall,
+    state: StateOfCall | undefined,
+    { own }: CallSession,
+  ): object {
     const { id, version } = this.descriptor
     return {
       language: languageOf(call),
@@ -253,6 +273,7 @@ export class Renderer {
       version,
       instance: call.instance,
       mothership: this.start.mothership,
+      ...(this.descriptor.useSession === true ? { session: own } : {}),
       ...(state ? { state: state.state } : {}),
     }
   }
@@ -270,6 +291,11 @@ export class Renderer {
       js: hasScript ? [`${base}/js/${encodeURI(script)}`] : [],
     }
   }
+}
+
+function changeOf(sessions: CallSession): { sessionChange?: SessionChange } {
+  const sessionChange = sessions.change()
+  return sessionChange ? { sessionChange } : {}
 }
 
 /** By callback or promise, whichever comes; a function that does neither is left to the deadline of the call. */

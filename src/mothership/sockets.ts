@@ -29,6 +29,7 @@ export class Sockets {
       call,
       {
         onSaid: text => events.onSaid(text),
+        onSession: change => events.onSession(change),
         onClosed: (code, reason) => {
           ended = [code, reason]
           if (held) this.#held.delete(held)

@@ -3,6 +3,7 @@
  * Unknown fields pass (a newer release sent them), unknown types are answered with `error` and otherwise ignored.
  */
 import Type, { type Static, type TSchema } from 'typebox'
+import { SessionChange, SessionData } from './session-data.js'
 import { socketTextBytesMax } from './socket-text.js'
 
 export const subprotocol = 'rain.v1'
@@ -162,6 +163,8 @@ export const messages = {
     /** Those of the platform, the default one first. */
     languages: Type.Optional(Type.Array(text)),
     request: Type.Optional(PageRequest),
+    /** What the component has in the session, where it uses one. */
+    sessionData: Type.Optional(SessionData),
     deadlineMs: amount,
   }),
   fragment: Type.Object({
@@ -176,6 +179,7 @@ export const messages = {
     /** What its children inherit; once for all of them. */
     context,
     children: Type.Array(ViewRequest),
+    sessionChange: Type.Optional(SessionChange),
     /** Of kept state: how far the document was that is shown. Whoever has seen a higher epoch drops it. */
     state: Type.Optional(
       Type.Object({
@@ -206,6 +210,7 @@ export const messages = {
     locale: Type.Optional(text),
     /** Those of the platform, the default one first. */
     languages: Type.Optional(Type.Array(text)),
+    sessionData: Type.Optional(SessionData),
     deadlineMs: amount,
   }),
   answer: Type.Object({
@@ -214,6 +219,7 @@ export const messages = {
     headers: Type.Record(Type.String(), Type.String()),
     /** Values of `Set-Cookie`. */
     cookies: Type.Optional(Type.Array(text)),
+    sessionChange: Type.Optional(SessionChange),
     /** Text or bytes. */
     body: Type.Optional(Type.Unknown()),
   }),
@@ -229,10 +235,13 @@ export const messages = {
     locale: Type.Optional(text),
     languages: Type.Optional(Type.Array(text)),
     request: Type.Optional(PageRequest),
+    sessionData: Type.Optional(SessionData),
     deadlineMs: amount,
   }),
   'socket-open': Type.Object({ r: count }),
   'socket-data': Type.Object({ r: count, text: Type.String({ maxLength: socketTextBytesMax }) }),
+  /** What the component has changed in the session on behalf of a socket. */
+  'socket-session': Type.Object({ r: count, change: SessionChange }),
   /** By either end; `code` is that of websockets (RFC 6455, section 7.4). */
   'socket-close': Type.Object({ r: count, code: Type.Integer({ minimum: 1000, maximum: 4999 }), reason: text }),
 
@@ -328,6 +337,7 @@ export const WantedComponent = Type.Object({
   views: Type.Array(text),
   /** What it offers to do; the provider is a view, or `file.js#method`. */
   intents: Type.Optional(Type.Array(Type.Object({ category: text, action: text, provider: text }))),
+  useSession: Type.Optional(Type.Boolean()),
   pageTitle: Type.Optional(text),
   /** Copies that run, sorted by instance and mothership. */
   copies: Type.Array(Type.Object({ instance: text, mothership: text, epoch: count })),
@@ -347,6 +357,8 @@ export const WantedServer = Type.Object({
   pageDeadlineMs: count,
   errorComponent: Type.Union([Type.Null(), text]),
   languages: Type.Optional(Type.Object({ default: text, offered: Type.Array(text) })),
+  /** What sessions are sealed with (32 bytes, base64): by the first, and opened by any of them. */
+  sessionKeys: Type.Optional(Type.Array(text)),
 })
 export type WantedServer = Static<typeof WantedServer>
 

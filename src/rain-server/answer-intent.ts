@@ -32,10 +32,10 @@ export async function answerIntent(
   }
   const { component, provider } = resolution
   const who = { component: component.id, version: component.exact }
-  const { session, locale, languages } = visit
+  const { session, held, locale, languages } = visit
   if (provider.kind === 'view') {
     const { context } = intent
-    const asked = { component, view: provider.view, context, session, locale, request }
+    const asked = { component, view: provider.view, context, session, held, locale, request }
     const { status, html, css, js, title, reason } = await renderPage(state, asked, ports)
     if (status !== 200) return refused(status, reason ?? 'the view could not be shown')
     return { status, body: { kind: 'view', ...who, view: provider.view, title: title ?? null, html, css, js } }
@@ -49,6 +49,7 @@ export async function answerIntent(
       request,
       body: Buffer.from(JSON.stringify(intent.context)),
       session,
+      held,
       locale,
       languages,
       deadlineMs: state.server.pageDeadlineMs,

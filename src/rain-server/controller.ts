@@ -9,6 +9,7 @@ import { copiesTried, order } from './choose.js'
 import type { Links } from './links.js'
 import { passedHeaders } from './request.js'
 import type { Route } from './route.js'
+import type { VisitorSession } from './sessions.js'
 
 export interface ControllerAsked {
   readonly route: Pick<Extract<Route, { kind: 'controller' }>, 'component' | 'name'>
@@ -18,6 +19,7 @@ export interface ControllerAsked {
   readonly request: PageRequest
   readonly body: Buffer
   readonly session: string
+  readonly held: VisitorSession
   readonly locale: string
   readonly languages: readonly string[]
   /** For all copies that are asked together. */
@@ -56,7 +58,7 @@ const betweenHops: ReadonlySet<string> = new Set([
 const ownCookie = /^\s*rain(-[^=]*)?\s*=/i
 
 export async function callController(asked: ControllerAsked, links: Links, clock: Clock): Promise<ControllerAnswer> {
-  const { route, intent, verb, request, body, session, locale, languages, deadlineMs } = asked
+  const { route, intent, verb, request, body, session, held, locale, languages, deadlineMs } = asked
   const { component, name } = route
   const untilMs = clock.nowMs() + deadlineMs
   let last: ControllerAnswer = { kind: 'failed', status: 503, reason: 'no copy can be reached' }
@@ -73,11 +75,15 @@ export async function callController(asked: ControllerAsked, links: Links, clock
       ...(body.byteLength > 0 ? { body } : {}),
       session,
       locale,
+      ...(component.useSession === true ? { sessionData: held.of(component.id) } : {}),
       ...(languages.length > 0 ? { languages: [...languages] } : {}),
       deadlineMs: untilMs - clock.nowMs(),
     })
     if (!answer) continue
-    if (answer.kind === 'answer' && answer.answer.status >= 200) return answer
+    if (answer.kind === 'answer' && answer.answer.status >= 200) {
+      held.change(component.id, answer.answer.sessionChange)
+      return answer
+    }
     last =
       answer.kind === 'failed'
         ? answer

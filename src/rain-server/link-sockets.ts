@@ -1,8 +1,10 @@
 /** Websockets of browsers as they go over one link to a mothership. */
 import type { MessageOf } from '../protocol/messages.js'
+import type { SessionChange } from '../protocol/session-change.js'
 
 export interface SocketEvents {
   onText(text: string): void
+  onSession(change: SessionChange): void
   /** Once; nothing comes after it. */
   onClose(code: number, reason: string): void
 }
@@ -43,10 +45,11 @@ export class LinkSockets {
     }
   }
 
-  onMessage(message: Sent): void {
+  onMessage(message: Sent | MessageOf<'socket-session'>): void {
     const events = this.#events.get(message.r)
     if (!events) return
     if (message.t === 'socket-data') return events.onText(message.text)
+    if (message.t === 'socket-session') return events.onSession(message.change)
     this.#events.delete(message.r)
     events.onClose(message.code, message.reason)
   }

@@ -224,7 +224,8 @@ export class Link {
     const { message } = decoded
     if (message.t === 'fragment' || message.t === 'answer' || message.t === 'socket-open') {
       this.#settle(message.r, { kind: 'message', message })
-    } else if (message.t === 'socket-data' || message.t === 'socket-close') this.#sockets.onMessage(message)
+    } else if (message.t === 'socket-data' || message.t === 'socket-session' || message.t === 'socket-close')
+      this.#sockets.onMessage(message)
     else if (message.t === 'failed') this.#settle(message.r, failed(message.status, message.reason, false))
     else if (message.t === 'bye') {
       // No more requests; what is under way may still be answered until the connection ends.

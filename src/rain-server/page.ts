@@ -12,6 +12,7 @@ import type { Epochs } from './epochs.js'
 import { platformLanguages } from './language.js'
 import type { Links } from './links.js'
 import { pick } from './route.js'
+import type { VisitorSession } from './sessions.js'
 import type { ServerState } from './wanted.js'
 
 export interface PageAsked {
@@ -20,6 +21,7 @@ export interface PageAsked {
   /** What the view starts with. */
   readonly context?: Readonly<Record<string, unknown>>
   readonly session: string
+  readonly held: VisitorSession
   readonly user?: Viewer
   readonly locale: string
   readonly request: PageRequest
@@ -178,6 +180,7 @@ class Assembly {
           last = failure(503, 'a copy answered of which nothing is to be shown any more')
           continue
         }
+        this.asked.held.change(component.id, answer.fragment.sessionChange)
         onFragment(component.id, tries > 1 ? 'retried' : 'ok', clock.nowMs() - startMs)
         return answer
       }
@@ -204,7 +207,8 @@ class Assembly {
     instance: string,
     deadlineMs: number,
   ): Parameters<NonNullable<ReturnType<Links['get']>>['render']>[0] {
-    const { session, user, locale, request } = this.asked
+    const { session, held, user, locale, request } = this.asked
+    const { id, useSession } = wanted.component
     return {
       instance,
       view: wanted.view,
@@ -214,6 +218,7 @@ class Assembly {
       request,
       deadlineMs,
       ...(user === undefined ? {} : { user }),
+      ...(useSession === true ? { sessionData: held.of(id) } : {}),
       ...(this.#languages.length > 0 ? { languages: [...this.#languages] } : {}),
     }
   }

@@ -18,8 +18,9 @@ import { ServerMetrics } from './metrics.js'
 import { type PagePorts, renderPage } from './page.js'
 import { pageRequest, readBody, wantsHtml } from './request.js'
 import { type Route, reaches, routeOf } from './route.js'
+import { Sessions } from './sessions.js'
 import { Sockets } from './sockets.js'
-import { type Visit, visitOf } from './visit.js'
+import { visitOf } from './visit.js'
 import { readWanted, type ServerState } from './wanted.js'
 
 export interface RainServerDeps {
@@ -54,6 +55,7 @@ class RunningRainServer implements RainServer {
   readonly #links: Links
   readonly #http: Server
   readonly #sockets: Sockets
+  readonly #sessions: Sessions
   #session: NodeSession | undefined
   #state: ServerState | undefined
   #underWay = 0
@@ -68,8 +70,9 @@ class RunningRainServer implements RainServer {
   ) {
     this.#links = new Links(deps.clock, deps.log)
     const { clock, log } = deps
+    this.#sessions = new Sessions(clock, log)
     const state = (): ServerState | undefined => (this.#stopping ? undefined : this.#state)
-    this.#sockets = new Sockets({ links: this.#links, clock, log, state })
+    this.#sockets = new Sockets({ links: this.#links, clock, log, sessions: this.#sessions, state })
     this.#http = createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => void this.#serve(request, response))
     this.#http.on('clientError', refuse)
     this.#http.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
@@ -224,14 +227,16 @@ class RunningRainServer implements RainServer {
     state: ServerState,
     { component, view }: Extract<Route, { kind: 'view' }>,
   ): Promise<void> {
-    const { session, locale, cookies } = visitOf(request, state)
-    const asked = { component, view, session, locale, request: pageRequest(request) }
+    const { cookies, ...visit } = visitOf(request, state, this.#sessions)
+    const { locale } = visit
+    const asked = { component, view, ...visit, request: pageRequest(request) }
     const page = await renderPage(state, asked, this.#pagePorts)
     if (page.status !== 200) {
       this.deps.log.warn({ url: request.url, status: page.status, reason: page.reason }, 'a page could not be shown')
       if (!wantsHtml(request)) return this.#error(request, response, page.status)
     }
-    if (cookies.length > 0) response.setHeader('set-cookie', cookies)
+    const set = cookies()
+    if (set.length > 0) response.setHeader('set-cookie', set)
     send(request, response, page.status, documentOf({ ...page, title: page.title ?? component.pageTitle, locale }))
   }
 
@@ -245,7 +250,7 @@ class RunningRainServer implements RainServer {
     state: ServerState,
     { component, path }: Extract<Route, { kind: 'resource' }>,
   ): Promise<void> {
-    const { locale, languages } = visitOf(request, state)
+    const { locale, languages } = visitOf(request, state, this.#sessions)
     for (const copy of order(component, '', this.#links.reachable)) {
       const answer = await this.#links.get(copy.mothership)?.call({
         kind: 'resource',
@@ -278,7 +283,7 @@ class RunningRainServer implements RainServer {
   ): Promise<void> {
     const body = await this.#body(request, response)
     if (!body) return
-    const { cookies, ...visit } = visitOf(request, state)
+    const { cookies, ...visit } = visitOf(request, state, this.#sessions)
     const asked = {
       route,
       verb: request.method ?? 'GET',
@@ -288,7 +293,7 @@ class RunningRainServer implements RainServer {
       deadlineMs: state.server.pageDeadlineMs,
     }
     const answer = await callController(asked, this.#links, this.deps.clock)
-    if (answer.kind === 'answer') return sendAnswer(request, response, answer.answer, cookies)
+    if (answer.kind === 'answer') return sendAnswer(request, response, answer.answer, cookies())
     const { status, reason } = answer
     this.deps.log.warn({ url: request.url, verb: asked.verb, status, reason }, 'a controller failed')
     this.#error(request, response, status)
@@ -303,11 +308,11 @@ class RunningRainServer implements RainServer {
     if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return this.#error(request, response, 415)
     const body = await this.#body(request, response)
     if (!body) return
-    const visit = visitOf(request, state)
+    const visit = visitOf(request, state, this.#sessions)
     const answer = await answerIntent(body, state, visit, pageRequest(request, controllerHeaders), this.#pagePorts)
     const { status, reason } = answer
     if (reason !== undefined) this.deps.log.warn({ status, reason }, 'an intent failed')
-    sendJson(response, status, answer.body, visit)
+    sendJson(response, status, answer.body, visit.cookies())
   }
 
   get #pagePorts(): PagePorts {
@@ -369,14 +374,14 @@ function refuse({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
 
-function sendJson(response: ServerResponse, status: number, value: object, { cookies }: Visit): void {
+function sendJson(response: ServerResponse, status: number, value: object, cookies: string[]): void {
   const body = Buffer.from(JSON.stringify(value))
   response.writeHead(status, {
     'content-type': 'application/json',
     'content-length': body.byteLength,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    ...(cookies.length > 0 ? { 'set-cookie': [...cookies] } : {}),
+    ...(cookies.length > 0 ? { 'set-cookie': cookies } : {}),
   })
   response.end(body)
 }

@@ -14,6 +14,7 @@ import type { LinkSocket, SocketEvents, SocketRequest } from './link-sockets.js'
 import type { Links } from './links.js'
 import { pageRequest } from './request.js'
 import { type Route, routeOf } from './route.js'
+import type { Sessions } from './sessions.js'
 import { type Visit, visitOf } from './visit.js'
 import type { ServerState } from './wanted.js'
 
@@ -32,6 +33,7 @@ export interface SocketsPorts {
   readonly links: Links
   readonly clock: Clock
   readonly log: Log
+  readonly sessions: Sessions
   /** Undefined while nothing can be served. */
   state(): ServerState | undefined
 }
@@ -76,7 +78,7 @@ export class Sockets {
     const route = routeOf(state, (request.url ?? '/').split('?', 1)[0]!)
     if (route.kind !== 'socket') return refuse(socket, route.kind === 'none' ? route.status : 404)
     if (!fromHere(request)) return refuse(socket, 403)
-    const visit = visitOf(request, state)
+    const visit = visitOf(request, state, this.ports.sessions)
     const held = this.#bySession.get(visit.session) ?? 0
     if (this.#count >= socketsMax || held >= perSessionMax) return refuse(socket, held >= perSessionMax ? 429 : 503)
     this.#count++
@@ -86,7 +88,7 @@ export class Sockets {
       closed = true
       this.#gone(visit.session)
     })
-    const browser = new Browser(this.ports.clock)
+    const browser = new Browser(this.ports.clock, change => visit.held.change(route.component.id, change))
     const opened = await this.#open(state, route, visit, request, browser)
     if ('status' in opened) {
       const { status, reason } = opened
@@ -94,7 +96,8 @@ export class Sockets {
       return refuse(socket, status)
     }
     if (closed) return opened.close(1001, 'the browser went')
-    if (visit.cookies.length > 0) this.#withCookies(request, visit.cookies)
+    const cookies = visit.cookies()
+    if (cookies.length > 0) this.#withCookies(request, cookies)
     this.#server.handleUpgrade(request, socket, head, websocket => browser.attach(websocket, opened))
   }
 
@@ -118,7 +121,7 @@ export class Sockets {
   async #open(
     state: ServerState,
     { component, channel }: SocketRoute,
-    { session, locale, languages }: Visit,
+    { session, held, locale, languages }: Visit,
     request: IncomingMessage,
     events: SocketEvents,
   ): Promise<LinkSocket | { readonly status: number; readonly reason: string }> {
@@ -134,6 +137,7 @@ export class Sockets {
         session,
         locale,
         languages: [...languages],
+        ...(component.useSession === true ? { sessionData: held.of(component.id) } : {}),
         request: pageRequest(request, controllerHeaders),
         deadlineMs: untilMs - clock.nowMs(),
       }
@@ -172,7 +176,10 @@ class Browser implements SocketEvents {
   #end: readonly [code: number, reason: string] | undefined
   #pingsUnanswered = 0
 
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    private readonly clock: Clock,
+    readonly onSession: SocketEvents['onSession'],
+  ) {}
 
   onText(text: string): void {
     const websocket = this.#websocket

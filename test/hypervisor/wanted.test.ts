@@ -149,6 +149,29 @@ describe('what is wanted of a rain server', () => {
     expect(state['wires/m1']).toEqual({ mothership: 'm1', address: 'ws://m1.example:1', ticket: 'r1 to m1' })
   })
 
+  it('has the keys that sessions are sealed with: the same at each replica, and not those that sign', () => {
+    const next = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+    const both = put('keys', '', { schema: 1, keys: [{ ...key, id: 'k-2', privateKey: next }, key] })
+    const sealing = (...changes: Change[]): string[] =>
+      (wanted(withServer(...changes), r1)['server'] as WantedServer).sessionKeys ?? []
+    const [first, second] = sealing(both)
+    expect(sealing(keys)).toEqual([second])
+    expect(sealing(structuredClone(keys))).toEqual([second])
+    expect(first).not.toBe(second)
+    expect(Buffer.from(second!, 'base64').length).toBe(32)
+    expect(key.privateKey.replaceAll('\n', '')).not.toContain(second!.slice(0, 10))
+  })
+
+  it('names what answers intents, and uses the session', () => {
+    const intents = [{ category: 'c', action: 'a', provider: 'index', permissions: ['p'] }]
+    const meta = JSON.stringify({ id: 'news', version: '1.0', views: { index: {} }, useSession: true, intents })
+    const state = wanted(withServer(put('components', 'news/1.0.0', aComponent('news', '1.0', { meta }))), r1)
+    expect(state['components/news/1.0.0']).toMatchObject({
+      useSession: true,
+      intents: [{ category: 'c', action: 'a', provider: 'index' }],
+    })
+  })
+
   it('names no copy that does not run', () => {
     const starting = put('observed', 'm1/news.2', {
       schema: 1,

@@ -25,7 +25,12 @@ function runnerOf(made: Made[]): Runner {
 
 function browser(): SocketEvents & { readonly told: string[] } {
   const told: string[] = []
-  return { told, onSaid: text => told.push(text), onClosed: (code, reason) => told.push(`${code} ${reason}`) }
+  return {
+    told,
+    onSaid: text => told.push(text),
+    onSession: change => told.push(JSON.stringify(change)),
+    onClosed: (code, reason) => told.push(`${code} ${reason}`),
+  }
 }
 const call = { instance: 'chat.1', channel: 'room' }
 
@@ -118,11 +123,13 @@ describe('the sockets of a link', () => {
     }
     await made.link.onMessage(asked(1))
     made.events[0]!.onSaid('later')
+    made.events[0]!.onSession({ set: { a: 1 }, removed: [] })
     await made.link.onMessage({ t: 'socket-data', r: 1, text: 'heard' })
     expect(made.sent).toEqual([
       { t: 'socket-open', r: 1 },
       { t: 'socket-data', r: 1, text: 'early' },
       { t: 'socket-data', r: 1, text: 'later' },
+      { t: 'socket-session', r: 1, change: { set: { a: 1 }, removed: [] } },
     ])
     expect(made.heard).toEqual(['heard'])
   })

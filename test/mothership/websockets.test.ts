@@ -29,18 +29,24 @@ interface Browser {
   readonly socket: OpenSocket
   readonly said: { event?: string; ack?: number; args: unknown[] }[]
   readonly closed: string[]
+  readonly changes: object[]
 }
 
 async function opened(component: RunningComponent, call: Partial<SocketCall> = {}): Promise<Browser> {
   const said: Browser['said'] = []
   const closed: string[] = []
+  const changes: object[] = []
   const socket = await component.process.open(
     { instance: 'chat.1', channel: 'room', session: 's1', locale: 'de', ...call },
-    { onSaid: text => said.push(JSON.parse(text)), onClosed: (code, reason) => closed.push(`${code} ${reason}`) },
+    {
+      onSaid: text => said.push(JSON.parse(text)),
+      onSession: change => changes.push(change),
+      onClosed: (code, reason) => closed.push(`${code} ${reason}`),
+    },
     8_000,
   )
   if ('kind' in socket) throw new Error(`${socket.status}: ${socket.reason}`)
-  return { socket, said, closed }
+  return { socket, said, closed, changes }
 }
 
 describe('a channel', () => {
@@ -116,6 +122,35 @@ describe('a channel', () => {
     const meta = JSON.stringify({ id: 'chat', version: '1.0', type: 'container' })
     const component = await running(files({ 'meta.json': meta }))
     await expect(opened(component)).rejects.toThrow('404')
+  })
+})
+
+describe('the session of a socket', () => {
+  it('is saved after each listener, before what it acknowledges', async () => {
+    const component = await running(
+      files({
+        'meta.json': JSON.stringify({ id: 'chat', version: '1.0', useSession: true }),
+        'server/websockets/room.js': `
+          exports.channel = 'room'
+          exports.handle = socket => {
+            socket.session.set('opened', true)
+            socket.on('count', () => { socket.session.set('n', (socket.session.get('n') || 0) + 1); return socket.session.get('n') })
+            socket.on('look', () => socket.session.get('n'))
+          }`,
+      }),
+    )
+    const { socket, said, changes } = await opened(component, { sessionData: { n: 4 } })
+    socket.hear('{"event":"count","ack":1}')
+    socket.hear('{"event":"look","ack":2}')
+    await waitUntil('it has looked', () => said.length === 2)
+    expect(said.map(each => each.args)).toEqual([
+      [null, 5],
+      [null, 5],
+    ])
+    expect(changes).toEqual([
+      { cleared: false, set: { opened: true }, removed: [] },
+      { cleared: false, set: { n: 5 }, removed: [] },
+    ])
   })
 })
 

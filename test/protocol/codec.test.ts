@@ -110,6 +110,7 @@ const examples: { [T in MessageType]: MessageOf<T> } = {
   },
   'socket-open': { t: 'socket-open', r: 4 },
   'socket-data': { t: 'socket-data', r: 4, text: '{"event":"hello"}' },
+  'socket-session': { t: 'socket-session', r: 4, change: { set: { a: 1 }, removed: ['b'], language: 'de' } },
   'socket-close': { t: 'socket-close', r: 4, code: 1012, reason: 'moved' },
   call: {
     t: 'call',

@@ -4,7 +4,7 @@
  */
 import type { FieldError } from '../errors.js'
 import { viewsOf } from './described.js'
-import { type Described, type Descriptor, readDescriptor } from './descriptor.js'
+import type { Described, Descriptor } from './descriptor.js'
 
 export interface OfferedIntent {
   readonly category: string
@@ -62,20 +62,4 @@ function providerProblem(
   }
   const file = `server/controller/${found.file}`
   return files.has(file) ? undefined : `${file} is missing`
-}
-
-const offered = new WeakMap<object, readonly OfferedIntent[]>()
-
-/** Of a deployed version, from its meta.json; read once for each record. */
-export function offeredIntents(record: { readonly meta: string }): readonly OfferedIntent[] {
-  let found = offered.get(record)
-  if (!found) offered.set(record, (found = readOffered(record.meta)))
-  return found
-}
-
-function readOffered(meta: string): readonly OfferedIntent[] {
-  if (!meta.includes('"intents"')) return []
-  const reading = readDescriptor(meta)
-  if (reading.kind === 'bad') return []
-  return intentsOf(reading.descriptor).map(({ category, action, provider }) => ({ category, action, provider }))
 }

@@ -2,7 +2,7 @@
  * What pages under a rain server's urls can be made of. Rather too much than too little: a version is left out only
  * when no page can come to it, because a page that reaches what is not wired has a hole.
  */
-import { offeredIntents } from '../component/intents.js'
+import { offeredIntents } from '../component/deployed.js'
 import { byId } from '../ids.js'
 import { type CloudMap, sortedIds } from '../map.js'
 import type { ComponentRecord, RainServerRecord } from '../records.js'

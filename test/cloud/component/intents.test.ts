@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { offeredIntents } from '../../../src/cloud/component/intents.js'
+import { offeredIntents, usesSession } from '../../../src/cloud/component/deployed.js'
 import { readPackage } from '../../../src/cloud/component/package.js'
 import { aPackage } from '../../support/packages.js'
 
@@ -52,5 +52,6 @@ describe('an intent', () => {
     expect(offeredIntents(record)).toEqual([intent('index')])
     expect(offeredIntents(record)).toBe(offeredIntents(record))
     expect(offeredIntents({ meta: '{"intents' })).toEqual([])
+    expect([usesSession(record), usesSession({ meta: meta([], { useSession: true }) })]).toEqual([false, true])
   })
 })
