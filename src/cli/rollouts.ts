@@ -7,6 +7,7 @@ import type { InstanceView } from '../hypervisor/views.js'
 import type { Client } from '../sdk/client.js'
 import { pathOfComponent } from './components.js'
 import { connect, type Environment, type Finish, print, printJson, verbOf } from './connection.js'
+import { patiently, pause } from './patience.js'
 import { table } from './table.js'
 
 const lookEveryMs = 300
@@ -116,8 +117,8 @@ async function watch(client: Client, first: RolloutView, json: boolean): Promise
     if (!json && text !== told) print(text)
     told = text
     if (view.phase !== 'running') break
-    await new Promise(resolve => setTimeout(resolve, lookEveryMs))
-    view = await client.get<RolloutView>(`/rollouts/${view.id}`)
+    await pause(lookEveryMs)
+    view = await patiently(() => client.get<RolloutView>(`/rollouts/${first.id}`))
   }
   if (json) printJson(view)
   else if (view.phase === 'paused') print(`\`rain rollouts ${view.id} --resume\` goes on, --abort ends it`)

@@ -13,6 +13,7 @@ import { registerOperations } from './operations.js'
 import { registerPackages } from './packages.js'
 import { registerRollouts } from './rollouts.js'
 import { table } from './table.js'
+import { registerUndeploy } from './undeploy.js'
 
 export function registerVerbs(program: Command, environment: Environment, finish: Finish): void {
   const verb = verbOf(program)
@@ -40,6 +41,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
   registerOperations(program, environment, finish)
   registerKept(program, environment, finish)
   registerRollouts(program, environment, finish)
+  registerUndeploy(program, environment, finish)
 }
 
 const kindNames = ['motherships', 'servers', 'components', 'instances', 'replicas'] as const

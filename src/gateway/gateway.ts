@@ -9,6 +9,7 @@ import { WebSocketServer } from 'ws'
 import { nodeName } from '../cloud/ids.js'
 import type { Applied } from '../cloud/map.js'
 import { actorOf, digestOf } from '../hypervisor/actors.js'
+import { wantedKinds } from '../hypervisor/wanted.js'
 import { frameBytesMax, nodePath, subprotocol } from '../protocol/messages.js'
 import type { GatewayOptions } from './options.js'
 import { Session } from './session.js'
@@ -30,20 +31,6 @@ const backWithinMs = 300
 const lookEveryMs = 500
 /** A map that is older than this would mislead: nodes go to a replica with a fresher one, if there is any (N6). */
 const staleMaxMs = 2_000
-
-/** Kinds whose change can change what a node is to do. */
-const wantedKinds: ReadonlySet<string> = new Set([
-  'instances',
-  'components',
-  'motherships',
-  'rainservers',
-  'wiring',
-  'observed',
-  'settings',
-  'keys',
-  'replicas',
-  'sessions',
-])
 
 export function attachGateway(options: GatewayOptions): Gateway {
   const { server, hypervisor, clock, log } = options

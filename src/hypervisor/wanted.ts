@@ -24,6 +24,21 @@ import type {
 import { sessionKeyOf } from '../protocol/session-data.js'
 
 export type Entries = Map<string, unknown>
+/** Kinds whose change can change what a node is to do: those that are read here. */
+export const wantedKinds: ReadonlySet<string> = new Set([
+  'instances',
+  'stops',
+  'components',
+  'motherships',
+  'rainservers',
+  'wiring',
+  'observed',
+  'settings',
+  'keys',
+  'replicas',
+  'sessions',
+])
+
 /** Signs who may open a link to whom. */
 export type Tickets = (who: NodeRef, toWhom: NodeRef) => string
 

@@ -3,10 +3,10 @@ import fc from 'fast-check'
 import { Compile } from 'typebox/compile'
 import { describe, expect, it } from 'vitest'
 import type { NodeRef } from '../../src/cloud/ids.js'
-import type { MemoryMap } from '../../src/cloud/map.js'
-import { type Change, defaultSettings, put, remove } from '../../src/cloud/records.js'
+import { type Entry, MemoryMap } from '../../src/cloud/map.js'
+import { type Change, defaultSettings, type Kind, put, remove } from '../../src/cloud/records.js'
 import { TicketOffice } from '../../src/hypervisor/tickets.js'
-import { roleOn, wantedFor } from '../../src/hypervisor/wanted.js'
+import { roleOn, wantedFor, wantedKinds } from '../../src/hypervisor/wanted.js'
 import {
   WantedBackend,
   WantedComponent,
@@ -323,4 +323,30 @@ describe('the ticket office', () => {
     const issued = new TicketOffice(mapOf(), () => startMs).issue(r1, m1)
     expect(checkTicket(issued, [key], 'mothership/m1', startMs).kind).toBe('refused')
   })
+})
+
+it('is worked out anew when a record of any kind that it is made of changes', () => {
+  const read = new Set<string>()
+  class Watched extends MemoryMap {
+    override get<K extends Kind>(kind: K, id = ''): Entry<K> | undefined {
+      read.add(kind)
+      return super.get(kind, id)
+    }
+    override all<K extends Kind>(kind: K): Iterable<[string, Entry<K>]> {
+      read.add(kind)
+      return super.all(kind)
+    }
+  }
+  const map = new Watched()
+  const instance = put('instances', 'news.1', anInstance('news.1', ['m1']))
+  const wire = put('wiring', 'r1', { schema: 1, wires: [{ mothership: 'm1', components: ['news/1.0.0'] }] })
+  const server = put('rainservers', 'r1', aRainServer('r1'))
+  const replica = put('replicas', 'h1', { schema: 1, id: 'h1', url: 'http://h1:1', incarnation: 'h1-1' })
+  apply(map, [keys, news, ...motherships('m1'), instance, running('m1', 'news.1'), wire, server, replica])
+  read.clear()
+  for (const node of [m1, r1, b1]) wantedFor(map, node, ticket)
+  read.delete('era')
+
+  expect([...read].filter(kind => !wantedKinds.has(kind))).toEqual([])
+  expect([...read]).toContain('stops')
 })
