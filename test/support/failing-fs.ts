@@ -141,29 +141,23 @@ export class FailingFs implements JournalFs {
     this.#renamings.push({ parents, apply })
   }
 
+  /** A write is two steps: into memory, and what is in memory to the disk. */
   #file(inode: Inode): JournalFile {
     return {
-      write: (bytes, at) =>
-        this.#step(
+      write: async (bytes, at) => {
+        await this.#step(
           'write',
           () => overwrite(inode, bytes, at),
           () => overwrite(inode, bytes.subarray(0, Math.floor(bytes.byteLength / 2)), at),
-        ),
-      datasync: () =>
-        this.#step(
+        )
+        await this.#step(
           'datasync',
-          () => {
-            inode.durable = grown(inode.durable, inode.cache.byteLength)
-            for (const index of inode.dirty) {
-              const from = index * sector
-              inode.durable.set(inode.cache.subarray(from, from + sector), from)
-            }
-            inode.dirty.clear()
-          },
+          () => makeDurable(inode),
           () => undefined,
           // As Linux does: what could not be written counts as written from then on, and is still read.
           () => inode.dirty.clear(),
-        ),
+        )
+      },
       close: async () => undefined,
     }
   }
@@ -193,6 +187,15 @@ export class FailingFs implements JournalFs {
 }
 
 const parentOf = (path: string): string => path.slice(0, path.lastIndexOf('/'))
+
+function makeDurable(inode: Inode): void {
+  inode.durable = grown(inode.durable, inode.cache.byteLength)
+  for (const index of inode.dirty) {
+    const from = index * sector
+    inode.durable.set(inode.cache.subarray(from, from + sector), from)
+  }
+  inode.dirty.clear()
+}
 
 /** With zeros. */
 function grown(bytes: Buffer, length: number): Buffer {

@@ -76,7 +76,6 @@ export class JournalFile {
       // rest as zeros.
       bytes.fill(0, end, end + torn)
       await file.write(bytes.subarray(0, end + torn), 0)
-      await file.datasync()
       await fs.syncDirectory(directory)
     } catch (error) {
       await file.close().catch(() => undefined)
@@ -105,12 +104,10 @@ export class JournalFile {
     if (place.end + frame.byteLength > room) {
       room = roomFor(place.end + frame.byteLength)
       frame = packRecords(records, room, place.next, place.salt)
-      await file.write(Buffer.alloc(room - place.room), place.room)
       // A frame that says how long the file is comes after it is so long.
-      await file.datasync()
+      await file.write(Buffer.alloc(room - place.room), place.room)
     }
     await file.write(frame, place.end)
-    await file.datasync()
     place.end += frame.byteLength
     place.next++
     place.room = room
@@ -154,7 +151,6 @@ async function give(
     const bytes = Buffer.alloc(room)
     bytes.set(frames)
     await file.write(bytes, 0)
-    await file.datasync()
     await fs.rename(fresh, join(directory, name))
     await fs.syncDirectory(directory)
   } catch (error) {

@@ -3,10 +3,8 @@ import { constants } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 
 export interface JournalFile {
-  /** All of it. It may be lost, in parts too, until `datasync` has resolved. */
+  /** All of it, durable when it resolves. Until then, and when it rejects, any part of it may be there or not. */
   write(bytes: Uint8Array, at: number): Promise<void>
-  /** What was written is durable when it resolves. After one that failed nothing is known of what was written before. */
-  datasync(): Promise<void>
   close(): Promise<void>
 }
 
@@ -42,8 +40,8 @@ export const realJournalFs: JournalFs = {
     }
   },
   read: path => readFile(path),
-  create: path => openFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC),
-  open: path => openFile(path, constants.O_RDWR),
+  create: path => openFile(path, constants.O_CREAT | constants.O_TRUNC),
+  open: path => openFile(path, 0),
   rename,
   remove: path => rm(path, { recursive: true, force: true }),
   syncDirectory: async path => {
@@ -56,8 +54,9 @@ export const realJournalFs: JournalFs = {
   },
 }
 
+/** `O_DSYNC`: each write is followed by what `fdatasync` does, without another way through the pool of threads. */
 async function openFile(path: string, flags: number): Promise<JournalFile> {
-  const file = await open(path, flags, fileMode)
+  const file = await open(path, flags | constants.O_WRONLY | constants.O_DSYNC, fileMode)
   return {
     write: async (bytes, at) => {
       for (let done = 0; done < bytes.byteLength; ) {
@@ -65,7 +64,6 @@ async function openFile(path: string, flags: number): Promise<JournalFile> {
         done += bytesWritten
       }
     },
-    datasync: () => file.datasync(),
     close: () => file.close(),
   }
 }
