@@ -13,7 +13,7 @@ import { BrokenHistory } from './history.js'
 import { Holding, type Recovered, type WriteJournal } from './holding.js'
 import type { CopyMessage } from './messages.js'
 import type { Proposed, Readable, Settle } from './outcomes.js'
-import { nobodyWaits, Primary, sendElsewhere } from './primary.js'
+import { nobodyWaits, Primary, type PrimaryPorts, sendElsewhere } from './primary.js'
 
 export interface CopyPorts {
   /** Over the one connection with that mothership, in order; what cannot be sent is lost. */
@@ -21,6 +21,8 @@ export interface CopyPorts {
   readonly write: WriteJournal
   /** The report, or whether this copy serves, may have changed. */
   changed(): void
+  /** Runs it when what happens now is over, before anything else comes in. */
+  soon(run: () => void): void
 }
 
 export class Copy {
@@ -193,8 +195,13 @@ export class Copy {
       return
     }
     if (this.#wants(configuration) !== undefined) return
-    const ports = { send: this.ports.send.bind(this.ports), changed: () => this.#changed() }
-    this.#primary = new Primary(this.self, configuration, this.#holding, this.#waiting, ports, nowMs)
+    const ports: PrimaryPorts = {
+      send: this.ports.send.bind(this.ports),
+      changed: () => this.#changed(),
+      soon: run => this.ports.soon(() => this.#primary === primary && this.#guarded(run)),
+    }
+    const primary = new Primary(this.self, configuration, this.#holding, this.#waiting, ports, nowMs)
+    this.#primary = primary
     this.#guarded(primary => primary.begin(this.#links, nowMs))
   }
 

@@ -5,7 +5,17 @@
 import { createHash } from 'node:crypto'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
-import { beginning, change, continues, type Entry, type Json, limits, type Position, readUpdate } from './entry.js'
+import {
+  beginning,
+  change,
+  continues,
+  type Entry,
+  type Json,
+  limits,
+  type Position,
+  readUpdate,
+  type Update,
+} from './entry.js'
 
 interface Item {
   readonly entry: Entry
@@ -105,14 +115,16 @@ export class History {
   }
 
   /**
-   * Throws `BrokenHistory` and is as it was when the entry is not what comes next. `made`: the document that comes of it,
-   * where that is known.
+   * Throws `BrokenHistory` and is as it was when the entry is not what comes next. `made`: of an entry that was just made
+   * to follow, what is known of it.
    */
-  append(entry: Entry, made?: Json): void {
-    if (!continues(this.tail, entry)) throw new BrokenHistory(`entry ${entry.seq} does not follow ${this.tail.seq}`)
+  append(entry: Entry, made?: { readonly update: Update; readonly document: Json }): void {
+    if (!made && !continues(this.tail, entry)) {
+      throw new BrokenHistory(`entry ${entry.seq} does not follow ${this.tail.seq}`)
+    }
     try {
-      const update = readUpdate(entry.body)
-      const document = made ?? change(this.document, update)
+      const update = made?.update ?? readUpdate(entry.body)
+      const document = made ? made.document : change(this.document, update)
       this.#items.push({ entry, document, id: update.id, reply: update.reply })
       this.#answers.set(update.id, { seq: entry.seq, reply: update.reply })
       this.bytes += entry.body.length + overhead

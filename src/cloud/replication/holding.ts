@@ -19,7 +19,8 @@ export type WriteJournal = (records: readonly JournalRecord[], done: () => void)
 /** Bytes of changes that are held at most, and that may wait to be committed. */
 const historyBytesMax = 16 * 1024 * 1024
 const waitingBytesMax = 8 * 1024 * 1024
-const journalBytesMin = 256 * 1024
+/** Writing it as a whole takes as long as some hundred changes: it is done after some thousand. */
+const journalBytesMin = 1024 * 1024
 const recordOverhead = 128
 /** Every so many changes the copies compare what has become of the document (rule 14). */
 const checkEvery = 1024

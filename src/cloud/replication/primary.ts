@@ -3,7 +3,7 @@
  * counts (reliability.md, section 3, rules 3-5, 7, 8, 11).
  */
 import type { Configuration } from './configuration.js'
-import { change, entryAfter, limits, readUpdate } from './entry.js'
+import { change, entryAfter, limits, readUpdate, type Update } from './entry.js'
 import { Follower } from './follower.js'
 import { type Answered, BrokenHistory } from './history.js'
 import type { Holding } from './holding.js'
@@ -14,6 +14,8 @@ export interface PrimaryPorts {
   send(to: string, message: CopyMessage): void
   /** What it reports may have changed. */
   changed(): void
+  /** Once, when what happens now is over; never when it is not the primary any more. */
+  soon(run: () => void): void
 }
 
 /** Those who wait for an answer; they go on waiting when the same copy is primary in the next epoch too. */
@@ -40,6 +42,7 @@ export class Primary {
   /** What was prepared before: when that is committed in this epoch, all that was committed earlier is known to be. */
   readonly #openAt: number
   #open = false
+  #pumps = false
   /** Rounds of beacons: begun, and answered by all. */
   #round = 0
   #heard = 0
@@ -107,13 +110,13 @@ export class Primary {
   /** `base`: digest of the position that the change was made on. */
   propose(base: string, body: string, nowMs: number, settle: Settle<Proposed>): void {
     const { configuration, holding } = this
-    let id: string
+    let update: Update
     try {
-      id = readUpdate(body).id
+      update = readUpdate(body)
     } catch (error) {
       return settle(refusalOf(error))
     }
-    const answered = holding.history.answered(id)
+    const answered = holding.history.answered(update.id)
     if (answered) return this.#whenCommitted(answered, settle)
     const { length } = configuration.inSync
     if (length < configuration.inSyncMin) {
@@ -125,7 +128,7 @@ export class Primary {
       return settle({ kind: 'conflict', epoch: configuration.epoch, at, document })
     }
     if (holding.isFull) return settle(refused('busy', 'too many changes wait for the other copies'))
-    this.#prepare(body, nowMs, settle)
+    this.#prepare(body, update, nowMs, settle)
   }
 
   read(nowMs: number, settle: Settle<Readable>): void {
@@ -150,18 +153,18 @@ export class Primary {
     }
   }
 
-  #prepare(body: string, nowMs: number, settle: Settle<Proposed>): void {
+  #prepare(body: string, update: Update, nowMs: number, settle: Settle<Proposed>): void {
     const { holding } = this
     const { history } = holding
     let seq: number
     try {
-      const document = change(history.document, readUpdate(body))
+      const document = change(history.document, update)
       const bytes = holding.sizeOf(document, body.length)
       if (bytes > limits.document) {
         return settle(refused('bad-request', `the document would have ${bytes} bytes, it may have ${limits.document}`))
       }
       const entry = entryAfter(history.tail, this.configuration.epoch, body)
-      history.append(entry, document)
+      history.append(entry, { update, document })
       seq = entry.seq
       this.waiting.proposals.set(seq, [settle])
       holding.write([{ k: 'entry', entry }], body.length, () => {
@@ -171,7 +174,18 @@ export class Primary {
     } catch (error) {
       return settle(refusalOf(error))
     }
-    for (const follower of this.#followers.values()) follower.pump(history, holding.committed, nowMs)
+    this.#pumpSoon(nowMs)
+  }
+
+  /** Changes that are made at the same time travel in one message. */
+  #pumpSoon(nowMs: number): void {
+    if (this.#pumps) return
+    this.#pumps = true
+    this.ports.soon(() => {
+      this.#pumps = false
+      const { history, committed } = this.holding
+      for (const follower of this.#followers.values()) follower.pump(history, committed, nowMs)
+    })
   }
 
   #whenCommitted({ seq, reply }: Answered, settle: Settle<Proposed>): void {

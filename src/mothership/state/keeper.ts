@@ -346,6 +346,7 @@ class Hosted {
     copy = new Copy(ports.self, journal.recovered, {
       send: (to, message) => ports.send(to, instance, { k: 'copy', message }),
       write: journal.write,
+      soon: queueMicrotask,
       changed: () => {
         if (this.copy === copy) ports.changed(instance)
       },
