@@ -57,7 +57,7 @@ describe('state that is kept on two motherships', () => {
     await cloud.stop()
     expect(cloud.record.primary).toBe('a')
     await nothingIsLost(cloud)
-  }, 60_000)
+  }, 120_000)
 
   it('outlives the primary: the backup goes on, and the other one learns from it', async () => {
     cloud = await KeptCloud.start(['a', 'b'])
@@ -73,7 +73,7 @@ describe('state that is kept on two motherships', () => {
     }
     await cloud.stop()
     await nothingIsLost(cloud)
-  }, 60_000)
+  }, 120_000)
 
   it('outlives both, and waits for them', async () => {
     cloud = await KeptCloud.start(['a', 'b'])
@@ -91,7 +91,7 @@ describe('state that is kept on two motherships', () => {
     }
     await cloud.stop()
     await nothingIsLost(cloud)
-  }, 60_000)
+  }, 120_000)
 
   it('is changed without a gap while its primary is moved to and fro', async () => {
     cloud = await KeptCloud.start(['a', 'b'])
@@ -104,7 +104,7 @@ describe('state that is kept on two motherships', () => {
     await cloud.stop()
     expect(cloud.record.inSync).toEqual(['a', 'b'])
     await nothingIsLost(cloud)
-  }, 60_000)
+  }, 120_000)
 
   it('is learnt anew by a backup whose journal is gone, or was cut short', async () => {
     cloud = await KeptCloud.start(['a', 'b'])
@@ -120,7 +120,7 @@ describe('state that is kept on two motherships', () => {
     }
     await cloud.stop()
     await nothingIsLost(cloud)
-  }, 60_000)
+  }, 120_000)
 
   it('is not lost with a primary that stands still, whose backup goes on meanwhile', async () => {
     cloud = await KeptCloud.start(['a', 'b'])
@@ -136,7 +136,7 @@ describe('state that is kept on two motherships', () => {
     await cloud.until(40)
     await cloud.stop()
     await nothingIsLost(cloud)
-  }, 60_000)
+  }, 120_000)
 })
 
 const journalIn = (directory: string): string => join(directory, 'shop+1.7', 'journal')
@@ -157,5 +157,5 @@ describe('state that is kept on three motherships', () => {
     }
     await cloud.stop()
     await nothingIsLost(cloud)
-  }, 90_000)
+  }, 180_000)
 })
