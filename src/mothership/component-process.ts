@@ -64,6 +64,8 @@ const lookEveryMs = 250
  */
 const [pingsUnansweredMax, pingsUntilBusy] = [6, 4]
 const callsMax = 256
+/** Between two looks: who says more holds up all the others with it. */
+const [saidMax, nonsenseMax] = [5_000, 100]
 const deathsMax = 5
 const deathsWithinMs = 60_000
 const backoffFirstMs = 100
@@ -77,6 +79,9 @@ export class ComponentProcess {
   /** V8's limit of the one that runs, MiB. */
   #heapMiB = 0
   #collectedMs: number | undefined
+  /** Since the last look. */
+  #said = 0
+  #nonsense = 0
   /** Why it was killed from here. */
   #verdict: string | undefined
   readonly #output: Output
@@ -184,9 +189,12 @@ export class ComponentProcess {
     this.#running = running
     let understood = true
     child.on('message', (message: unknown) => {
+      if (this.#verdict !== undefined) return
+      if (++this.#said > saidMax) return this.#kill(running, `said more than ${saidMax} things in ${lookEveryMs} ms`)
       if (heard.Check(message)) return this.#onMessage(running, message)
       if (understood) log.warn({ component: name }, 'a component process says what cannot be understood')
       understood = false
+      if (++this.#nonsense > nonsenseMax) this.#kill(running, 'says again and again what cannot be understood')
     })
     child.on('error', error => {
       log.warn({ component: name, err: error }, 'a component process failed')
@@ -212,6 +220,8 @@ export class ComponentProcess {
   /** Four times a second: whether it answers, and what it takes. */
   #look(running: Confined): void {
     if (this.#running !== running) return
+    this.#said = 0
+    this.#nonsense = 0
     this.#lookAtMemory(running)
     if (this.#state.kind !== 'starting') {
       if (this.#pingsUnanswered >= pingsUnansweredMax) {

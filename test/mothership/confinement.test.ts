@@ -203,6 +203,29 @@ describe('a component that is busy', () => {
   })
 })
 
+describe('a component that talks past its renderer', () => {
+  const functions = {
+    nonsense: "for (let i = 0; i < 1_000; i++) process.send({ k: 'king', i })",
+    flood:
+      "const say = () => { for (let i = 0; i < 1_000; i++) process.send({ k: 'pong', n: 0 }); setImmediate(say) }; say()",
+    quick: "answer('quick')",
+  }
+
+  it.each([
+    ['nonsense', /says again and again what cannot be understood/],
+    // What is not read as fast as it is said takes memory.
+    ['flood', /said more than 5000 things in 250 ms|used \d+ MiB/],
+  ])('is killed for %s, and the others are answered', async (view, reason) => {
+    const [loud, quiet] = [await components.start(functions), await components.start(functions)]
+    const result = rendering(loud, view)
+    expect(await answerOf(quiet, 'quick')).toBe('quick')
+
+    expect(await result).toMatchObject({ status: 502, reason: expect.stringMatching(reason) })
+    await waitUntil('it runs again', () => loud.state.kind === 'ready')
+    expect(await answerOf(loud, 'quick')).toBe('quick')
+  })
+})
+
 const isRoot = process.getuid?.() === 0
 const workerIsOpen = (): boolean => {
   for (let path = dirname(builtWorker); path !== dirname(path); path = dirname(path)) {
