@@ -36,7 +36,10 @@ const stopWithinMs = 3_000
 /** Resolves with the exit code after SIGINT or SIGTERM. */
 export async function dev(options: DevOptions): Promise<number> {
   const { bytes, local, faults } = await read(options.directory)
-  if (!local) throw new CloudError('invalid-package', `nothing to begin with: ${faults.join('; ')}`)
+  if (!local) {
+    for (const fault of faults) process.stderr.write(`${fault}\n`)
+    return 1
+  }
   const stopped = new Promise<void>(done => {
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => done())
   })

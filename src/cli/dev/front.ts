@@ -68,7 +68,7 @@ export class Front {
         .end(script)
       return
     }
-    const passed = this.#pass(asked, answered => this.#give(answered, answer))
+    const passed = this.#pass(asked, answered => this.#give(answered, answer, asked.method !== 'HEAD'))
     passed.on('error', () => this.#notYet(answer))
     answer.on('close', () => passed.destroy())
     asked.pipe(passed)
@@ -87,9 +87,9 @@ export class Front {
     return request(options, onAnswer)
   }
 
-  #give(answered: IncomingMessage, answer: ServerResponse): void {
+  #give(answered: IncomingMessage, answer: ServerResponse, hasBody: boolean): void {
     const status = answered.statusCode ?? 502
-    if (!/^text\/html\b/.test(answered.headers['content-type'] ?? '')) {
+    if (!hasBody || !/^text\/html\b/.test(answered.headers['content-type'] ?? '')) {
       answer.writeHead(status, answered.headers)
       answered.pipe(answer)
       return
@@ -98,7 +98,8 @@ export class Front {
     answered.on('data', part => parts.push(part as Buffer))
     answered.on('end', () => {
       const html = this.#withScript(Buffer.concat(parts).toString())
-      answer.writeHead(status, { ...answered.headers, 'content-length': Buffer.byteLength(html) }).end(html)
+      const { 'transfer-encoding': _chunked, ...headers } = answered.headers
+      answer.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(html) }).end(html)
     })
   }
 

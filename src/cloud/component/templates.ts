@@ -76,11 +76,19 @@ const unexpected: Readonly<Record<string, string>> = {
   OPEN_INVERSE_CHAIN: '`{{else …}}` outside a block',
 }
 
+/** What motherships register beside what is built in: `{{name …}}` of anything else fails wherever it is shown. */
+export const helperNames: ReadonlySet<string> = new Set([
+  ...['if', 'unless', 'each', 'with', 'lookup', 'log', 'helperMissing', 'blockHelperMissing'],
+  ...['component', 't', 'nt', 'css', 'url', 'partial'],
+  ...['number', 'percentage', 'currency', 'date', 'time', 'range'],
+])
+
 class Finder extends Handlebars.Visitor {
   readonly uses: Use[] = []
   readonly errors: FieldError[] = []
   readonly partials: Named[] = []
   readonly inline: string[] = []
+  readonly #blockParams = new Set<string>()
 
   constructor(private readonly path: string) {
     super()
@@ -108,7 +116,27 @@ class Finder extends Handlebars.Visitor {
     super.PartialStatement(partial)
   }
 
+  override SubExpression(expression: hbs.AST.SubExpression): void {
+    this.#checkHelper(expression)
+    super.SubExpression(expression)
+  }
+
+  /** Names of `as |name|` may be called like anything. */
+  override Program(program: hbs.AST.Program): void {
+    for (const name of program.blockParams ?? []) this.#blockParams.add(name)
+    super.Program(program)
+  }
+
+  #checkHelper(node: hbs.AST.MustacheStatement | hbs.AST.BlockStatement | hbs.AST.SubExpression): void {
+    if (node.params.length === 0 || node.path.type !== 'PathExpression') return
+    const { original, parts, data, depth } = node.path as hbs.AST.PathExpression
+    if (data || depth > 0 || parts.length !== 1 || original !== parts[0]) return
+    if (helperNames.has(original) || this.#blockParams.has(original)) return
+    this.errors.push({ path: this.path, ...placeOf(node), message: `there is no helper ${original}` })
+  }
+
   #look(node: hbs.AST.MustacheStatement | hbs.AST.BlockStatement): void {
+    this.#checkHelper(node)
     if (!('original' in node.path) || node.path.original !== 'component') return
     const given = new Map(node.hash?.pairs.map(pair => [pair.key, literal(pair.value)]) ?? [])
     if (given.has('version') && !given.has('name')) {

@@ -78,6 +78,11 @@ describe('a package', () => {
       'client/templates/index.html:2:1: a version without a name',
     ],
     [
+      'a helper that there is none of',
+      { 'meta.json': meta(), 'client/templates/index.html': '<p>{{t "x"}}\n{{#if (eq a 1)}}{{eq}}{{/if}}' },
+      'client/templates/index.html:2:7: there is no helper eq',
+    ],
+    [
       'code that cannot be parsed',
       { 'meta.json': meta({ views: {} }), 'server/data.js': 'let a\nlet a' },
       'server/data.js:2:5: Identifier',
