@@ -5,8 +5,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startCloud, type TestCloud } from '../support/cloud.js'
 import { waitUntil } from '../support/etcd.js'
-import { aPackage } from '../support/packages.js'
 import { type Json, type Rest, restOf } from '../support/rest.js'
+import { addOnce, readLog, tally } from '../support/tally.js'
 
 const args = ['--etcd', '1', '--replicas', '2', '--motherships', '3', '--rain-servers', '1']
 let cloud: TestCloud
@@ -19,39 +19,6 @@ afterAll(async () => {
   await cloud.close()
 })
 
-const tally = (): Promise<Buffer> =>
-  aPackage({
-    'meta.json': JSON.stringify({
-      id: 'tally',
-      version: '1.0',
-      url: '/tally',
-      views: { index: {} },
-      state: 'kept',
-    }),
-    'client/templates/index.html': '<p class="tally">{{count}} of {{last}} at {{seq}}</p>',
-    'server/data.js': `
-      exports.index = async function (environment, callback, context, request) {
-        const { document, seq } = await environment.state.read({ maxStaleMs: Number(request.query.stale || 0) })
-        const log = document.log || []
-        return { count: log.length, last: log[log.length - 1], seq }
-      }`,
-    'server/controller/add.js': `
-      exports.post = async function (request, response) {
-        const { id } = request.body
-        const place = await request.environment.state.update(draft => {
-          draft.log = draft.log || []
-          return draft.log.push(id)
-        }, { id })
-        response.writeHead(200, { 'content-type': 'application/json' })
-        response.end(JSON.stringify({ place }))
-      }
-      exports.get = async function (request, response) {
-        const { document } = await request.environment.state.read()
-        response.writeHead(200, { 'content-type': 'application/json' })
-        response.end(JSON.stringify(document.log || []))
-      }`,
-  })
-
 const pages = (): string => cloud.state().pages
 const pathOf = (name: string): string => `${pages()}/tally/1.0/controller/${name}`
 
@@ -62,23 +29,13 @@ async function instanceOf(id: string): Promise<Json> {
 /** Until it is acknowledged; under its id it is done once, however often it is sent. */
 async function add(id: string): Promise<number> {
   for (;;) {
-    const answer = await fetch(pathOf('add'), {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ id }),
-      signal: AbortSignal.timeout(8_000),
-    }).catch(() => undefined)
-    if (answer?.status === 200) return ((await answer.json()) as { place: number }).place
-    await answer?.text()
+    const place = await addOnce(pathOf('add'), id, 8_000)
+    if (place !== undefined) return place
     await new Promise(resolve => setTimeout(resolve, 50))
   }
 }
 
-async function log(): Promise<readonly string[]> {
-  const answer = await fetch(pathOf('add'), { signal: AbortSignal.timeout(8_000) })
-  if (answer.status !== 200) throw new Error(`${answer.status}: ${await answer.text()}`)
-  return (await answer.json()) as string[]
-}
+const log = (): Promise<readonly string[]> => readLog(pathOf('add'))
 
 const pidOf = (mothership: string): number => cloud.state().motherships.find(each => each.id === mothership)!.pid
 const inSync = async (): Promise<readonly string[]> => (await instanceOf('tally.main'))['inSync'] as unknown as string[]
@@ -87,7 +44,7 @@ describe('an instance that keeps state', () => {
   const acknowledged: string[] = []
 
   it('is started with two copies, both in sync', async () => {
-    expect((await rest('POST', '/webcomponent', await tally())).status).toBe(201)
+    expect((await rest('POST', '/webcomponent', await tally('tally'))).status).toBe(201)
     const started = await rest('POST', '/webcomponent/tally/1.0', { id: 'tally.main', placement: { copies: 2 } })
     expect([started.status, started.text]).toEqual([201, expect.anything()])
     await waitUntil('both are in sync', async () => (await inSync()).length === 2, 20_000)

@@ -13,6 +13,7 @@ export class TestProxy {
   readonly #pairs = new Set<Pair>()
   readonly #limits: number[] = []
   #refusing = false
+  #delayMs = 0
   #held: Record<Side, boolean> = { requests: false, replies: false }
 
   private constructor(
@@ -49,6 +50,11 @@ export class TestProxy {
 
   accept(): void {
     this.#refusing = false
+  }
+
+  /** What comes from now on is passed on so much later, each way. */
+  delay(ms: number): void {
+    this.#delayMs = ms
   }
 
   get connections(): number {
@@ -129,8 +135,10 @@ export class TestProxy {
   }
 
   #forward(pair: Pair, side: Side, bytes: Buffer): void {
-    if (this.#held[side]) pair.kept[side].push(bytes)
-    else (side === 'requests' ? pair.server : pair.client).write(bytes)
+    if (this.#held[side]) return void pair.kept[side].push(bytes)
+    const to = side === 'requests' ? pair.server : pair.client
+    if (this.#delayMs === 0) to.write(bytes)
+    else setTimeout(() => to.write(bytes), this.#delayMs)
   }
 
   #end(pair: Pair, endClient: () => void = () => pair.client.destroy()): void {

@@ -26,6 +26,11 @@ export class TestProcess {
     return this.options.name
   }
 
+  /** Of what was spawned: a program that runs another one by exec keeps it. */
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
   get alive(): boolean {
     return this.#child !== undefined
   }
