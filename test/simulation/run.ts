@@ -14,6 +14,7 @@ import { SimMothership } from './mothership.js'
 import { Network } from './network.js'
 import { SimNode } from './nodes.js'
 import { type Broken, SimReplica } from './replica.js'
+import { RolloutClient } from './rollout-clients.js'
 import { StateClient } from './state-clients.js'
 import { firstWishes, keptInstances, keptWish, motherships, wishFrom } from './wishes.js'
 import { World } from './world.js'
@@ -145,12 +146,13 @@ class Simulation {
   async #trouble(): Promise<void> {
     const forMs = this.world.dice.for('length').between(3_000, 9_000)
     const untilMs = this.world.nowMs + forMs
-    let busy = this.#clients.length + this.#stateClients.length
+    let busy = this.#clients.length + this.#stateClients.length + 1
     void this.#try(this.#faults.run())
     for (const client of this.#clients) {
       void this.#try(this.#use(client, untilMs)).finally(() => busy--)
     }
     for (const client of this.#stateClients) void this.#try(client.use(untilMs)).finally(() => busy--)
+    void this.#try(new RolloutClient('operator', this.#cloud).use(untilMs)).finally(() => busy--)
     await this.world.run(forMs)
     this.#faults.heal()
     if (!(await this.world.run(60_000, () => busy === 0))) this.violations.push('users wait for ever')
@@ -224,7 +226,7 @@ class Simulation {
         revision = this.#etcd.revision
         sinceMs = this.world.nowMs
       }
-      return this.world.nowMs - sinceMs >= 3_000
+      return this.world.nowMs - sinceMs >= 3_000 && this.#replicas.every(each => hasEnded(each))
     }
     if (!(await this.world.run(settleWithinMs, still))) {
       this.violations.push(`liveness: the cloud has not settled ${settleWithinMs} ms after all is healed`)
@@ -239,6 +241,14 @@ class Simulation {
       this.violations.push(`an unexpected failure: ${error instanceof Error ? (error.stack ?? error.message) : error}`)
     }
   }
+}
+
+/** Nothing that takes several steps is under way: some of them wait for longer than nothing is written. */
+function hasEnded({ replica }: SimReplica): boolean {
+  const map = replica?.maps.map
+  if (!map) return true
+  const runs = [...map.all('rollouts')].some(([, { value }]) => value.phase === 'running')
+  return !runs && map.count('stops') + map.count('removals') === 0
 }
 
 const changed = ({ outcome }: { readonly outcome: string }): boolean => outcome !== 'unchanged'

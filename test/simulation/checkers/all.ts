@@ -5,6 +5,7 @@ import type { SimMothership } from '../mothership.js'
 import type { SimReplica } from '../replica.js'
 import { answerViolations } from './answers.js'
 import { Ledger } from './ledger.js'
+import { operationViolations } from './operations.js'
 import { memoryViolations, readViolations } from './reads.js'
 import { recordViolations } from './records.js'
 import { stateViolations } from './states.js'
@@ -26,6 +27,7 @@ export function check({ revisions, history, replicas, motherships, count }: Fini
     ...answerViolations(ledger, history),
     ...readViolations(ledger, history),
     ...memoryViolations(ledger, replicas),
+    ...operationViolations(ledger, count),
     ...stateViolations(ledger, history, motherships, count),
   ]
 }
