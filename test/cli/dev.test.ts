@@ -45,12 +45,15 @@ it('runs a component that keeps state, too, and is a rain server of the cloud fo
   write({
     'meta.json': JSON.stringify({ id: 'counter', version: '1.0', state: 'kept', views: { index: {} } }),
     'client/templates/index.html': '{{n}}',
-    'server/data.js': 'exports.index = (environment, callback) => callback(null, { n: 1 })',
+    'server/data.js': `
+      console.log('loaded')
+      exports.index = (environment, callback) => callback(null, { n: 1 })`,
   })
   const { said, child, ended } = dev('--token', secrets.admin)
   await waitUntil('it runs', () => /counter\/1\.0 runs$/m.test(said()), 20_000).catch(error => {
     throw new Error(`${(error as Error).message}: ${said()}`)
   })
+  await waitUntil('what it prints is told', () => /^counter: loaded$/m.test(said()))
   expect(rainServers()).toEqual([expect.stringMatching(/^dev-.*-counter-\d+$/)])
   child.kill('SIGINT')
   expect(await ended).toBe(0)

@@ -33,7 +33,7 @@ All pages of the cloud are at http://127.0.0.1:${portDefault}. Where they show t
 version of its meta.json, they show the one of the directory, in the process that a mothership runs components in; what
 it includes, and what includes it, is rendered in the cloud with the same context, session and language as ever. When a
 file changes, the component is looked over, started anew, and pages load again; what is wrong is shown here and in them,
-and the last version that started stays.
+and the last version that started stays. What the component prints is printed here.
 
 The cloud registers a rain server that takes no visitors for as long as this runs, so an admin token is needed, and the
 cloud's motherships have to be reachable from here.`

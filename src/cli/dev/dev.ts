@@ -21,6 +21,7 @@ import { Front } from './front.js'
 import { forMothership, forRainServer, instanceOf, type LocalPackage, localMothership } from './overlay.js'
 import { type Observed, Relay } from './relay.js'
 import { watchDirectory } from './source.js'
+import { follow, wordOf } from './words.js'
 
 export interface DevOptions {
   readonly directory: string
@@ -79,7 +80,7 @@ class DevSession {
   readonly #children: Child[] = []
   #front: Front | undefined
   #link: CloudLink | undefined
-  #stopWatching: (() => void) | undefined
+  readonly #watches: (() => void)[] = []
   #cloud: ReadonlyMap<string, unknown> = new Map()
   #wire: WantedWire | undefined
   #local: LocalPackage | undefined
@@ -118,7 +119,7 @@ class DevSession {
       },
       onWord: print,
     })
-    this.#stopWatching = watchDirectory(directory, () => void this.#onChange())
+    this.#watches.push(watchDirectory(directory, () => void this.#onChange()))
     const view = local.views[0]?.id ?? 'index'
     print(`${component}/${local.descriptor.version} runs here, everything else in the cloud at ${url}`)
     print(`  page  ${address}/${component}/${view}`)
@@ -127,7 +128,7 @@ class DevSession {
   }
 
   async stop(): Promise<void> {
-    this.#stopWatching?.()
+    for (const stop of this.#watches) stop()
     await this.#front?.close()
     const unlinked = this.#link?.close().catch((error: Error) => {
       process.stderr.write(`rain: the cloud could not be told that this is over: ${error.message}\n`)
@@ -140,6 +141,7 @@ class DevSession {
 
   #child(role: string, id: string, port: number, metricsPort: number, more: readonly string[]): void {
     const tokenFile = join(this.#dir, 'token')
+    const logFile = join(this.#dir, `${role}.log`)
     writeFileSync(tokenFile, this.#token, { mode: 0o600 })
     const child = new Child({
       name: id,
@@ -148,13 +150,19 @@ class DevSession {
         ...[this.options.program, role, '--id', id, '--port', String(port), '--metrics-port', String(metricsPort)],
         ...['--hypervisor', this.#relay.url, '--token-file', tokenFile, ...more],
       ],
-      logFile: join(this.#dir, `${role}.log`),
+      logFile,
       endsGroup: true,
       onChange: () => undefined,
       onDied: how => print(`the local ${role} died (${how}) and is started again: ${child.lastWords()}`),
     })
     this.#children.push(child)
     child.start()
+    this.#watches.push(
+      follow(logFile, line => {
+        const word = this.#local && wordOf(line, this.#local.descriptor.id)
+        if (word !== undefined) print(word)
+      }),
+    )
   }
 
   async #onChange(): Promise<void> {
