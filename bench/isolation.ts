@@ -12,7 +12,7 @@ import { type Answer, BenchMothership } from './support/mothership.js'
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
 const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
-const [quiet, roundCount, windowMs, everyMs] = [10, 9, 4_000, 5]
+const [quiet, roundCount, windowMs, everyMs] = [10, 7, 4_000, 5]
 const modes = ['loop', 'leak', 'crash', 'exit'] as const
 type Mode = (typeof modes)[number]
 const bad = 'bad.0'
