@@ -24,7 +24,7 @@ const primary = (language: string): string => plain(language).split('-', 1)[0]!
 /** As in html's `lang`: `de-DE`. `told`: by the session. */
 export function languageFor(server: WantedServer, acceptLanguage: string, told?: string): string {
   const { default: byDefault = lastResort, offered = [] } = server.languages ?? {}
-  const wishes = [...(told === undefined ? [] : [told]), ...wishesOf(acceptLanguage)]
+  const wishes = [...wishesOf(told?.replaceAll('_', '-') ?? ''), ...wishesOf(acceptLanguage)]
   const found = offered.length === 0 ? wishes[0] : first(wishes, each => offeredFor(each, offered))
   return (found ?? byDefault).replaceAll('_', '-')
 }

@@ -4,7 +4,7 @@
  * cannot set a cookie. HAProxy sends a visitor to the same rain server again, and the next answer brings the cookie up.
  */
 import type { Clock, Log } from '../hypervisor/ports.js'
-import { changed, type SessionChange, type SessionData } from '../protocol/session-change.js'
+import { changed, type SessionChange, type SessionData, sessionBytesMax } from '../protocol/session-change.js'
 import { emptySession, type Session, seal, unseal } from './sealed.js'
 
 const rememberedMax = 10_000
@@ -39,7 +39,8 @@ export class Sessions {
     const own = { ...before.own, [component]: changed(before.own[component] ?? {}, change) }
     if (Object.keys(own[component]!).length === 0) delete own[component]
     const after: Session = { seq: before.seq + 1, own, ...(language === undefined ? {} : { language }) }
-    if (key !== undefined && this.sealed(id, after, key) === undefined) {
+    const tooMuch = Buffer.byteLength(JSON.stringify(own[component] ?? {})) > sessionBytesMax
+    if (tooMuch || (key !== undefined && this.sealed(id, after, key) === undefined)) {
       this.log.warn({ component }, 'a session is full: what a component puts into it is not kept')
       return
     }

@@ -168,6 +168,12 @@ function refuse(socket: Duplex, status: number): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
 
+/** Of what a component says, only what may go into a frame: some codes stand for what nobody says, and a frame is short. */
+function sayable(code: number, reason: string): [code: number, reason: string] {
+  const may = (code >= 1000 && code <= 1013 && (code < 1004 || code > 1006)) || code >= 3000
+  return [may ? code : 1011, Buffer.from(reason).subarray(0, 110).toString()]
+}
+
 /** The browser's end: what comes for it before it is there waits. */
 class Browser implements SocketEvents {
   #websocket: WebSocket | undefined
@@ -197,7 +203,7 @@ class Browser implements SocketEvents {
     this.#end = [code, reason]
     const websocket = this.#websocket
     if (!websocket) return
-    websocket.close(code, reason)
+    websocket.close(...sayable(code, reason))
     this.clock.after(2_000, () => websocket.terminate())
   }
 

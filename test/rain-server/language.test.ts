@@ -34,6 +34,11 @@ describe('the language of a page', () => {
     expect(languageFor(of('en_US', ['de', 'fr']), 'fr', 'ja')).toBe('fr')
   })
 
+  it('is not what the session was told, when that is no language', () => {
+    expect(languageFor(of('en_US', []), 'fr', '"><script>')).toBe('fr')
+    expect(languageFor(of('en_US', []), 'fr', 'de_DE')).toBe('de-DE')
+  })
+
   it('is named to components with all that the platform offers', () => {
     expect(platformLanguages(of('en_US', ['de', 'en_US']))).toEqual(['en_US', 'de'])
     expect(platformLanguages(nothingWanted.server)).toEqual([])

@@ -84,6 +84,9 @@ describe('sessions', () => {
     held.change('cart', set('b', 'x'.repeat(1_900)))
     expect([Object.keys(held.of('shop')), held.of('cart')]).toEqual([['a'], {}])
     expect(held.cookies()[0]!.length).toBeLessThan(4_096)
+    const inMemory = new Sessions(testClock, log).open(id, '', [])
+    inMemory.change('shop', set('a', 'x'.repeat(2_100)))
+    expect(inMemory.of('shop')).toEqual({})
   })
 })
 

@@ -17,6 +17,7 @@ const chat = {
       socket.on('shout', text => text.toUpperCase())
       socket.on('leave', () => { socket.disconnect() })
       socket.on('crash', () => process.exit(3))
+      socket.on('lie', code => { process.send({ k: 'closed', n: Number(socket.id), code, reason: 'ü'.repeat(300) }) })
       socket.on('flood', () => { for (let i = 0; i < 2000; i++) socket.emit('drop', 'x'.repeat(10_000)) })
     }`,
 }
@@ -139,6 +140,21 @@ describe("a component's websocket", () => {
     bytes.socket.send(Buffer.from('{}'))
     await closed(bytes)
     expect(bytes.closed).toMatch(/^1003/)
+  })
+
+  it.each([
+    [1005, 1011],
+    [1006, 1011],
+    [1015, 1011],
+    [2000, 1011],
+    [1001, 1001],
+    [4321, 4321],
+  ])('is closed by a component that says %i with %i, whatever reason it gives', async (said, code) => {
+    const browser = await opened()
+    browser.say('lie', said)
+    await closed(browser)
+    expect(browser.closed).toMatch(new RegExp(`^${code} ü+`))
+    expect((await cloud.ask('/chat')).status).toBe(200)
   })
 
   it('is closed for a browser that does not fetch what is sent, and the others go on', async () => {
