@@ -46,6 +46,8 @@ export function attachGateway(options: GatewayOptions): Gateway {
   let closed = false
   let cancelPush: (() => void) | undefined
   let pushTookMs = 0
+  /** A stop waits until rain servers have it. */
+  let attest = false
 
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (request.url?.split('?')[0] !== nodePath) return
@@ -95,6 +97,7 @@ export function attachGateway(options: GatewayOptions): Gateway {
     for (const change of changes) {
       if (change.kind === 'sessions') onSessionChange(change)
       else if (change.kind === 'tokens' && change.value === null) onRevoked(change.id)
+      else if (change.kind === 'stops') attest = true
     }
     if (!cancelPush && changes.some(each => wantedKinds.has(each.kind))) {
       cancelPush = clock.after(Math.max(coalesceMs, pushTookMs * (pushShare - 1)), push)
@@ -104,7 +107,9 @@ export function attachGateway(options: GatewayOptions): Gateway {
   const push = (): void => {
     cancelPush = undefined
     const fromMs = clock.nowMs()
-    for (const session of sessions.values()) session.push()
+    const stops = attest
+    attest = false
+    for (const session of sessions.values()) session.push(stops && session.node.kind === 'rainserver')
     pushTookMs = clock.nowMs() - fromMs
   }
 

@@ -40,6 +40,9 @@ export class Session {
   readonly #begunAtMs: number
   #cancelTimer: (() => void) | undefined
   #appliedOrder: Order | undefined
+  #sentOrder: Order | undefined
+  /** The newest order under which what was sent last is wanted. */
+  #standsAt: Order | undefined
   /** The last word on each of its copies. */
   readonly #observed = new Map<string, MessageOf<'observed'>['items'][number]>()
   /** What the node had applied when it came: this replica may be behind that. */
@@ -68,8 +71,11 @@ export class Session {
     this.#watch()
   }
 
-  /** Sends the wanted state, whole, if it is another one than the last sent or the node did not take that. */
-  push(): void {
+  /**
+   * Sends the wanted state, whole, if it is another one than the last sent or the node did not take that. `attest`: one
+   * that is still the same counts as applied under the newest order, because somebody waits for that.
+   */
+  push(attest = false): void {
     if (this.#state !== 'open') return
     const { hypervisor, wanted, log } = this.ports
     const { order } = hypervisor.maps.map
@@ -78,11 +84,14 @@ export class Session {
     const digest = createHash('sha1').update(JSON.stringify(put)).digest('base64')
     if (digest === this.#sent && !this.#mayRepeat(order)) {
       this.#owed = this.#refused !== undefined
+      if (attest) this.#stands(order)
       return
     }
     this.#owed = this.socket.bufferedAmount > bufferedMax
     if (this.#owed) return
     this.#sent = digest
+    this.#sentOrder = order
+    this.#standsAt = undefined
     this.#sentAtMs = this.ports.clock.nowMs()
     const frame = encode({ t: 'wanted', o: [order.era, order.revision], base: null, put, gone: [] })
     // The node would close the session at such a frame, come back, and get it again.
@@ -292,7 +301,14 @@ export class Session {
 
   #applied(order: Order): void {
     this.#appliedOrder = order
-    this.ports.applied.note(this.node, this.number, order)
+    const newest = this.#sentOrder && compareOrder(order, this.#sentOrder) >= 0 ? this.#standsAt : undefined
+    this.ports.applied.note(this.node, this.number, newest ?? order)
+  }
+
+  /** What was sent last is what is wanted under this order, too. */
+  #stands(order: Order): void {
+    this.#standsAt = order
+    if (this.#appliedOrder && !this.#refused) this.#applied(this.#appliedOrder)
   }
 
   #close(code: string, reconnect: boolean, status: number, reason?: string): void {

@@ -506,6 +506,29 @@ describe('what is wanted', () => {
     const { put: put2 } = await balancer.hear('wanted')
     expect(Object.keys(put2)).toEqual(['rainservers/r1', 'replicas/h1'])
   })
+
+  it('is known to stand at a stop, where that leaves it as it is: nothing is sent, and a stop need not wait', async () => {
+    const replica = await aReplica()
+    withInstances(replica, 'm1', 'news.1', 'news.2')
+    const server = await aRawNode(replica, rainServer('r1'))
+    const { o } = await server.hear('wanted')
+    const stop = (instance: string): number => {
+      replica.store.apply([put('stops', instance, { schema: 1, stage: 'unwire', since: '2026-01-01T00:00:00.000Z' })])
+      replica.clock.advance(20)
+      return replica.store.map.order.revision
+    }
+    const applied = (): number | undefined => {
+      const number = replica.hypervisor.session(rainServer('r1'))!
+      return replica.hypervisor.applied.latest(rainServer('r1'), number)?.revision
+    }
+    const first = stop('news.1')
+    expect([first > o[1], applied()]).toEqual([true, undefined])
+    server.say({ t: 'applied', o })
+    await waitUntil('it has applied what it was sent, which stands', () => applied() === first)
+    const second = stop('news.2')
+    expect(applied()).toBe(second)
+    expect(server.all('wanted')).toHaveLength(1)
+  })
 })
 
 describe('what a node reports', () => {

@@ -5,11 +5,9 @@
  * who is to say that it is done may be gone.
  */
 import type { BodyOf } from '../commands.js'
-import { Draft } from '../draft.js'
 import { byId } from '../ids.js'
 import { type CloudMap, copiesOf } from '../map.js'
 import { type Change, type InstanceRecord, put, remove } from '../records.js'
-import { reachable } from '../wiring/reachable.js'
 import { change, done, type Step, unknown, type Verdict } from './verdict.js'
 
 /** How long it is waited for rain servers to say that they have let go. */
@@ -60,17 +58,17 @@ export function stopInstance(map: CloudMap, body: BodyOf<'stop-instance'>, { at 
 
 export function advanceStops(map: CloudMap, context: StopContext): Step[] {
   if (map.count('stops') === 0) return []
-  const hearing = new Hearing(map, context)
   const steps: Step[] = []
   for (const id of [...map.all('stops')].map(([each]) => each).sort(byId)) {
-    const step = advance(map, id, context, hearing)
+    const step = advance(map, id, context)
     if (step) steps.push(step)
     if (steps.length >= stepsMax) break
   }
   return steps
 }
 
-function advance(map: CloudMap, id: string, { at }: StopContext, hearing: Hearing): Step | undefined {
+function advance(map: CloudMap, id: string, context: StopContext): Step | undefined {
+  const { at } = context
   const { value, modified } = map.get('stops', id)!
   const instance = map.get('instances', id)?.value
   if (!instance) return { changes: [remove('stops', id)], subjects: [id] }
@@ -78,46 +76,15 @@ function advance(map: CloudMap, id: string, { at }: StopContext, hearing: Hearin
   const served = copiesOf(instance).some(mothership => isServed(map, id, mothership))
   if (!served) return { changes: stopOf(map, id), subjects: [id] }
   if (value.stage === 'drain') return forMs < drainMs ? undefined : { changes: stopOf(map, id), subjects: [id] }
-  const key = `${instance.component}/${instance.version}`
-  if (forMs < unwireMs && !hearing.everybody(key, modified)) return undefined
+  if (forMs < unwireMs && !everybodyHeard(map, modified, context)) return undefined
   return { changes: [put('stops', id, { ...value, stage: 'drain', since: at })], subjects: [id] }
 }
 
-/** Whether the rain servers that may show a version have heard of a change. Good for one synchronous stretch. */
-class Hearing {
-  readonly #reached = new Map<string, ReadonlySet<string>>()
-
-  constructor(
-    private readonly map: CloudMap,
-    private readonly context: StopContext,
-  ) {}
-
-  /** `revision` 0: it is not written yet. */
-  everybody(key: string, revision: number): boolean {
-    const { map } = this
-    if (revision === 0) return false
-    for (const [id, { value }] of map.all('rainservers')) {
-      if (!map.get('sessions', `rainserver/${id}`)) continue
-      const needed = this.#changedAt(key, value.urls, revision)
-      if (needed !== undefined && (this.context.appliedBy(id) ?? 0) < needed) return false
-    }
-    return true
+/** Whether all rain servers that are there have heard of a change; 0: it is not written yet. */
+function everybodyHeard(map: CloudMap, revision: number, { appliedBy }: StopContext): boolean {
+  if (revision === 0) return false
+  for (const [id] of map.all('rainservers')) {
+    if (map.get('sessions', `rainserver/${id}`) && (appliedBy(id) ?? 0) < revision) return false
   }
-
-  /** When what is wanted of a rain server with these urls changed; of a version retired before, that was then. */
-  #changedAt(key: string, urls: readonly string[], revision: number): number | undefined {
-    if (this.#reaches(this.map, urls, '').has(key)) return revision
-    const component = this.map.get('components', key)
-    if (!component || component.value.active) return undefined
-    const before = new Draft(this.map)
-    before.add([put('components', key, { ...component.value, active: true })])
-    return this.#reaches(before, urls, key).has(key) ? component.modified : undefined
-  }
-
-  #reaches(map: CloudMap, urls: readonly string[], variant: string): ReadonlySet<string> {
-    const name = `${variant} ${urls.join(' ')}`
-    let found = this.#reached.get(name)
-    if (!found) this.#reached.set(name, (found = new Set(reachable(map, { urls: [...urls] }))))
-    return found
-  }
+  return true
 }
