@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { Confinement } from '../../src/mothership/confinement.js'
 import { MemoryGroups } from '../../src/mothership/memory-groups.js'
 import { builtWorker } from '../support/build.js'
@@ -297,8 +297,9 @@ function writableCgroup(): string | undefined {
     const path = join(mount, `rain-test-${process.pid}`)
     try {
       mkdirSync(path)
-      if (existsSync(join(path, 'memory.limit_in_bytes')) || existsSync(join(path, 'memory.max'))) return path
+      const fits = existsSync(join(path, 'memory.limit_in_bytes')) || existsSync(join(path, 'memory.max'))
       rmdirSync(path)
+      if (fits) return path
     } catch {
       // Not here, then.
     }
@@ -318,6 +319,9 @@ const membersOf = (group: string): number[] =>
 
 describe('--component-cgroup', () => {
   const cgroup = writableCgroup()
+  beforeAll(() => {
+    if (cgroup !== undefined) mkdirSync(cgroup)
+  })
   afterAll(() => {
     if (cgroup !== undefined) rmdirSync(cgroup)
   })
