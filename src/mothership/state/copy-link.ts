@@ -111,6 +111,8 @@ export class CopyLink {
   #expectWord(withinMs: number): void {
     const dueMs = this.clock.nowMs() + withinMs
     this.#cancelSilence = this.clock.after(withinMs, () => {
+      // It ends for that.
+      if (this.#overflows) return
       const nowMs = this.clock.nowMs()
       const leftMs = this.#heardAtMs + silentMaxMs - nowMs
       if (leftMs > 0) return this.#expectWord(leftMs)

@@ -5,6 +5,7 @@
 import { rmSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { waitUntil } from '../../support/etcd.js'
 import { KeptCloud } from '../../support/kept-cloud.js'
 
 let cloud: KeptCloud | undefined
@@ -115,6 +116,8 @@ describe('state that is kept on two motherships', () => {
       await cloud.kill('b')
       harm(join(cloud.directory, 'b'))
       await cloud.begin('b')
+      // Until the leader has heard of it, the record names the journal of before.
+      await waitUntil('the old journal counts no more', () => cloud?.record.journals?.['b'] !== before)
       await cloud.inSync(2)
       expect(cloud.record.journals?.['b']).not.toBe(before)
     }
