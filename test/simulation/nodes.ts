@@ -120,12 +120,18 @@ export class SimNode {
     const items = [...wanted.map(each => this.#itemOf(each)), ...this.#keptItems(kept)]
     await this.#call(replica, async () => {
       const number = replica.sessions.get(nodeName(this.node))
-      if (number === undefined) throw new Error('no session here')
+      if (number === undefined || this.#isReplaced(replica, number)) throw new Error('no session here')
       const fresh = items.filter(item => !this.#said(replica.replica!.maps.map, item, number))
       if (fresh.length > 0) replica.replica!.observations.report(this.node.id, number, fresh)
       if (this.node.kind === 'rainserver') replica.applied?.note(this.node, number, { era: 1, revision })
       replica.loads?.note({ node: this.node, cpu: this.#dice.between(0, 900), ram: 10, bandwidth: 10, components: {} })
     })
+  }
+
+  /** As the gateway hears of it: another replica has the node now. */
+  #isReplaced(replica: SimReplica, number: number): boolean {
+    const session = replica.replica?.maps.map.get('sessions', nodeName(this.node))
+    return session !== undefined && session.modified > number && session.value.replica !== replica.id
   }
 
   #itemOf(wanted: Wanted): ObservedItem {

@@ -218,6 +218,8 @@ class Simulation {
 
   /** Until nothing is written any more for a while, and every memory has seen all of it. */
   async #settles(): Promise<void> {
+    // What takes several steps waits for the word of nodes.
+    await this.world.run(settleWithinMs, () => this.#replicas.every(each => hasEnded(each)))
     for (const node of this.#nodes) node.stop()
     let revision = 0
     let sinceMs = this.world.nowMs
