@@ -7,7 +7,7 @@
  */
 import type { CopyReport } from '../records.js'
 import type { Configuration } from './configuration.js'
-import type { Json } from './entry.js'
+import type { Base, Json } from './entry.js'
 import { Following } from './following.js'
 import { BrokenHistory } from './history.js'
 import { Holding, type Recovered, type WriteJournal } from './holding.js'
@@ -149,10 +149,10 @@ export class Copy {
   }
 
   /**
-   * A change that was made on the document whose position has the digest `base`, under an id: asked again, it answers
+   * A change that was made on the document at `base`, under an id: asked again, it answers
    * what it answered first. `settle` is called once, at once or later, unless the process ends before.
    */
-  propose(base: string, body: string, nowMs: number, settle: Settle<Proposed>): void {
+  propose(base: Base, body: string, nowMs: number, settle: Settle<Proposed>): void {
     if (this.#primary) this.#guarded(primary => primary.propose(base, body, nowMs, settle))
     else settle({ kind: 'elsewhere' })
   }

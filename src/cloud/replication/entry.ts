@@ -15,6 +15,14 @@ export interface Position {
   readonly digest: string
 }
 
+/** What a change was made on. */
+export interface Base {
+  /** Of its position. */
+  readonly digest: string
+  /** Whatever became of earlier attempts at the same change, none of them was made at this position or before. */
+  readonly earliest: number
+}
+
 export const beginning: Position = { seq: 0, digest: '' }
 
 export interface Entry {
@@ -48,8 +56,8 @@ export const limits = {
   update: 512 * 1024,
   /** Bytes of what a change answers. */
   reply: 1024,
-  /** Answers that are remembered: of so many changes before the last one that every copy has. */
-  replies: 1024,
+  /** Answers that are remembered: of so many changes before the last one that is known to be committed. */
+  replies: 4096,
 } as const
 
 /** By hand: processes of components read updates too, and start without the library of schemas. */

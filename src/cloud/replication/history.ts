@@ -48,6 +48,8 @@ export class History {
   #baseDocument: Json = {}
   #items: Item[] = []
   readonly #answers = new Map<string, Answered>()
+  /** Answers to changes up to this one may be forgotten. */
+  forgotten = 0
   /** Bytes of the changes that are held. */
   bytes = 0
 
@@ -64,6 +66,8 @@ export class History {
     history.#base = base
     history.#baseDocument = value.document as Json
     for (const [id, seq, reply] of value.answers) history.#answers.set(id, { seq, reply: reply ?? undefined })
+    // Every change has one.
+    history.forgotten = Math.max(0, base.seq - value.answers.length)
     return history
   }
 
@@ -155,6 +159,7 @@ export class History {
     for (const [id, { seq }] of this.#answers) {
       if (seq > committed - limits.replies) return
       this.#answers.delete(id)
+      this.forgotten = seq
     }
   }
 

@@ -8,6 +8,8 @@ const position = Type.Object({ seq: count, digest: text })
 const epoch = count
 
 /** Every message is of one epoch: a copy hears those of its own only (rule 2). */
+export const BaseSchema = Type.Object({ digest: text, earliest: count })
+
 export const CopyMessage = Type.Union([
   /** Primary to copy: tell me where you stand. */
   Type.Object({ k: Type.Literal('invite'), epoch }),

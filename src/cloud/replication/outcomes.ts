@@ -6,7 +6,16 @@ import { BrokenHistory } from './history.js'
 export type Proposed =
   | { readonly kind: 'committed'; readonly epoch: number; readonly seq: number; readonly reply: string | undefined }
   /** Not made on the document as it is; on this one it is to be made again. */
-  | { readonly kind: 'conflict'; readonly epoch: number; readonly at: Position; readonly document: Json }
+  | {
+      readonly kind: 'conflict'
+      readonly epoch: number
+      readonly at: Position
+      readonly document: Json
+      /** An earlier attempt went to a primary that is none any more: it may have been made, and then it is remembered. */
+      readonly again?: boolean
+    }
+  /** It may have been made so long ago that its answer is not remembered any more. */
+  | { readonly kind: 'unknown'; readonly reason: string }
   | { readonly kind: 'refused'; readonly code: 'bad-request' | 'busy'; readonly reason: string }
   /** Ask the primary, under the same id: this copy is none, or none any more. */
   | { readonly kind: 'elsewhere' }

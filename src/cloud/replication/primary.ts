@@ -3,7 +3,7 @@
  * counts (reliability.md, section 3, rules 3-5, 7, 8, 11).
  */
 import type { Configuration } from './configuration.js'
-import { change, entryAfter, limits, readUpdate, type Update } from './entry.js'
+import { type Base, change, entryAfter, limits, readUpdate, type Update } from './entry.js'
 import { Follower } from './follower.js'
 import { type Answered, BrokenHistory } from './history.js'
 import type { Holding } from './holding.js'
@@ -107,8 +107,7 @@ export class Primary {
     return Object.fromEntries(ready.map(each => [each.id, each.journal]))
   }
 
-  /** `base`: digest of the position that the change was made on. */
-  propose(base: string, body: string, nowMs: number, settle: Settle<Proposed>): void {
+  propose(base: Base, body: string, nowMs: number, settle: Settle<Proposed>): void {
     const { configuration, holding } = this
     let update: Update
     try {
@@ -118,12 +117,16 @@ export class Primary {
     }
     const answered = holding.history.answered(update.id)
     if (answered) return this.#whenCommitted(answered, settle)
+    if (base.earliest < holding.history.forgotten) {
+      const since = holding.history.tail.seq - base.earliest
+      return settle({ kind: 'unknown', reason: `${since} changes since it was first tried: it may have been made` })
+    }
     const { length } = configuration.inSync
     if (length < configuration.inSyncMin) {
       return settle(refused('busy', `${length} copies are in sync, changes need ${configuration.inSyncMin}`))
     }
     const { tail, document } = holding.history
-    if (base !== tail.digest) {
+    if (base.digest !== tail.digest) {
       const at = { seq: tail.seq, digest: tail.digest }
       return settle({ kind: 'conflict', epoch: configuration.epoch, at, document })
     }

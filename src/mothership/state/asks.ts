@@ -1,6 +1,7 @@
 /** What the code of an instance asks of its kept state, and what its mothership answers: over the process's channel. */
 import Type, { type Static } from 'typebox'
 import type { Json } from '../../cloud/replication/entry.js'
+import { BaseSchema } from '../../cloud/replication/messages.js'
 import type { Proposed } from '../../cloud/replication/outcomes.js'
 import type { Unknown } from './keeper.js'
 
@@ -10,7 +11,7 @@ export const Ask = Type.Object({
   n: Type.Integer({ minimum: 1 }),
   instance: Type.String(),
   what: Type.Union([
-    Type.Object({ kind: Type.Literal('propose'), base: Type.String(), body: Type.String() }),
+    Type.Object({ kind: Type.Literal('propose'), base: BaseSchema, body: Type.String() }),
     /** Milliseconds by which the answer may be old; 0: as it is now. Absent: any. */
     Type.Object({ kind: Type.Literal('read'), staleMsMax: Type.Optional(Type.Number({ minimum: 0 })) }),
   ]),

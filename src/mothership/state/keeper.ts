@@ -6,7 +6,7 @@
 import type { CopyReport } from '../../cloud/records.js'
 import type { Configuration } from '../../cloud/replication/configuration.js'
 import { Copy } from '../../cloud/replication/copy.js'
-import type { Json } from '../../cloud/replication/entry.js'
+import type { Base, Json } from '../../cloud/replication/entry.js'
 import type { Recovered, WriteJournal } from '../../cloud/replication/holding.js'
 import type { Proposed, StateRead } from '../../cloud/replication/outcomes.js'
 import type { Clock } from '../../hypervisor/ports.js'
@@ -27,7 +27,7 @@ export interface KeeperPorts {
    * `onFailed` is called once when it cannot be written any more. Throws when it cannot be opened.
    */
   open(instance: string, since: number, anew: boolean, onFailed: (reason: string) => void): Promise<OpenJournal>
-  /** The copy is none any more. */
+  /** The copy is none any more. Never rejects. */
   discard(instance: string, since: number): Promise<void>
   /** In order to one mothership; what cannot be sent is lost. */
   send(to: string, instance: string, carried: Carried): void
@@ -59,6 +59,8 @@ interface Asked {
 
 export class Keeper {
   readonly #hosted = new Map<string, Hosted>()
+  /** Copies that are none any more, and still have their journal. */
+  readonly #endings = new Map<string, Promise<void>>()
   readonly #links = new Set<string>()
   readonly #asked = new Map<number, Asked>()
   #asks = 0
@@ -74,12 +76,16 @@ export class Keeper {
     for (const [id, hosted] of this.#hosted) {
       if (wanted.get(id)?.since === hosted.since) continue
       this.#hosted.delete(id)
-      void hosted.end(true)
+      const ending = hosted.end(true)
+      this.#endings.set(id, ending)
+      void ending.then(() => {
+        if (this.#endings.get(id) === ending) this.#endings.delete(id)
+      })
     }
     for (const [id, { since, configuration }] of wanted) {
       let hosted = this.#hosted.get(id)
       if (!hosted) {
-        hosted = new Hosted(id, since, this.ports, this.#links)
+        hosted = new Hosted(id, since, this.ports, this.#links, this.#endings.get(id))
         this.#hosted.set(id, hosted)
       }
       hosted.adopt(configuration)
@@ -135,8 +141,8 @@ export class Keeper {
     return this.#hosted.get(instance)?.copy
   }
 
-  /** `base`: digest of the position that the change was made on; `body`: JSON of an `Update`. */
-  async propose(instance: string, base: string, body: string, withinMs: number): Promise<Proposed | Unknown> {
+  /** `body`: JSON of an `Update`. */
+  async propose(instance: string, base: Base, body: string, withinMs: number): Promise<Proposed | Unknown> {
     const local = (copy: Copy, settle: (outcome: CarriedOutcome) => void): void =>
       copy.propose(base, body, this.ports.clock.nowMs(), outcome => settle(outcome as CarriedOutcome))
     const outcome = await this.#insist(instance, withinMs, local, n => ({ k: 'propose', n, base, body }))
@@ -187,7 +193,7 @@ export class Keeper {
     this.#cancelTick?.()
     const all = [...this.#hosted.values()]
     this.#hosted.clear()
-    await Promise.all(all.map(hosted => hosted.end(false)))
+    await Promise.all([...all.map(hosted => hosted.end(false)), ...this.#endings.values()])
   }
 
   /** Asks whoever is primary until one answers, at most so long. */
@@ -199,6 +205,7 @@ export class Keeper {
   ): Promise<CarriedOutcome | Unknown> {
     const { clock, self } = this.ports
     const untilMs = clock.nowMs() + withinMs
+    let tries = 0
     for (;;) {
       const leftMs = untilMs - clock.nowMs()
       const copy = this.#hosted.get(instance)?.copy
@@ -211,6 +218,8 @@ export class Keeper {
           : primary !== undefined && this.#links.has(primary)
             ? await this.#ask(primary, instance, leftMs, remote)
             : undefined
+      if (outcome) tries++
+      if (outcome?.kind === 'conflict' && tries > 1) return { ...outcome, again: true }
       if (outcome && outcome.kind !== 'elsewhere') return outcome
       await new Promise<void>(resolve =>
         clock.after(Math.min(lookAgainMs, Math.max(1, untilMs - clock.nowMs())), resolve),
@@ -277,6 +286,8 @@ class Hosted {
     readonly since: number,
     private readonly ports: KeeperPorts,
     private readonly links: ReadonlySet<string>,
+    /** The copy of the same instance that was here before lets go of its journal. */
+    private readonly before: Promise<void> | undefined,
   ) {}
 
   adopt(configuration: Configuration): void {
@@ -330,6 +341,7 @@ class Hosted {
 
   async #open(anew: boolean): Promise<void> {
     const { ports, instance, since } = this
+    await this.before
     await this.#journal?.close()
     this.#journal = undefined
     this.confirmedMs = Number.NEGATIVE_INFINITY

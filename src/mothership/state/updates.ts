@@ -5,7 +5,7 @@
  */
 import { enablePatches, type Patch, produceWithPatches, setAutoFreeze } from 'immer'
 import { CloudError } from '../../cloud/errors.js'
-import { change, entryAfter, type Json, type Position, readUpdate } from '../../cloud/replication/entry.js'
+import { type Base, change, entryAfter, type Json, type Position, readUpdate } from '../../cloud/replication/entry.js'
 import type { Proposed } from '../../cloud/replication/outcomes.js'
 import type { Unknown } from './keeper.js'
 
@@ -13,7 +13,7 @@ enablePatches()
 setAutoFreeze(false)
 
 export interface UpdatesPorts {
-  propose(base: string, body: string, withinMs: number): Promise<Proposed | Unknown>
+  propose(base: Base, body: string, withinMs: number): Promise<Proposed | Unknown>
   nowMs(): number
 }
 
@@ -31,7 +31,7 @@ interface Known {
 }
 
 /** Nothing is made on this: the answer tells on what. */
-const unknownBase = '?'
+const unknownBase: Base = { digest: '?', earliest: Number.MAX_SAFE_INTEGER }
 
 export class Updates {
   /** The document as it will be when everything that is under way is accepted. */
@@ -48,16 +48,22 @@ export class Updates {
    */
   async update(id: string, make: (draft: Json) => unknown, withinMs: number): Promise<Updated> {
     const untilMs = this.ports.nowMs() + withinMs
+    /** After this an attempt at it may have been made. */
+    let earliest: number | undefined
     for (;;) {
       const known = this.#known
       const generation = this.#generation
       const body = known ? this.#make(id, make, known) : JSON.stringify({ id, patches: [] })
       const leftMs = Math.max(1, untilMs - this.ports.nowMs())
-      const outcome = await this.ports.propose(known?.at.digest ?? unknownBase, body, leftMs)
+      if (known) earliest = Math.min(earliest ?? known.at.seq, known.at.seq)
+      const base = known ? { digest: known.at.digest, earliest: earliest! } : unknownBase
+      const outcome = await this.ports.propose(base, body, leftMs)
       if (outcome.kind === 'committed') {
         const { epoch, seq, reply } = outcome
         return { epoch, seq, reply: reply === undefined ? undefined : JSON.parse(reply) }
       }
+      // Refused by the only one who was asked, it was not made.
+      if (outcome.kind === 'conflict' && !outcome.again) earliest = undefined
       if (outcome.kind === 'conflict') this.#learn(generation, outcome)
       else this.#learn(generation, undefined)
       if (outcome.kind === 'refused') throw new CloudError(outcome.code, outcome.reason)

@@ -89,10 +89,10 @@ describe('environment.state', () => {
     const all = [1, 2, 3].map(() => here.update(count))
     await Promise.resolve()
     // Somebody else's, which these were not made on.
-    world.copy.propose('?', JSON.stringify({ id: 'x', patches: [] }), 0, outcome => {
+    world.copy.propose({ digest: '?', earliest: 0 }, JSON.stringify({ id: 'x', patches: [] }), 0, outcome => {
       if (outcome.kind !== 'conflict') throw new Error(outcome.kind)
       const body = JSON.stringify({ id: 'x', patches: [{ op: 'replace', path: ['count'], value: 10 }] })
-      world.copy.propose(outcome.at.digest, body, 0, () => undefined)
+      world.copy.propose({ digest: outcome.at.digest, earliest: 0 }, body, 0, () => undefined)
     })
     world.answer()
     expect(await Promise.all(all)).toEqual([11, 12, 13])

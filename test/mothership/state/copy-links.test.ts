@@ -182,7 +182,7 @@ describe('a link between copies', () => {
     const { a, b, proxy } = await pair()
     proxy.stallOpen()
     const body = 'x'.repeat(500_000)
-    for (let n = 0; n < 200; n++) a.links.send('b', 'i', { k: 'propose', n, base: '', body })
+    for (let n = 0; n < 200; n++) a.links.send('b', 'i', { k: 'propose', n, base: { digest: 'x', earliest: 0 }, body })
     expect(a.events, 'not while something is sent').toEqual(['b up'])
     await waitUntil('it is over', () => a.events.length > 1)
     expect(a.reasons).toEqual([expect.stringMatching(/^it does not take what is sent: \d+ bytes wait$/)])
