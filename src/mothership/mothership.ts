@@ -195,7 +195,9 @@ class RunningMothership implements Mothership {
     await this.#memory.write(state)
     if (!this.#tidied) {
       this.#tidied = true
-      await this.#state?.tidy(this.#wanted)
+      await this.#state?.tidy(this.#wanted).catch((error: Error) => {
+        this.deps.log.warn({ err: error }, 'journals that are wanted no more stay where they are')
+      })
     }
     return refused
   }

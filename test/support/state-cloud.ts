@@ -135,7 +135,9 @@ export class StateCloud {
         return ((inSync ?? []) as unknown as string[]).length === copies && String(phase) === 'running' && running
       },
       withinMs,
-    )
+    ).catch(async (error: Error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(await this.instance(id))}`, { cause: error })
+    })
   }
 
   async close(): Promise<void> {
@@ -144,6 +146,7 @@ export class StateCloud {
     await Promise.all(this.#parts.map(({ process }) => process.end()))
     await Promise.all(this.proxies.map(each => each.stop()))
     this.network?.close()
+    if (process.env['RAIN_KEEP']) return
     rmSync(this.directory, { recursive: true, force: true })
   }
 

@@ -34,6 +34,8 @@ const sweepEveryMs = 3_600_000
 
 export class Journals {
   readonly #open = new Set<string>()
+  /** By name, what is being done with a journal. */
+  readonly #turns = new Map<string, Promise<void>>()
   #cancelSweep: (() => void) | undefined
 
   private constructor(
@@ -56,7 +58,11 @@ export class Journals {
   }
 
   /** As `KeeperPorts` says. */
-  async open(instance: string, since: number, anew: boolean, onFailed: (reason: string) => void): Promise<OpenJournal> {
+  open(instance: string, since: number, anew: boolean, onFailed: (reason: string) => void): Promise<OpenJournal> {
+    return this.#inTurn(nameOf({ instance, since }), () => this.#openNow({ instance, since }, anew, onFailed))
+  }
+
+  async #openNow({ instance, since }: Life, anew: boolean, onFailed: (reason: string) => void): Promise<OpenJournal> {
     const name = nameOf({ instance, since })
     if (this.#open.has(name)) throw new CloudError('internal', `the journal ${name} is open`)
     this.#open.add(name)
@@ -73,8 +79,7 @@ export class Journals {
 
   /** As `KeeperPorts` says. It is closed. */
   async discard(instance: string, since: number): Promise<void> {
-    const name = nameOf({ instance, since })
-    if ((await this.fs.list(this.options.directory)).includes(name)) await this.#setAside(name)
+    await this.#setAsideIfThere(nameOf({ instance, since }))
   }
 
   /** Whatever else is there and not open was wanted when this mothership did not run. */
@@ -82,9 +87,34 @@ export class Journals {
     const wanted = new Set([...lives].map(nameOf))
     for (const name of await this.fs.list(this.options.directory)) {
       if (name.startsWith('.') || wanted.has(name) || this.#open.has(name)) continue
-      this.options.log.info({ journal: name }, 'a journal that is wanted no more is set aside')
-      await this.#setAside(name)
+      if (await this.#setAsideIfThere(name)) {
+        this.options.log.info({ journal: name }, 'a journal that was wanted no more is set aside')
+      }
     }
+  }
+
+  /** Not while it is open. */
+  #setAsideIfThere(name: string): Promise<boolean> {
+    return this.#inTurn(name, async () => {
+      if (this.#open.has(name) || !(await this.fs.list(this.options.directory)).includes(name)) return false
+      await this.#setAside(name)
+      return true
+    })
+  }
+
+  /** One thing after the other with each journal, whoever wants it. */
+  #inTurn<T>(name: string, run: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(name) ?? Promise.resolve()
+    const mine = before.then(run)
+    const over = mine.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#turns.set(name, over)
+    void over.then(() => {
+      if (this.#turns.get(name) === over) this.#turns.delete(name)
+    })
+    return mine
   }
 
   /** After all that are open are closed. */

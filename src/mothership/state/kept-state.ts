@@ -46,7 +46,10 @@ export class KeptState {
       self,
       clock,
       open: (...args) => journals.open(...args),
-      discard: (instance, since) => journals.discard(instance, since),
+      discard: (instance, since) =>
+        journals.discard(instance, since).catch((error: Error) => {
+          log.warn({ instance, err: error }, 'a journal that is wanted no more stays where it is')
+        }),
       send: (to, instance, carried) => this.#links.send(to, instance, carried),
       changed: options.changed,
     })

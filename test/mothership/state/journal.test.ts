@@ -391,6 +391,21 @@ describe('what is found of a journal', () => {
 })
 
 describe('the directory of journals', () => {
+  it('does one thing after the other with each, whoever wants it', async () => {
+    const { disk, identity } = await sixFrames()
+    const { journals } = disk
+    await Promise.all([journals.keepOnly([]), journals.discard('shop.1', 7), journals.discard('shop.1', 7)])
+    const [opened] = await Promise.all([
+      journals.open('shop.1', 7, false, () => undefined),
+      journals.keepOnly([]),
+      journals.discard('shop.1', 7),
+    ])
+    expect(opened.recovered.journal).not.toBe(identity)
+    await opened.close()
+    expect((await found(disk)).journal).toBe(opened.recovered.journal)
+    disk.kill()
+  })
+
   it('is for one process only: another one is told which', async () => {
     const { journals, directory, log, clock } = await Disk.start()
     const again = Journals.start({ directory, log, clock, chance: systemChance })
