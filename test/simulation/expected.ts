@@ -57,16 +57,7 @@ const branches = [
   'watch reopened',
 ]
 const fates = ['late', 'refused', 'reply-lost', 'request-lost', 'twice'].map(each => `transaction ${each}`)
-const answers = [
-  'conflict',
-  'no-leader',
-  'no-room',
-  'state busy',
-  'state timeout',
-  'store-unavailable',
-  'timeout',
-  'unknown-thing',
-]
+const answers = ['conflict', 'no-leader', 'no-room', 'state timeout', 'store-unavailable', 'timeout', 'unknown-thing']
 
 export const expected: readonly string[] = [
   ...[

@@ -60,6 +60,11 @@ export class SimMothership {
     this.disk = new SimDisk(world.dice.for(id), what => world.counts.add(`fault: ${what}`))
   }
 
+  /** Which process it is, by count. */
+  get life(): number {
+    return this.#lives
+  }
+
   get up(): boolean {
     return this.#life?.process.alive === true
   }

@@ -81,6 +81,9 @@ export class SimNode {
     const { mothership } = this
     if (!mothership || (mothership.up && !mothership.paused)) {
       this.#missingSinceMs = undefined
+      // Another process has another session.
+      if (mothership && mothership.life !== this.#life) this.#forgotten()
+      this.#life = mothership?.life ?? 0
       return true
     }
     const { world } = this.cloud.network
@@ -91,6 +94,7 @@ export class SimNode {
   }
 
   #missingSinceMs: number | undefined
+  #life = 0
 
   #forgotten(): void {
     const replica = this.#at

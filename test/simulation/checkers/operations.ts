@@ -70,7 +70,15 @@ function* stopViolations(
   const ops = (audit?.entries ?? []).filter(each => each.subjects.includes(id)).map(each => each.op)
   if (!ops.includes('stop')) return
   const stop = ledger.at(keys.record('stops', id), after.revision - 1)
-  if (!stop) yield `stop: ${id} went at ${after.revision} without a stop that had begun`
+  const { primary, inSync, learners } = before.value as InstanceRecord
+  const isThere = (mothership: string): boolean =>
+    [keys.record('sessions', `mothership/${mothership}`), keys.record('observed', `${mothership}/${id}`)].every(
+      key => ledger.at(key, after.revision - 1) !== undefined,
+    )
+  // Where no mothership that is there has begun with it, nobody has to stop anything.
+  if (!stop && [primary, ...inSync, ...learners].some(isThere)) {
+    yield `stop: ${id} went at ${after.revision} without a stop that had begun`
+  } else if (!stop) count('branch: stopped where nobody was')
   else if ((stop.value as { stage: string }).stage === 'drain') count('branch: stopped in order')
 }
 
