@@ -461,6 +461,7 @@ describe('a data function', () => {
       },
       context: { from: 'parent' },
       request: {
+        globalSession: { language: 'de_CH' },
         session: { id: 's1' },
         query: { page: '2' },
         headers: { 'user-agent': 'test' },
