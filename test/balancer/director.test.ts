@@ -255,8 +255,8 @@ describe('a director', () => {
     writeFileSync(program, '#!/bin/sh\n[ "$1" = -c ] && exit 0\nexec haproxy "$@"\n', { mode: 0o755 })
     const clock: Clock = {
       ...systemClock,
-      nowMs: () => systemClock.nowMs() * 20,
-      after: (ms, run) => systemClock.after(ms / 20, run),
+      nowMs: () => systemClock.nowMs() * 5,
+      after: (ms, run) => systemClock.after(ms / 5, run),
     }
     const { director, get, apply } = await aDirector(wanted([a, ['/*']]), { directory, clock, program })
     await expect(apply(bad)).rejects.toThrow('did not reload')
