@@ -1,6 +1,6 @@
 /** F10: the disk of one member of etcd is full: that member dies, the cluster serves. */
 import { spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, rmdirSync, writeSync } from 'node:fs'
+import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -8,24 +8,13 @@ import { waitUntil } from '../support/etcd.js'
 import { titled, whyNoSmallDisk } from './support/capabilities.js'
 import { nowMs, Prober } from './support/clients.js'
 import type { FaultCloud } from './support/cloud.js'
+import { fillDisk } from './support/disk.js'
 import { underClients, withCloud } from './support/rounds.js'
 import { ms, report } from './support/rows.js'
 
 const diskMiB = 256
 const barMs = 4_000
 const reason = whyNoSmallDisk()
-
-function fillDisk(directory: string): void {
-  const file = openSync(join(directory, 'ballast'), 'w')
-  for (const size of [1 << 20, 1 << 12]) {
-    try {
-      for (;;) writeSync(file, Buffer.alloc(size))
-    } catch {
-      // Full, to this size.
-    }
-  }
-  closeSync(file)
-}
 
 /** Members keep room ahead of what they write: it takes some megabytes until one needs more. */
 async function writeUntilItDies(cloud: FaultCloud, member: number): Promise<void> {

@@ -1,16 +1,6 @@
 /** F17-F20 and F22: what lies between the copies of kept state, and below them, fails. */
 import { spawnSync } from 'node:child_process'
-import {
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -18,6 +8,7 @@ import { waitUntil } from '../support/etcd.js'
 import { StateCloud, type StateCloudOptions } from '../support/state-cloud.js'
 import { Adders, readLog, violationsOf } from '../support/tally.js'
 import { titled, whyNoNetwork, whyNoSmallDisk } from './support/capabilities.js'
+import { fillDisk } from './support/disk.js'
 import { ms, report } from './support/rows.js'
 
 const noNetwork = whyNoNetwork()
@@ -259,16 +250,4 @@ function forget(directory: string, id: string, how: 'wiped' | 'cut short'): void
   if (how === 'wiped') return rmSync(join(directory, name), { recursive: true })
   const file = readdirSync(join(directory, name)).find(each => !each.startsWith('.'))!
   spawnSync('truncate', ['-s', '200', join(directory, name, file)])
-}
-
-function fillDisk(directory: string): void {
-  const file = openSync(join(directory, 'ballast'), 'w')
-  for (const size of [1 << 20, 1 << 12]) {
-    try {
-      for (;;) writeSync(file, Buffer.alloc(size))
-    } catch {
-      // Full, to this size.
-    }
-  }
-  closeSync(file)
 }
