@@ -79,6 +79,18 @@ describe('consolidating', () => {
     expect(plan.after.inUse).toBe(2)
   })
 
+  it('begins a move into room that another one makes when that one has gone', () => {
+    const loads = [[550], [200, 200, 400], [600]]
+    const map = cloud(...loads)
+    const plan = planned(map)
+    const begun = stepsOf(map, plan.moves, at).flatMap(each => each.subjects)
+    expect(begun).toEqual(['news.m1-2'])
+    const then = arrived(map, { ...plan, moves: plan.moves.filter(each => begun.includes(each.instance)) })
+    const next = planned(then)
+    expect(routes(next)).toEqual(['news.m0-0 m0>m1'])
+    expect(stepsOf(then, next.moves, at)).toHaveLength(1)
+  })
+
   it('begins with what a whole minute of moves cannot empty, and ends it the next time', () => {
     const small = (count: number): number[] => Array.from({ length: count }, () => 10)
     const map = cloud(small(40), small(50))

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { stepsOf } from '../../../src/cloud/decide/rebalance.js'
 import { settingsOf } from '../../../src/cloud/decide/verdict.js'
-import { violations } from '../../../src/cloud/invariants.js'
+import { overbooked, violations } from '../../../src/cloud/invariants.js'
 import type { MemoryMap } from '../../../src/cloud/map.js'
 import { Engine } from '../../../src/cloud/placement/engine.js'
 import type { MeasuredLoad } from '../../../src/cloud/placement/host.js'
@@ -11,7 +11,7 @@ import type { RebalancePlan } from '../../../src/cloud/placement/plan.js'
 import { evennessOf, planRebalance, type RebalanceInput } from '../../../src/cloud/placement/rebalance.js'
 import { type Change, put, type Resources } from '../../../src/cloud/records.js'
 import { defaultSettings, type SettingsPart } from '../../../src/cloud/settings.js'
-import { mapOf } from '../../support/clouds.js'
+import { apply, mapOf } from '../../support/clouds.js'
 import { aComponent, aMothership, anInstance, session } from '../../support/records.js'
 
 const at = '2026-01-01T00:10:00.000Z'
@@ -228,6 +228,40 @@ describe('a rebalance', () => {
         expect(moved).toEqual([...new Set(moved)])
       }),
       { numRuns: 200 },
+    )
+  })
+
+  it('plans nothing into room that another move leaves: that is taken until it has gone', () => {
+    const host = fc.record({
+      needs: fc.array(fc.constantFrom(5, 20, 45, 160, 200), { maxLength: 40 }),
+      capacity: fc.constantFrom(1000, 1500, 2000),
+      measured: fc.nat(1500),
+    })
+    fc.assert(
+      fc.property(fc.array(host, { minLength: 3, maxLength: 5 }), hosts => {
+        const loads: Record<string, MeasuredLoad> = {}
+        const changes = hosts.flatMap(({ needs, capacity: most, measured }, index): Change[] => {
+          const id = `m${index}`
+          loads[id] = { ...cpu(Math.min(measured, most)), ageMs: 100 }
+          let free = most
+          const fitting = needs.filter(need => need <= free && (free -= need) >= 0)
+          const capacity = { cpu: most, ram: 1000, bandwidth: 1000 }
+          const mothership = [put('motherships', id, aMothership(id, { capacity })), session('mothership', id)]
+          return [...mothership, ...fitting.flatMap((need, each) => running(id, 1, cpu(need), `${index}-${each}`))]
+        })
+        const build = (): MemoryMap =>
+          mapOf(settings({ rebalance: { minGain: 0, stopBelow: 0 } }), component, ...changes)
+        const plan = planned(build(), { loads })
+        const begun = stepsOf(build(), plan.moves, at)
+        expect(begun).toHaveLength(plan.moves.length)
+        const map = build()
+        apply(
+          map,
+          begun.flatMap(each => each.changes),
+        )
+        expect(overbooked(map)).toEqual([])
+      }),
+      { numRuns: 600 },
     )
   })
 
