@@ -108,13 +108,28 @@ describe('an instance that keeps state', () => {
     expect(repaired({ instance: learns, says: { m1: { admit: { m2: 'new' }, epoch: 6 } } })).toBeUndefined()
   })
 
-  it('is promoted at once when the session of its primary ends; the old one learns, as it may come back', () => {
+  it('is promoted at once when the session of its primary ends; the old one counts until the new one goes on without it', () => {
     expect(repaired({ says: { m2: {} }, gone: { m1: 10 } })).toEqual({
+      primary: 'm2',
+      inSync: ['m1', 'm2'],
+      learners: [],
+      journals: base.journals,
+    })
+    const promoted = { primary: 'm2' }
+    expect(repaired({ instance: promoted, says: { m2: {} }, gone: { m1: 40 } })).toBeUndefined()
+    expect(repaired({ instance: promoted, says: { m2: { drop: ['m1'] } }, gone: { m1: 40 } })).toEqual({
       primary: 'm2',
       inSync: ['m2'],
       learners: ['m1'],
       journals: { m2: 'j2' },
     })
+  })
+
+  it('goes back to the old primary when the new one is gone, or was started again, before it went on alone', () => {
+    const instance = { primary: 'm2' }
+    expect(repaired({ instance, says: { m1: {} }, gone: { m2: 10 } })).toMatchObject({ primary: 'm1' })
+    const again = { m1: {}, m2: { wants: 'renew', sound: false } } as const
+    expect(repaired({ instance, says: again })).toMatchObject({ primary: 'm1', inSync: ['m1', 'm2'] })
   })
 
   it('goes to no copy that is not in sync, has another journal, or said so in an earlier session', () => {
@@ -151,10 +166,11 @@ describe('an instance that keeps state', () => {
     })
   })
 
-  it('goes on without a backup when its primary says so, and has it learn when it is there', () => {
+  it('goes on without a backup when its primary says so, and has it learn unless it is lost', () => {
     const says = { m1: { drop: ['m2'] }, m2: {} }
     expect(repaired({ says })).toMatchObject({ inSync: ['m1'], learners: ['m2'], journals: { m1: 'j1' } })
-    expect(repaired({ says, gone: { m2: 10 } })).toMatchObject({ inSync: ['m1'], learners: [] })
+    expect(repaired({ says, gone: { m2: 10 } })).toMatchObject({ inSync: ['m1'], learners: ['m2'] })
+    expect(repaired({ says, gone: { m2: 60_000 } })).toMatchObject({ inSync: ['m1'], learners: [] })
   })
 
   it('gets another copy for one that is lost, and lets that go only when enough others are in sync', () => {

@@ -108,7 +108,8 @@ class Copies {
 
 /**
  * A primary whose mothership is gone, or that is lost, gives way to another copy in sync at once; one that only leaves,
- * fails to run or was started again, to one that runs. A copy that was started again and has not followed a primary
+ * fails to run or was started again, to one that runs. The old one stays in sync until the new one has taken over and
+ * asks to go on without it: should that be gone too, and back with less than it had, the old one is still as good. A copy that was started again and has not followed a primary
  * since has nothing but its disk's word for being complete: it waits until the old primary is lost for good.
  */
 function promoted(copies: Copies): Next | undefined {
@@ -130,7 +131,8 @@ function promoted(copies: Copies): Next | undefined {
   if (to === undefined) return undefined
   if (!gone && !lost) return copies.runs(to) || wants === 'renew' ? { primary: to } : undefined
   const rest = inSync.filter(id => id !== primary)
-  return { primary: to, ...without(copies, rest, copies.isLost(primary) ? learners : [...learners, primary]) }
+  if (lost) return { primary: to, ...without(copies, rest, [...learners, primary]) }
+  return copies.isLost(primary) ? { primary: to, ...without(copies, rest, learners) } : { primary: to }
 }
 
 /** Of several, one that runs, and with the longest history as the epoch began. */
@@ -160,14 +162,17 @@ function demoted(copies: Copies): Next | undefined {
   )
 }
 
-/** What the primary goes on without: a backup may learn again, a learner that it waits for in vain is done with. */
+/**
+ * What the primary goes on without: a backup learns again as soon as it is there, and is waited for until it is lost; a
+ * learner that the primary waits for in vain is done with.
+ */
 function dropped(copies: Copies): Next | undefined {
   const { primary, inSync, learners } = copies.instance
   const drop = copies.asks(primary)?.drop ?? []
   const backups = inSync.filter(id => id !== primary && drop.includes(id))
   const rest = learners.filter(id => !drop.includes(id))
   if (backups.length === 0 && rest.length === learners.length) return undefined
-  const again = backups.filter(id => copies.isHere(id) && !copies.leaves(id))
+  const again = backups.filter(id => !copies.isLost(id) && !copies.leaves(id))
   return without(
     copies,
     inSync.filter(id => !backups.includes(id)),

@@ -32,6 +32,8 @@ export class Copy {
   #entered = false
   /** Another process had this copy before, and may have said something in this epoch. */
   #again = false
+  /** Who was primary in the configuration before this one, when that is another one now. */
+  #deposed: string | undefined
   #primary: Primary | undefined
   #following: Following | undefined
   #trouble: string | undefined
@@ -116,6 +118,8 @@ export class Copy {
     if (epoch < holding.epoch || epoch === this.#configuration?.epoch) return
     // Its journal counts already: an earlier process wrote it, and may have spoken as the primary of this very epoch.
     this.#again = this.#configuration === undefined && configuration.journals[this.self] === this.recovered.journal
+    const before = this.#configuration?.primary
+    this.#deposed = before === configuration.primary ? undefined : before
     this.#configuration = configuration
     this.#entered = false
     this.#primary = undefined
@@ -200,7 +204,8 @@ export class Copy {
       changed: () => this.#changed(),
       soon: run => this.ports.soon(() => this.#primary === primary && this.#guarded(run)),
     }
-    const primary = new Primary(this.self, configuration, this.#holding, this.#waiting, ports, nowMs)
+    const copy = { self: this.self, configuration, deposed: this.#deposed }
+    const primary = new Primary(copy, this.#holding, this.#waiting, ports, nowMs)
     this.#primary = primary
     this.#guarded(primary => primary.begin(this.#links, nowMs))
   }

@@ -3,8 +3,9 @@ import type { History } from './history.js'
 import type { CopyMessage } from './messages.js'
 
 /** A primary waits so long for a copy to which it has no connection, and for one that is silent on it. */
-const unlinkedMaxMs = 300
-const silentMaxMs = 1_000
+const usualWaits = { unlinkedMaxMs: 300, silentMaxMs: 1_000 }
+/** One that was primary gave way because nothing was heard of it: it is given the time to say that it is there. */
+const deposedWaits = { unlinkedMaxMs: 0, silentMaxMs: 100 }
 /** Messages that may be under way to one copy; what comes meanwhile travels together in the next. */
 const unackedMax = 16
 const messageBytesMax = 256 * 1024
@@ -38,6 +39,8 @@ export class Follower {
     nowMs: number,
     private readonly send: (message: CopyMessage) => void,
     private readonly epoch: number,
+    /** It was primary just before. */
+    private readonly deposed = false,
   ) {
     this.#owesSinceMs = nowMs
   }
@@ -137,8 +140,9 @@ export class Follower {
   /** Returns whether that has changed. */
   look(nowMs: number): boolean {
     const before = this.#silent
-    const maxMs = this.linked ? silentMaxMs : unlinkedMaxMs
-    this.#silent = this.#owesSinceMs !== undefined && nowMs - this.#owesSinceMs > maxMs
+    const waits = this.deposed && !this.joined ? deposedWaits : usualWaits
+    const maxMs = this.linked ? waits.silentMaxMs : waits.unlinkedMaxMs
+    this.#silent = this.#owesSinceMs !== undefined && nowMs - this.#owesSinceMs >= maxMs
     return this.#silent !== before
   }
 

@@ -18,6 +18,14 @@ export interface PrimaryPorts {
   soon(run: () => void): void
 }
 
+/** Which copy is primary, of which configuration. */
+export interface Appointed {
+  readonly self: string
+  readonly configuration: Configuration
+  /** Who was primary just before: most likely it is gone. */
+  readonly deposed: string | undefined
+}
+
 /** Those who wait for an answer; they go on waiting when the same copy is primary in the next epoch too. */
 export interface Waiting {
   /** By the number of the change. */
@@ -47,20 +55,22 @@ export class Primary {
   #round = 0
   #heard = 0
 
+  private readonly configuration: Configuration
+
   constructor(
-    self: string,
-    private readonly configuration: Configuration,
+    { self, configuration, deposed }: Appointed,
     private readonly holding: Holding,
     private readonly waiting: Waiting,
     private readonly ports: PrimaryPorts,
     nowMs: number,
   ) {
+    this.configuration = configuration
     const { inSync, learners, epoch } = configuration
     const others = [...inSync, ...learners].filter(id => id !== self)
     this.#followers = new Map(
       others.map(id => {
         const send = (message: CopyMessage): void => ports.send(id, message)
-        return [id, new Follower(id, inSync.includes(id), nowMs, send, epoch)]
+        return [id, new Follower(id, inSync.includes(id), nowMs, send, epoch, id === deposed)]
       }),
     )
     this.#openAt = holding.history.tail.seq
@@ -74,12 +84,16 @@ export class Primary {
 
   begin(links: Iterable<string>, nowMs: number): void {
     for (const id of links) this.link(id, true, nowMs)
+    // Who is not there at all need not be waited for until the next tick.
+    this.tick(nowMs)
     this.#advance(nowMs)
     this.#beacons(nowMs)
   }
 
   link(mothership: string, up: boolean, nowMs: number): void {
-    this.#followers.get(mothership)?.link(up, nowMs)
+    const follower = this.#followers.get(mothership)
+    follower?.link(up, nowMs)
+    if (!up && follower?.look(nowMs)) this.ports.changed()
   }
 
   tick(nowMs: number): void {
