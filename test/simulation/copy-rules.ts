@@ -85,13 +85,15 @@ export const brokenCopyRules: Readonly<Record<string, BrokenRule>> = {
   },
   'what is cut off stays in the journal': {
     broken: { copies: { ports: without('cut') } },
-    says: /^I[1-4]: |BrokenHistory|error/,
-    weights: comings,
+    // A journal whose entries do not follow each other cannot be read again.
+    says: /^(I[1-4]|journal): /,
+    weights: { ...comings, 'mothership isolation': 12, 'mothership crash of all': 6 },
+    forMs: 12_000,
   },
-  'neither the epoch nor what is committed is written down': {
-    broken: { copies: { ports: without('epoch', 'committed') } },
-    says: /^I[1-4]: /,
-    weights: { ...comings, 'cut from etcd': 6, 'cut from etcd one way': 6, 'watch stalled': 6 },
+  'an epoch is not written down': {
+    broken: { copies: { ports: without('epoch') } },
+    says: /^rule 2: /,
+    weights: comings,
   },
   'a change that is sent again is another one': {
     broken: {

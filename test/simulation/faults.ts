@@ -52,6 +52,7 @@ const usual = {
   'mothership pause': 5,
   'mothership slow': 3,
   'mothership cut from replicas': 3,
+  'mothership isolation': 3,
   'cut between motherships': 4,
   'cut between motherships one way': 4,
   'copy link reset': 3,
@@ -243,6 +244,11 @@ export class Faults {
       }
       case 'mothership cut from replicas':
         return this.#cutPaths(replicas.flatMap(({ id }) => bothWays(mothership.id, id)))
+      case 'mothership isolation': {
+        // Its ways to the others and those to the replicas come back apart.
+        this.#cutPaths(replicas.flatMap(({ id }) => bothWays(mothership.id, id)))
+        return this.#cutPaths(motherships.flatMap(({ id }) => bothWays(mothership.id, id)))
+      }
       case 'cut between motherships':
         return this.#cutPaths(bothWays(mothership.id, other.id))
       case 'cut between motherships one way':

@@ -39,8 +39,11 @@ export interface MothershipWorld {
   readonly channels: Channels
   readonly all: readonly string[]
   readonly broken: BrokenCopies | undefined
+  /** What was not as it has to be. */
+  readonly errors: string[]
 }
 
+const errorsMax = 20
 const restartMs = [50, 3_000] as const
 
 export class SimMothership {
@@ -57,7 +60,8 @@ export class SimMothership {
     private readonly parts: MothershipWorld,
   ) {
     const { world } = parts
-    this.disk = new SimDisk(world.dice.for(id), what => world.counts.add(`fault: ${what}`))
+    const note = (what: string): void => world.counts.add(`fault: ${what}`)
+    this.disk = new SimDisk(world.dice.for(id), note, what => this.#wrong(what))
   }
 
   /** Which process it is, by count. */
@@ -94,6 +98,7 @@ export class SimMothership {
       open: (instance, since, anew, onFailed) => this.disk.open(process, instance, since, anew, onFailed),
       discard: (instance, since) => this.disk.discard(instance, since),
       send: (to, instance, carried) => {
+        this.#check(instance, carried)
         links?.send(to, instance, carried)
         const pretended = broken?.pretend?.(carried)
         if (pretended) process.after(0, () => keeper.on(to, instance, pretended))
@@ -134,6 +139,24 @@ export class SimMothership {
 
   restartDelayMs(): number {
     return this.parts.world.dice.for(`restart ${this.#lives} of ${this.id}`).between(...restartMs)
+  }
+
+  /** Rule 2: what is said in an epoch is said by a copy that knows of it for good. */
+  #check(instance: string, carried: Carried): void {
+    const since = this.sinceOf(instance)
+    if (carried.k !== 'copy' || since === undefined) return
+    const { k, epoch } = carried.message
+    const known = this.disk.epochOf(instance, since)
+    const { errors } = this.parts
+    if (known < epoch && errors.length < errorsMax)
+      errors.push(
+        `rule 2: ${this.id} says ${k} in epoch ${epoch} of ${instance}, and would not know of it after a crash`,
+      )
+  }
+
+  #wrong(what: string): void {
+    const { errors } = this.parts
+    if (errors.length < errorsMax) errors.push(what)
   }
 
   /** Whether every copy in sync here has followed a primary since the process was started. */

@@ -6,9 +6,9 @@ import { run } from './run.js'
 const seedsMax = 200
 
 /** The first seed at which it was noticed; undefined: at none. */
-async function noticed({ broken, weights, says }: BrokenRule): Promise<number | undefined> {
+async function noticed({ broken, weights, forMs, says }: BrokenRule): Promise<number | undefined> {
   for (let seed = 1; seed <= seedsMax; seed++) {
-    const { violations } = await run(seed, { broken, ...(weights ? { weights } : {}) })
+    const { violations } = await run(seed, { broken, ...(weights ? { weights } : {}), ...(forMs ? { forMs } : {}) })
     if (violations.some(text => says.test(text))) return seed
   }
   return undefined

@@ -89,6 +89,8 @@ export interface BrokenRule {
   /** What a checker says of it. */
   readonly says: RegExp
   readonly weights?: FaultWeights
+  /** How long things go wrong, where seconds are too short, ms. */
+  readonly forMs?: number
 }
 
 export const brokenRules: Readonly<Record<string, BrokenRule>> = {
@@ -96,6 +98,7 @@ export const brokenRules: Readonly<Record<string, BrokenRule>> = {
     broken: { etcd: etcd => withTxn(etcd, withoutCompare(leaderKey)) },
     says: /^V3: /,
     weights: leadersLose,
+    forMs: 12_000,
   },
   'the turn is not compared': {
     broken: { etcd: etcd => withTxn(etcd, withoutCompare(turnKey)) },
@@ -120,6 +123,7 @@ export const brokenRules: Readonly<Record<string, BrokenRule>> = {
     broken: { ports: ports => withMaps(withTerm(ports, overconfident), { staleForMs: () => 0 }) },
     says: /^V6: /,
     weights: { 'cut from etcd': 6, 'cut from etcd one way': 6, 'watch stalled': 3, pause: 6, isolation: 3 },
+    forMs: 15_000,
   },
   ...brokenCopyRules,
 }

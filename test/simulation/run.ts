@@ -24,6 +24,8 @@ export interface RunOptions {
   readonly broken?: Broken
   /** Which faults there are, and how often each; absent: all of them. */
   readonly weights?: FaultWeights
+  /** How long things go wrong, ms; absent: by seed, 3,000 to 9,000. */
+  readonly forMs?: number
   readonly trace?: (line: string) => void
 }
 
@@ -43,9 +45,9 @@ const answerWithinMs = 10_000
 const settleWithinMs = 40_000
 const lastLooks = 60
 
-export async function run(seed: number, { broken = {}, weights, trace }: RunOptions = {}): Promise<RunResult> {
+export async function run(seed: number, { broken = {}, weights, forMs, trace }: RunOptions = {}): Promise<RunResult> {
   const world = new World(seed, trace)
-  const sim = new Simulation(world, broken, weights)
+  const sim = new Simulation(world, broken, weights, forMs)
   await sim.run()
   return {
     seed,
@@ -74,6 +76,7 @@ class Simulation {
     private readonly world: World,
     broken: Broken,
     weights: FaultWeights | undefined,
+    private readonly forMs: number | undefined,
   ) {
     this.#network = new Network(world)
     this.#channels = new Channels(this.#network)
@@ -82,7 +85,8 @@ class Simulation {
     const size = world.dice.for('size').weighted({ 3: 8, 2: 1, 5: 1 })
     this.#replicas = Array.from({ length: Number(size) }, (_, index) => new SimReplica(`h${index + 1}`, parts))
     this.#motherships = motherships.map(id => {
-      return new SimMothership(id, { world, channels: this.#channels, all: motherships, broken: broken.copies })
+      const copies = { all: motherships, broken: broken.copies, errors: this.violations }
+      return new SimMothership(id, { world, channels: this.#channels, ...copies })
     })
     const [network, etcd, replicas] = [this.#network, this.#etcd, this.#replicas]
     this.#cloud = { network, etcd, replicas, history: new History(), motherships: this.#motherships }
@@ -144,7 +148,7 @@ class Simulation {
 
   /** As long as things go wrong, everybody asks for something. */
   async #trouble(): Promise<void> {
-    const forMs = this.world.dice.for('length').between(3_000, 9_000)
+    const forMs = this.forMs ?? this.world.dice.for('length').between(3_000, 9_000)
     const untilMs = this.world.nowMs + forMs
     let busy = this.#clients.length + this.#stateClients.length + 1
     void this.#try(this.#faults.run())

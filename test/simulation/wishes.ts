@@ -75,9 +75,10 @@ export function wishFrom(dice: Dice, map: CloudMap): Command {
   const component = dice.pick(components)
   const version = dice.pick(versions)
   const instances = sortedIds(map, 'instances')
-  const instance = instances.length > 0 && !dice.percent(5) ? dice.pick(instances) : 'shop.nothere'
-  const tokens = sortedIds(map, 'tokens').slice(0, 40)
   const named = `shop.n${dice.below(4)}`
+  // Who comes and goes all the time is asked for often: whoever knows of old only is soon wrong about it.
+  const instance = instances.length > 0 && !dice.percent(25) ? dice.pick(instances) : named
+  const tokens = sortedIds(map, 'tokens').slice(0, 40)
   const token = createHash('sha256')
     .update(`token ${dice.below(6)}`)
     .digest('hex')
@@ -97,7 +98,7 @@ export function wishFrom(dice: Dice, map: CloudMap): Command {
     case 'refresh':
       return { op: 'refresh-instance', body: { instance } }
     case 'stop':
-      return { op: 'stop-instance', body: { instance: dice.percent(20) || stays(dice, instance) ? named : instance } }
+      return { op: 'stop-instance', body: { instance: stays(dice, instance) ? named : instance } }
     case 'refresh-version':
       return { op: 'refresh-version', body: { component, version: `${version}.0` } }
     case 'deploy':
