@@ -67,6 +67,8 @@ class Pages {
   whole = 0
   /** Of the last while. */
   #seen: string[] = []
+  /** A page that is under way as somebody looks may come from a process that only ends what it has begun. */
+  #looks = 0
   #going = true
   readonly #loops: readonly Promise<void>[]
 
@@ -74,9 +76,10 @@ class Pages {
     this.#loops = Array.from({ length: 4 }, () => this.#ask())
   }
 
-  /** What the next pages say: version and process, each once. */
+  /** What the next pages say that are asked for from now on: version and process, each once. */
   async more(count = 60): Promise<Set<string>> {
     this.#seen = []
+    this.#looks++
     await waitUntil(`${count} more pages`, () => this.#seen.length >= count, 30_000)
     return new Set(this.#seen)
   }
@@ -90,13 +93,14 @@ class Pages {
 
   async #ask(): Promise<void> {
     while (this.#going) {
+      const look = this.#looks
       try {
         const answer = await fetch(this.url, { headers: { accept: 'text/html' }, signal: AbortSignal.timeout(40_000) })
         const text = await answer.text()
         const [, version, pid] = /pulse (\S+) of (\d+), whole/.exec(text) ?? []
         if (answer.status === 200 && pid !== undefined && !text.includes('data-rain-status')) {
           this.whole++
-          this.#seen.push(`${version} ${pid}`)
+          if (look === this.#looks) this.#seen.push(`${version} ${pid}`)
         } else this.failed.push(`${answer.status} ${text.slice(0, 500)}`)
       } catch (error) {
         this.failed.push(String(error))
