@@ -7,6 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import WebSocket from 'ws'
+import { mothershipFlags } from '../../src/cli/up/processes.js'
 import { decode, encode } from '../../src/protocol/codec.js'
 import { type MessageOf, renderPath, subprotocol, type WantedInstance } from '../../src/protocol/messages.js'
 import { freePorts, waitUntil } from '../../test/support/etcd.js'
@@ -59,7 +60,8 @@ export class BenchMothership {
     }
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])
     const stdio = ['ignore', 'ignore', 'inherit'] as const
-    this.#child = spawn(process.execPath, ['dist/main.js', 'mothership', ...args], { stdio: [...stdio] })
+    const argv = [...mothershipFlags, 'dist/main.js', 'mothership', ...args]
+    this.#child = spawn(process.execPath, argv, { stdio: [...stdio] })
     await waitUntil('the mothership has its keys', () => this.#replica.applied.length > 0)
     const authorization = `Bearer ${this.#key.ticket('m1')}`
     const socket = new WebSocket(`ws://127.0.0.1:${port}${renderPath}`, subprotocol, { headers: { authorization } })

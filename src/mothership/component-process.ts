@@ -68,8 +68,10 @@ const callsMax = 256
 const [saidMax, nonsenseMax] = [5_000, 100]
 const deathsMax = 5
 const deathsWithinMs = 60_000
-const backoffFirstMs = 100
-const backoffMostMs = 10_000
+/** One death may be an accident; what dies again has time, for every start holds up the others. */
+const [backoffFirstMs, backoffSecondMs, backoffMostMs] = [100, 2_000, 10_000]
+/** One that was started again after a death stands behind the others until it has run for so long. */
+const trustAfterMs = 10_000
 const slowRetryMs = 30_000
 const drainMs = 5_000
 
@@ -94,6 +96,7 @@ export class ComponentProcess {
   #cancelLook: (() => void) | undefined
   #cancelStart: (() => void) | undefined
   #cancelRestart: (() => void) | undefined
+  #cancelTrust: (() => void) | undefined
   /** Deaths that were followed by a new start. */
   restarts = 0
 
@@ -184,7 +187,8 @@ export class ComponentProcess {
     this.#verdict = undefined
     this.#output.lastError = undefined
     this.#pingsUnanswered = 0
-    const running = confinement.start(start, this.#askedMiB)
+    const diedOfLate = this.#deaths.some(at => clock.nowMs() - at < deathsWithinMs)
+    const running = confinement.start(start, this.#askedMiB, diedOfLate)
     const { child } = running
     this.#running = running
     let understood = true
@@ -261,8 +265,9 @@ export class ComponentProcess {
         return
       case 'ready':
         this.#cancelStart?.()
-        if (this.#state.kind === 'starting') this.#setState({ kind: 'ready' })
-        return
+        if (this.#state.kind !== 'starting') return
+        this.#cancelTrust = this.options.clock.after(trustAfterMs, () => running.standBesideOthers())
+        return this.#setState({ kind: 'ready' })
       case 'unfit':
         return this.#giveUp(`the self-test failed: ${message.reason}`)
       case 'rendered':
@@ -294,6 +299,7 @@ export class ComponentProcess {
     this.#running = undefined
     this.#cancelLook?.()
     this.#cancelStart?.()
+    this.#cancelTrust?.()
     const how = this.#howItEnded(running, signal)
     void this.#clear(running)
     for (const n of [...this.#calls.keys()]) this.#settle(n, failed(502, `the process of the component died (${how})`))
@@ -305,7 +311,7 @@ export class ComponentProcess {
     if (this.#deaths.length >= deathsMax) this.#giveUp(`died ${this.#deaths.length} times in a minute, last: ${how}`)
     else {
       this.#setState({ kind: 'starting' })
-      this.#restartIn(Math.min(backoffMostMs, backoffFirstMs * 2 ** (this.#deaths.length - 1)))
+      this.#restartIn(backoffMs(this.#deaths.length))
     }
   }
 
@@ -364,6 +370,9 @@ export class ComponentProcess {
     if (changed) this.options.onState(state)
   }
 }
+
+const backoffMs = (deaths: number): number =>
+  deaths <= 1 ? backoffFirstMs : Math.min(backoffMostMs, backoffSecondMs * 2 ** (deaths - 2))
 
 const nothingKept: AskOutcome = { kind: 'unknown', reason: 'this instance keeps no state' }
 

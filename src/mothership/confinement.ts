@@ -14,6 +14,7 @@ import { hardMaxMiB, heapMaxMiB } from './allowance.js'
 import { GroupMemory } from './group-memory.js'
 import type { WorkerStart } from './ipc.js'
 import { type MemoryGroup, MemoryGroups } from './memory-groups.js'
+import { standBehind, standBesideOthers } from './priority.js'
 import { Reaper } from './reaper.js'
 import { Uids } from './uids.js'
 
@@ -66,14 +67,19 @@ export class Confinement {
     this.#reaper = new Reaper(this.options.log)
   }
 
-  /** `askedMiB`: what its instances ask for together as it starts. Throws when there is no room for its directory. */
-  start(start: WorkerStart, askedMiB: number): Confined {
+  /**
+   * `askedMiB`: what its instances ask for together as it starts. `behind`: the others go first when processors are
+   * short, until it stands beside them again. Throws when there is no room for its directory.
+   */
+  start(start: WorkerStart, askedMiB: number, behind = false): Confined {
     const uid = this.#uids?.take()
     const free = (): void => {
       if (uid !== undefined) this.#uids?.free(uid)
     }
     try {
-      return this.#fork(start, askedMiB, uid, free)
+      const confined = this.#fork(start, askedMiB, uid, free)
+      if (behind) confined.standBehind()
+      return confined
     } catch (error) {
       free()
       throw error
@@ -132,6 +138,7 @@ function mustBeOpen(path: string): void {
 /** A process of a component, with all that it may have started. */
 export class Confined {
   #cleared: Promise<void> | undefined
+  #behind = false
 
   constructor(
     readonly child: ChildProcess,
@@ -154,6 +161,15 @@ export class Confined {
   /** Whether the kernel ended it, or something that it started, for its memory. */
   get outOfMemory(): boolean {
     return this.group?.outOfMemory ?? false
+  }
+
+  standBehind(): void {
+    if (this.child.pid !== undefined) this.#behind = standBehind(this.child.pid)
+  }
+
+  standBesideOthers(): void {
+    if (this.#behind && this.child.pid !== undefined) standBesideOthers(this.child.pid)
+    this.#behind = false
   }
 
   kill(): void {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { getPriority, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { Confinement } from '../../src/mothership/confinement.js'
@@ -18,6 +18,16 @@ beforeEach(() => {
   components = new TestComponents()
 })
 afterEach(() => components.stop())
+
+const isRoot = process.getuid?.() === 0
+
+/** Of all its threads, and of its group where the kernel has groups. */
+function nices(pid: number): number[] {
+  const threads = readdirSync(`/proc/${pid}/task`).map(each => getPriority(Number(each)))
+  const group = existsSync(`/proc/${pid}/autogroup`) ? readFileSync(`/proc/${pid}/autogroup`, 'utf8') : ''
+  const [, nice] = /nice (-?\d+)/.exec(group) ?? []
+  return nice === undefined ? threads : [...threads, Number(nice)]
+}
 
 const spawnSleep = `
   const { pid } = require('child_process').spawn('sleep', ['1000'], { stdio: 'inherit' })
@@ -46,6 +56,27 @@ describe('the process of a component', () => {
     expect(seen.execArgv.every(each => /^--max-(old|semi)-space-size=\d+$/.test(each))).toBe(true)
     expect(seen.files.filter(each => !/^(pipe|socket|anon_inode):|^\/dev\/null$|^\/proc\//.test(each))).toEqual([])
   })
+
+  it.skipIf(!isRoot)(
+    'stands behind the others after a death, and beside them again when it is trusted (needs root)',
+    async () => {
+      const functions = { end: 'process.exit(1)', well: `answer('well')` }
+      const component = await components.start(functions)
+      expect(new Set(nices(component.pid!))).toEqual(new Set([0]))
+      const { pid } = component
+      expect(await rendering(component, 'end')).toMatchObject({ kind: 'failed', status: 502 })
+      await waitUntil('it runs again', () => component.state.kind === 'ready' && component.pid !== pid)
+      expect(new Set(nices(component.pid!))).toEqual(new Set([10]))
+      expect(await answerOf(component, 'well')).toBe('well')
+
+      const confined = components.confinement.start({ directory: components.root, mothership: 'm1' }, 32, true)
+      confined.child.on('error', () => undefined)
+      expect(nices(confined.child.pid!)).toContain(10)
+      confined.standBesideOthers()
+      expect(new Set(nices(confined.child.pid!))).toEqual(new Set([0]))
+      await confined.clear()
+    },
+  )
 
   it('works in a directory of its own, which goes with it', async () => {
     const functions = {
@@ -226,7 +257,6 @@ describe('a component that talks past its renderer', () => {
   })
 })
 
-const isRoot = process.getuid?.() === 0
 const workerIsOpen = (): boolean => {
   for (let path = dirname(builtWorker); path !== dirname(path); path = dirname(path)) {
     if ((statSync(path).mode & 0o001) === 0) return false
