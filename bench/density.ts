@@ -96,9 +96,12 @@ async function measure(mothership: BenchMothership): Promise<void> {
       rssMiB: full.rss,
       processes: full.processes,
       startAllMs: allMs,
-      startP99Ms: p99,
     },
-    { rssMiB: bar(full.rss, 1_536, 'atMost'), startP50Ms: bar(start.median, 20, 'atMost') },
+    {
+      rssMiB: bar(full.rss, 1_536, 'atMost'),
+      startP50Ms: bar(start.median, 20, 'atMost'),
+      startP99Ms: bar(p99, 20, 'atMost'),
+    },
   )
 }
 
