@@ -2,7 +2,7 @@
 import Handlebars from 'handlebars'
 import type { Descriptor } from '../cloud/component/descriptor.js'
 import type { Message, Translations } from '../cloud/translation/translations.js'
-import type { ViewRequest } from '../protocol/messages.js'
+import type { GuestRequest, ViewRequest } from '../protocol/messages.js'
 import { formats } from './formats.js'
 import { countOf } from './speech.js'
 
@@ -10,6 +10,10 @@ import { countOf } from './speech.js'
 export interface Rendering {
   readonly nonce: string
   readonly children: Omit<ViewRequest, 'at'>[]
+  /** Views within blocks, at whatever depth. */
+  readonly guests: GuestRequest[]
+  /** Of the block that is being rendered. */
+  readonly items?: Record<string, unknown>[]
   /** Style sheets that the view names. */
   readonly css: string[]
   /** Best first. */

@@ -1,6 +1,13 @@
 /** What a mothership and the process of a component version say to each other. */
 import Type from 'typebox'
-import { messages, type PageRequest, type Viewer, type ViewRequest } from '../protocol/messages.js'
+import {
+  type Block,
+  type GuestRequest,
+  messages,
+  type PageRequest,
+  type Viewer,
+  type ViewRequest,
+} from '../protocol/messages.js'
 import type { SessionChange, SessionData } from '../protocol/session-change.js'
 import { SessionChange as SessionChangeSchema } from '../protocol/session-data.js'
 import { Ask, type Told } from './state/asks.js'
@@ -23,6 +30,7 @@ export interface RenderCall {
   readonly locale?: string
   readonly languages?: readonly string[]
   readonly request?: PageRequest
+  readonly block?: Block
 }
 
 /** A call of a controller, `name` being what follows `controller/` in the url; or, with `intent`, what answers to that. */
@@ -81,6 +89,7 @@ export interface Rendered {
   readonly title?: string
   readonly context: Readonly<Record<string, unknown>>
   readonly children: readonly ViewRequest[]
+  readonly guests?: readonly GuestRequest[]
   readonly sessionChange?: SessionChange
   /** Of kept state: how far the document was that is shown. */
   readonly state?: Seen
@@ -101,7 +110,7 @@ export type FromWorker =
   | Ask
 
 const n = Type.Integer({ minimum: 1 })
-const { html, css, js, title, context, children, sessionChange } = messages.fragment.properties
+const { html, css, js, title, context, children, guests, sessionChange } = messages.fragment.properties
 const seen = Type.Object({ epoch: Type.Integer({ minimum: 0 }), seq: Type.Integer({ minimum: 0 }) })
 const { status, reason } = messages.failed.properties
 const { headers } = messages.answer.properties
@@ -115,7 +124,7 @@ export const fromWorker = Type.Union([
   Type.Object({
     k: Type.Literal('rendered'),
     n,
-    result: Type.Object({ html, css, js, title, context, children, state: Type.Optional(seen), sessionChange }),
+    result: Type.Object({ html, css, js, title, context, children, guests, state: Type.Optional(seen), sessionChange }),
   }),
   Type.Object({
     k: Type.Literal('controlled'),

@@ -254,7 +254,7 @@ class RunningMothership implements Mothership {
     const result = await this.#instances.render(call, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
-    const { html, css, js, title, context, children, state, sessionChange } = result.result
+    const { html, css, js, title, context, children, guests = [], state, sessionChange } = result.result
     return {
       t: 'fragment',
       r,
@@ -265,6 +265,7 @@ class RunningMothership implements Mothership {
       js: [...js],
       context,
       children: [...children],
+      ...(guests.length > 0 ? { guests: [...guests] } : {}),
       ...(title === undefined ? {} : { title }),
       ...(sessionChange === undefined ? {} : { sessionChange }),
       ...(state === undefined ? {} : { state: { ...state, since: this.#wanted.get(call.instance)?.since ?? 0 } }),

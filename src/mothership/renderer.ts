@@ -11,13 +11,14 @@ import type { Translations } from '../cloud/translation/translations.js'
 import type { Viewer } from '../protocol/messages.js'
 import type { SessionChange } from '../protocol/session-change.js'
 import { asPerson, passage } from './authorization.js'
+import { contextWith, contextWithout, registerChildHelpers, trusting } from './child-helpers.js'
 import { CallSession } from './component-session.js'
 import type { ComponentSocket } from './component-socket.js'
 import { Controllers, handled, requestOf, UnreadableBody } from './controllers.js'
-import { type Rendering, registerHelpers, renderingOf } from './helpers.js'
+import { type Rendering, registerHelpers } from './helpers.js'
 import { acknowledged, Intents } from './intents.js'
 import type { ControlCall, Controlled, FromWorker, RenderCall, Rendered, SocketCall, WorkerStart } from './ipc.js'
-import { cutMarkers, marker } from './markers.js'
+import { cutMarkers } from './markers.js'
 import { functionOf, type Loaded, loadModule } from './modules.js'
 import { installSpeech, languageOf, languagesOf, offeredLanguages, speaking } from './speech.js'
 import { type Asks, CodeState, type StateOfCall } from './state/code.js'
@@ -39,8 +40,6 @@ type DataFunction = (
   context: Context,
   request: object,
 ) => unknown
-
-const childrenMax = 200
 
 export class Renderer {
   readonly #templates = new Map<string, HandlebarsTemplateDelegate>()
@@ -98,16 +97,18 @@ export class Renderer {
     const rendering: Rendering = {
       nonce: randomBytes(16).toString('hex'),
       children: [],
+      guests: [],
       css: [],
       languages: languagesOf(call),
     }
-    const marked = template(context, { data: { rain: rendering } })
+    const marked = template(trusting(context, call.block), { data: { rain: rendering } })
     const { html, children } = cutMarkers(marked, rendering.nonce, rendering.children)
     const title = this.descriptor.pageTitle
     return {
       html,
-      context,
+      context: contextWithout(context, call.block),
       children,
+      ...(rendering.guests.length > 0 ? { guests: rendering.guests } : {}),
       ...this.#assets(view, rendering.css),
       ...(title === undefined ? {} : { title }),
       ...(seen === undefined ? {} : { state: seen }),
@@ -194,7 +195,7 @@ export class Renderer {
   #compile(translations: Translations): void {
     const { directory } = this.start
     const handlebars = Handlebars.create()
-    handlebars.registerHelper('component', this.#componentHelper())
+    registerChildHelpers(handlebars, this.descriptor)
     registerHelpers(handlebars, { descriptor: this.descriptor, translations })
     for (const [name, text] of partialsIn(directory)) {
       handlebars.registerPartial(name, handlebars.compile(handlebars.parse(text)))
@@ -204,33 +205,6 @@ export class Renderer {
       this.#views.set(view.id, view)
       // Parsed here: `compile` alone would look at the text at its first use only.
       this.#templates.set(view.id, handlebars.compile(handlebars.parse(text)))
-    }
-  }
-
-  /** `{{component name="…" version="…" view="…" …}}`: the child's place, and the order for it. */
-  #componentHelper(): Handlebars.HelperDelegate {
-    const { id, version } = this.descriptor
-    return (...args: unknown[]) => {
-      const options = args.at(-1) as Handlebars.HelperOptions
-      const rendering = renderingOf(options)
-      const { name, version: asked, view, sid, placeholder, required, ...context } = options.hash as Context
-      if (asked !== undefined && name === undefined) throw new RenderFailure(500, 'a child with a version and no name')
-      if (rendering.children.length >= childrenMax) throw new RenderFailure(500, `more than ${childrenMax} children`)
-      const component = name === undefined ? id : String(name)
-      const childVersion = name === undefined ? version : asked
-      const child = {
-        id: `v${randomBytes(8).toString('hex')}`,
-        component,
-        view: view === undefined ? 'index' : String(view),
-        context: plain(context),
-        ...(childVersion === undefined ? {} : { version: String(childVersion) }),
-        ...(sid === undefined ? {} : { sid: String(sid) }),
-        ...(placeholder === undefined ? {} : { placeholder: placeholder === true }),
-        ...(required === undefined ? {} : { required: required === true }),
-      }
-      const place = marker(rendering.nonce, rendering.children.push(child) - 1)
-      const name_ = Handlebars.escapeExpression(component)
-      return new Handlebars.SafeString(`<div id="${child.id}" data-rain-component="${name_}">${place}</div>`)
     }
   }
 
@@ -247,12 +221,13 @@ export class Renderer {
   /** Without a data function the parent's context is the context. */
   #contextOf(call: RenderCall, state: StateOfCall | undefined, sessions: CallSession): Promise<unknown> {
     const data = functionOf(this.#data, call.view) as DataFunction | undefined
-    if (!data) return Promise.resolve(call.context)
+    const context = contextWith(call.context, call.block)
+    if (!data) return Promise.resolve(context)
     const environment = this.#environmentOf(call, state, sessions)
     const { url = '', query = {}, headers = {} } = call.request ?? {}
     const { own: session, all: globalSession } = sessions
     const request = { url, query, headers, session, globalSession, user: call.user, type: 'http' }
-    return speaking(call, () => called(data, environment, { ...call.context }, request))
+    return speaking(call, () => called(data, environment, { ...context }, request))
   }
 
   #sessionsOf(call: RenderCall | ControlCall | SocketCall): CallSession {

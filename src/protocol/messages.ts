@@ -55,8 +55,15 @@ export const ObservedItem = Type.Object({
   ),
 })
 
-/** A child of a fragment: which view goes to which place in the parent's html. */
-export const ViewRequest = Type.Object({
+/** What stands between the beginning and the end of a block, as html, with the tokens of the views within it. */
+export const Block = Type.Object({
+  content: text,
+  /** What `{{#item}}`s say of themselves, each with its own `content`. */
+  items: Type.Array(Type.Record(Type.String(), Type.Unknown())),
+})
+export type Block = Static<typeof Block>
+
+const viewRequest = {
   /** The view instance id: a DOM id, new at each render. */
   id: text,
   component: text,
@@ -68,10 +75,26 @@ export const ViewRequest = Type.Object({
   sid: Type.Optional(text),
   placeholder: Type.Optional(Type.Boolean()),
   required: Type.Optional(Type.Boolean()),
+  /** For a container. */
+  block: Type.Optional(Block),
+}
+
+/** A child of a fragment: which view goes to which place in the parent's html. */
+export const ViewRequest = Type.Object({
+  ...viewRequest,
   /** Offset in the parent's `html` (UTF-16 units) at which the child's html goes in, inside its `<div id>`. */
   at: count,
 })
 export type ViewRequest = Static<typeof ViewRequest>
+
+/** A view within a block: it goes to where its token is in the html of the container that the block is for. */
+export const GuestRequest = Type.Object({
+  ...viewRequest,
+  /** `id` of the container's view. */
+  host: text,
+  token: Type.String({ minLength: 16 }),
+})
+export type GuestRequest = Static<typeof GuestRequest>
 
 /** Who looks at the page, as permissions and data functions see it. */
 export const Viewer = Type.Object({
@@ -165,6 +188,8 @@ export const messages = {
     request: Type.Optional(PageRequest),
     /** What the component has in the session, where it uses one. */
     sessionData: Type.Optional(SessionData),
+    /** Of a container: what it is put around. */
+    block: Type.Optional(Block),
     deadlineMs: amount,
   }),
   fragment: Type.Object({
@@ -179,6 +204,7 @@ export const messages = {
     /** What its children inherit; once for all of them. */
     context,
     children: Type.Array(ViewRequest),
+    guests: Type.Optional(Type.Array(GuestRequest)),
     sessionChange: Type.Optional(SessionChange),
     /** Of kept state: how far the document was that is shown. Whoever has seen a higher epoch drops it. */
     state: Type.Optional(

@@ -5,7 +5,15 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../hypervisor/ports.js'
-import type { MessageOf, PageRequest, Viewer, ViewRequest, WantedComponent } from '../protocol/messages.js'
+import type {
+  Block,
+  GuestRequest,
+  MessageOf,
+  PageRequest,
+  Viewer,
+  ViewRequest,
+  WantedComponent,
+} from '../protocol/messages.js'
 import { copiesTried, order } from './choose.js'
 import { escapeHtml } from './document.js'
 import type { Epochs } from './epochs.js'
@@ -57,6 +65,26 @@ interface Wanted {
   readonly component: WantedComponent
   readonly view: string
   readonly context: Readonly<Record<string, unknown>>
+  readonly block?: Block
+}
+
+/** A view that stands in a block: it belongs to who wrote the block, and goes into what the container makes of it. */
+interface Guest {
+  readonly asked: GuestRequest
+  readonly author: Wanted
+  readonly inherited: Readonly<Record<string, unknown>>
+}
+
+/** A child or a guest. */
+interface Visit extends Omit<Guest, 'asked'> {
+  readonly asked: ViewRequest | GuestRequest
+}
+
+/** Where in the page: the views above, the id of this one, and the guests of all blocks around it. */
+interface Place {
+  readonly path: readonly string[]
+  readonly id?: string
+  readonly guests: readonly Guest[]
 }
 
 /** Finished, with the files that it and all within it need: in the order of the page, which is the same at each visit. */
@@ -74,7 +102,10 @@ interface Failure {
 
 export async function renderPage(state: ServerState, asked: PageAsked, ports: PagePorts): Promise<Page> {
   const assembly = new Assembly(state, asked, ports)
-  const top = await assembly.part({ component: asked.component, view: asked.view, context: asked.context ?? {} }, [])
+  const top = await assembly.part(
+    { component: asked.component, view: asked.view, context: asked.context ?? {} },
+    { path: [], guests: [] },
+  )
   if (top.kind === 'part') {
     const css = [...new Set([...top.css, ...assembly.css])]
     return { status: 200, title: top.title, html: top.html, css, js: [...new Set(top.js)] }
@@ -99,8 +130,7 @@ class Assembly {
     this.#languages = platformLanguages(state.server)
   }
 
-  /** `path`: the views above this one. */
-  async part(wanted: Wanted, path: readonly string[]): Promise<Part> {
+  async part(wanted: Wanted, { path, id: self, guests }: Place): Promise<Part> {
     const name = `${wanted.component.id}/${wanted.component.version}/${wanted.view}`
     if (path.length >= depthMax) return failure(508, `views are nested more than ${depthMax} deep`)
     if (path.filter(each => each === name).length > 1) return failure(508, `${name} contains itself`)
@@ -108,14 +138,22 @@ class Assembly {
     const fragment = await this.#fragment(wanted)
     if (fragment.kind === 'failure') return fragment
     const { html, css, js, children, context, title, instance, mothership } = fragment.fragment
-    const inner = await Promise.all(children.map(child => this.#child(child, context, wanted, [...path, name])))
+    const invited = (fragment.fragment.guests ?? []).map(each => ({ asked: each, author: wanted, inherited: context }))
+    const within = { path: [...path, name], guests: [...guests, ...invited] }
+    const own = children.map(child => ({
+      at: child.at,
+      length: 0,
+      guest: { asked: child, author: wanted, inherited: context },
+    }))
+    const places = [...own, ...seats(html, self === undefined ? [] : guests.filter(each => each.asked.host === self))]
+    const inner = await Promise.all(places.map(({ guest }) => (guest ? this.#child(guest, within) : nothing)))
     const { id, exact } = wanted.component
     const open =
       `<div data-rain-component="${escapeHtml(id)}" data-rain-version="${escapeHtml(exact)}"` +
       ` data-rain-instance="${escapeHtml(instance)}" data-rain-mothership="${escapeHtml(mothership)}">`
     return {
       kind: 'part',
-      html: `${open}${insert(html, children, inner)}</div>`,
+      html: `${open}${insert(html, places, inner)}</div>`,
       css: [...css, ...inner.flatMap(each => each.css)],
       js: [...js, ...inner.flatMap(each => each.js)],
       ...(title === undefined ? {} : { title }),
@@ -139,20 +177,23 @@ class Assembly {
     return inPlaceOf(component, status, 'This part is not available at the moment.', reason)
   }
 
-  async #child(
-    child: ViewRequest,
-    inherited: Readonly<Record<string, unknown>>,
-    parent: Wanted,
-    path: readonly string[],
-  ): Promise<Finished> {
+  async #child({ asked: child, author, inherited }: Visit, within: Place): Promise<Finished> {
     const versions = this.state.components.get(child.component) ?? []
-    const own = child.component === parent.component.id && child.version === parent.component.exact
-    const component = own ? parent.component : pick(versions, child.version)
+    const own = child.component === author.component.id && child.version === author.component.exact
+    const component = own ? author.component : pick(versions, child.version)
     const what = `${child.component}${child.version === undefined ? '' : `/${child.version}`}`
     const part = !component
       ? failure(404, `there is no component ${what}`)
       : component.views.includes(child.view)
-        ? await this.part({ component, view: child.view, context: { ...inherited, ...child.context } }, path)
+        ? await this.part(
+            {
+              component,
+              view: child.view,
+              context: { ...inherited, ...child.context },
+              ...(child.block ? { block: child.block } : {}),
+            },
+            { ...within, id: child.id },
+          )
         : failure(404, `${what} has no view ${child.view}`)
     return part.kind === 'part' ? part : { html: await this.errorView(part, child.component), css: [], js: [] }
   }
@@ -217,6 +258,7 @@ class Assembly {
       locale,
       request,
       deadlineMs,
+      ...(wanted.block ? { block: wanted.block } : {}),
       ...(user === undefined ? {} : { user }),
       ...(useSession === true ? { sessionData: held.of(id) } : {}),
       ...(this.#languages.length > 0 ? { languages: [...this.#languages] } : {}),
@@ -229,23 +271,37 @@ const inPlaceOf = (component: string, status: number, html: string, reason?: str
   `<div class="rain-error" data-rain-component="${escapeHtml(component)}" data-rain-status="${status}"` +
   `${reason === undefined ? '' : ` title="${escapeHtml(reason)}"`} role="note">${html}</div>`
 
+const nothing: Finished = { html: '', css: [], js: [] }
+
 const failure = (status: number, reason: string): Failure => ({ kind: 'failure', status, reason })
 
-/** Children go in at their offsets, whatever the html around them says. */
+/** Where guests go: each to the first place of its token; what else there is of tokens only goes. */
+function seats(html: string, guests: readonly Guest[]): { at: number; length: number; guest?: Guest }[] {
+  return guests.flatMap(guest => {
+    const { token } = guest.asked
+    const found: { at: number; length: number; guest?: Guest }[] = []
+    for (let at = html.indexOf(token); at >= 0; at = html.indexOf(token, at + token.length)) {
+      found.push({ at, length: token.length, ...(found.length === 0 ? { guest } : {}) })
+    }
+    return found
+  })
+}
+
+/** Children go in at their offsets, in the place of so many characters, whatever the html around them says. */
 export function insert(
   html: string,
-  children: readonly { readonly at: number }[],
+  children: readonly { readonly at: number; readonly length?: number }[],
   inner: readonly { readonly html: string }[],
 ): string {
   const places = children
-    .map((child, index) => ({ at: child.at, html: inner[index]?.html ?? '' }))
+    .map(({ at, length = 0 }, index) => ({ at, length, html: inner[index]?.html ?? '' }))
     .sort((a, b) => a.at - b.at)
   let out = ''
   let from = 0
   for (const place of places) {
     const at = Math.min(Math.max(place.at, from), html.length)
     out += html.slice(from, at) + place.html
-    from = at
+    from = Math.min(at + place.length, html.length)
   }
   return out + html.slice(from)
 }

@@ -39,8 +39,12 @@ const guestbook = (id: string, exported: (name: string, value: string) => string
     <p>{{nt "one guest" "%d guests" guests.length guests.length}}, {{t "asked" id="guests.visits"}}: {{visits}}</p>
     <ul>{{#each guests}}{{component view="entry" guest=this}}{{/each}}</ul>
     <img src="{{url path="flag.txt" localized=true}}">
-    {{component view="admin"}}{{component view="secret"}}`,
-  'client/templates/entry.html': '<li>{{partial "who"}}</li>',
+    {{component view="admin"}}{{component view="secret"}}
+    {{#container name="frame" view="index" kind="wide"}}<p>by {{name}} {{component view="entry" guest="Zoe"}}</p>{{/container}}
+    {{#container name="frame" view="columns"}}
+      {{#item column="2"}}right{{/item}}{{#item column="1"}}{{component view="entry" guest="Yan"}}{{/item}}
+    {{/container}}`,
+  'client/templates/entry.html': '{{css path="index.css"}}<li>{{partial "who"}}</li>',
   'client/templates/admin.html': 'for admins',
   'client/templates/secret.html': 'for friends',
   'client/partials/who.html': '{{guest}} ({{t "guest"}})',
@@ -112,6 +116,21 @@ msgstr "Gast"
     ),
   ].join('\n'),
 })
+
+/** What is put around others, in its two ways. */
+const frame: Files = {
+  'meta.json': JSON.stringify({
+    id: 'frame',
+    version: '1.0',
+    type: 'container',
+    views: { index: {}, entry: {}, columns: {} },
+  }),
+  'client/templates/index.html': '<section class="{{kind}}">{{content}}</section>',
+  'client/templates/entry.html': 'around',
+  'client/templates/columns.html': '{{#each columns}}<div class="column {{column}}">{{content}}</div>{{/each}}',
+  'server/data.js': `exports.columns = (environment, callback, context) =>
+    callback(null, { columns: context.items.sort((a, b) => a.column - b.column) })`,
+}
 
 const cjs = (name: string, value: string): string => `exports.${name} = ${value}`
 const esm = (name: string, value: string): string => `export const ${name} = ${value}`
@@ -186,7 +205,10 @@ describe.each([
   ['ES modules', 'modernbook', esm],
 ])('a component of RAIN 0.34, in %s', (_name, id, exported) => {
   const visitor = new Visitor()
-  beforeAll(() => runs(guestbook(id, exported)))
+  beforeAll(async () => {
+    if (id === 'guestbook') await runs(frame)
+    await runs(guestbook(id, exported))
+  })
 
   it('shows its views in the language of who looks, and leaves out what that one may not see', async () => {
     const page = await visitor.ask(`/${id}/index?name=Ada`)
@@ -199,6 +221,9 @@ describe.each([
     expect(page.text).not.toContain('unused.css')
     expect(page.text).not.toMatch(/for admins|for friends/)
     expect(page.text.match(/data-rain-status="401"/g)).toHaveLength(2)
+    const bare = page.text.replace(/<div (id|data-rain)[^>]*>|<\/div>/g, '').replace(/\s+/g, ' ')
+    expect(bare).toContain('<section class="wide"><p>by Ada <li>Zoe (Gast)</li></p></section>')
+    expect(bare).toMatch(/<div class="column 1">\s*<li>Yan \(Gast\)<\/li>\s*<div class="column 2">right/)
     const flag = await visitor.ask(/src="([^"]+)"/.exec(page.text.slice(page.text.indexOf('<img')))![1]!)
     expect(flag.text).toBe('German flag')
   })

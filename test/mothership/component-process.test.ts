@@ -156,6 +156,78 @@ describe('a view', () => {
     expect(html).not.toContain('\u0000')
   })
 
+  it('renders the blocks of containers, whose views are guests of them, at whatever depth', async () => {
+    const started = await ready({
+      'meta.json': meta(['index']),
+      'client/templates/index.html':
+        '{{#container name="box" view="wide" rows=2}}<p>{{title}} {{component name="chat" room=1}}</p>' +
+        '{{#container view="index"}}{{component name="weather"}}{{/container}}{{/container}}' +
+        '{{#component name="grid"}}{{#item row="0"}}<b>{{title}}</b>{{/item}}{{#item row="1"}}{{component name="map"}}{{/item}}{{/component}}',
+    })
+    const context = { title: '<News>' }
+    const { children, guests = [], context: inherited } = await show(started, call('index', { context }))
+
+    expect(children.map(({ component, view }) => `${component}/${view}`)).toEqual(['box/wide', 'grid/index'])
+    const [box, grid] = children
+    const [weather, chat, inner, map] = guests
+    expect(guests.map(({ component, host }) => [component, host])).toEqual([
+      ['weather', inner!.id],
+      ['chat', box!.id],
+      ['news', box!.id],
+      ['map', grid!.id],
+    ])
+    expect(box!.context).toEqual({ rows: 2 })
+    const place = ({ id, component, token }: (typeof guests)[number]): string =>
+      `<div id="${id}" data-rain-component="${component}">${token}</div>`
+    expect(box!.block).toEqual({ content: `<p>&lt;News&gt; ${place(chat!)}</p>${place(inner!)}`, items: [] })
+    expect(inner!.block).toEqual({ content: place(weather!), items: [] })
+    expect(grid!.block!.items).toEqual([
+      { row: '0', content: '<b>&lt;News&gt;</b>' },
+      { row: '1', content: place(map!) },
+    ])
+    expect(new Set(guests.map(each => each.token)).size).toBe(4)
+    expect(inherited).toEqual(context)
+  })
+
+  it('shows its block as it is, and nothing else that looks like html', async () => {
+    const started = await ready({
+      'meta.json': meta(['index', 'row']),
+      'client/templates/index.html':
+        '<p>{{content}} {{evil}}</p>{{#each items}}<i class="{{place}}">{{content}}</i>{{/each}}',
+      'client/templates/row.html': '{{made.inside}} {{made.beside}}',
+      'server/data.js': `exports.row = (environment, callback, context) =>
+        callback(null, { made: { inside: context.content, beside: context.content + '!' } })`,
+    })
+    const block = { content: '<b>block</b>', items: [{ place: '"a"', content: '<u>one</u>' }] }
+    const evil = '<b>evil</b>'
+    const shown = await show(started, call('index', { context: { evil }, block }))
+    expect(shown.html).toBe('<p><b>block</b> &lt;b&gt;evil&lt;/b&gt;</p><i class="&quot;a&quot;"><u>one</u></i>')
+    expect(shown.context).toEqual({ evil })
+    expect((await show(started, call('row', { block }))).html).toBe('<b>block</b> &lt;b&gt;block&lt;/b&gt;!')
+    // What comes with the context of a page is no block.
+    expect((await show(started, call('index', { context: { content: evil } }))).html).toContain(
+      '&lt;b&gt;evil&lt;/b&gt;',
+    )
+  })
+
+  it('shows what its context calls like a helper that takes a block', async () => {
+    const started = await ready({
+      'meta.json': meta(['index']),
+      'client/templates/index.html': '{{item}} {{container}} {{#each items}}{{item}}{{/each}}',
+    })
+    const context = { item: '<1>', container: 'box', items: [{ item: 2 }, 3] }
+    expect((await show(started, call('index', { context }))).html).toBe('&lt;1&gt; box 2')
+  })
+
+  it.each([
+    ['an item outside of a container', '{{#item}}{{/item}}', /stands in no container/],
+    ['a version without a name', '{{#container version="1"}}{{/container}}', /a version and no name/],
+  ])('fails at %s', async (_name, template, reason) => {
+    const started = await ready({ 'meta.json': meta(['index']), 'client/templates/index.html': template })
+    const result = await started.process.render(call(), 5_000)
+    expect(result).toMatchObject({ kind: 'failed', status: 500, reason: expect.stringMatching(reason) })
+  })
+
   it("is not misled by what looks like a child's place in its data", async () => {
     const started = await ready({
       'meta.json': meta(['index']),

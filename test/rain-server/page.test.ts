@@ -82,6 +82,34 @@ describe('a page', () => {
     expect(bare(await cloud.ask('/shop'))).toBe('[[A]-[B]-[C]]')
   })
 
+  it('puts the views of a block where the container has their tokens, once, and none where it has not', async () => {
+    const components = [aVersion('shop', ['m1']), aVersion('box', ['m2']), aVersion('price', ['m1'])]
+    await cloud.want({ components: [...components, aVersion('lost', ['m1'])] })
+    const [a, b, c] = ['a', 'b', 'c'].map(each => `\u0000${each.repeat(32)}:0\u0000`) as [string, string, string]
+    const block = { content: `<p>${a}</p>`, items: [{ row: 1, content: b }] }
+    const guest = { view: 'index', context: {} }
+    const guests = [
+      { ...guest, id: 'g1', component: 'price', context: { of: 1 }, host: 'v0', token: a },
+      // A container in a container.
+      { ...guest, id: 'g2', component: 'box', host: 'v0', token: b, block: { content: c, items: [] } },
+      { ...guest, id: 'g3', component: 'price', host: 'g2', token: c },
+      { ...guest, id: 'g4', component: 'lost', host: 'v0', token: `\u0000${'d'.repeat(32)}:0\u0000` },
+    ]
+    on1('shop.m1/index', () => shown('§', [{ component: 'box', block }], { guests, context: { lang: 'de' } }))
+    on2('box.m2/index', ({ block: around }) => {
+      const { content = '', items = [] } = around ?? {}
+      const rows = items.map(each => String(each['content'])).join('')
+      return shown(`§<i>${content}${rows}${content}</i>`, [{ component: 'price', context: { of: 'box' } }])
+    })
+    on1('price.m1/index', ({ context }) => shown(`${context['of'] ?? 'free'}`))
+
+    expect(bare(await cloud.ask('/shop'))).toBe('[[[box]<i><p>[1]</p>[[box]<i>[free]</i>]<p></p></i>]]')
+    const guestsAsked = cloud.m1.askedFor('price.m1').map(each => each.context)
+    // A guest has the context of who wrote the block, not of the container.
+    expect(guestsAsked).toContainEqual({ lang: 'de', of: 1 })
+    expect(cloud.m1.askedFor('lost.m1')).toEqual([])
+  })
+
   it('gives children the context of their parent, and what the template adds', async () => {
     await cloud.want({ components: [aVersion('shop', ['m1']), aVersion('cart', ['m2']), aVersion('price', ['m1'])] })
     on1('shop.m1/index', () =>

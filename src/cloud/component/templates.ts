@@ -79,9 +79,11 @@ const unexpected: Readonly<Record<string, string>> = {
 /** What motherships register beside what is built in: `{{name …}}` of anything else fails wherever it is shown. */
 export const helperNames: ReadonlySet<string> = new Set([
   ...['if', 'unless', 'each', 'with', 'lookup', 'log', 'helperMissing', 'blockHelperMissing'],
-  ...['component', 't', 'nt', 'css', 'url', 'partial'],
+  ...['component', 'container', 'item', 't', 'nt', 'css', 'url', 'partial'],
   ...['number', 'percentage', 'currency', 'date', 'time', 'range'],
 ])
+
+const childHelpers: ReadonlySet<string> = new Set(['component', 'container'])
 
 class Finder extends Handlebars.Visitor {
   readonly uses: Use[] = []
@@ -137,7 +139,7 @@ class Finder extends Handlebars.Visitor {
 
   #look(node: hbs.AST.MustacheStatement | hbs.AST.BlockStatement): void {
     this.#checkHelper(node)
-    if (!('original' in node.path) || node.path.original !== 'component') return
+    if (!('original' in node.path) || !childHelpers.has(String(node.path.original))) return
     const given = new Map(node.hash?.pairs.map(pair => [pair.key, literal(pair.value)]) ?? [])
     if (given.has('version') && !given.has('name')) {
       this.errors.push({ path: this.path, ...placeOf(node), message: 'a version without a name' })
