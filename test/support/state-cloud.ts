@@ -6,6 +6,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { mothershipFlags } from '../../src/cli/up/processes.js'
 import { Network } from '../faults/support/network.js'
 import { TestProcess } from '../faults/support/processes.js'
 import { freePorts, waitUntil } from './etcd.js'
@@ -118,12 +119,20 @@ export class StateCloud {
   async keep(component: string, copies: number, placement: object = {}): Promise<string> {
     const id = `${component}.main`
     const deployed = await this.rest('POST', '/webcomponent', await tally(component))
-    if (deployed.status !== 201) throw new Error(`${component} is not deployed: ${deployed.text}`)
+    if (![200, 201].includes(deployed.status)) throw new Error(`${component} is not deployed: ${deployed.text}`)
     const body = { id, placement: { copies, ...placement }, need: { cpu: 10, ram: 16, bandwidth: 10 } }
     const started = await this.rest('POST', `/webcomponent/${component}/1.0`, body)
     if (started.status !== 201) throw new Error(`${id} is not started: ${started.text}`)
     await this.isWhole(id, copies)
     return id
+  }
+
+  /** With its state. */
+  async end(component: string): Promise<void> {
+    const id = `${component}.main`
+    const stopped = await this.rest('DELETE', `/webcomponent/${id}`)
+    if (![200, 202, 204].includes(stopped.status)) throw new Error(`${id} is not stopped: ${stopped.text}`)
+    await waitUntil(`${id} is gone`, async () => (await this.rest('GET', `/webcomponent/${id}`)).status === 404, 60_000)
   }
 
   async isWhole(id: string, copies: number, withinMs = 60_000): Promise<void> {
@@ -192,6 +201,7 @@ export class StateCloud {
     const options = { id, host, port: ports[0]!, ...given }
     return this.#part(id, place, `${scheme}://${host}:${ports[0]}`, [
       process.execPath,
+      ...(role === 'mothership' ? mothershipFlags : []),
       program,
       role,
       ...flags(options),
