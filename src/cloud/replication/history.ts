@@ -19,7 +19,8 @@ import {
 
 interface Item {
   readonly entry: Entry
-  readonly document: Json
+  /** Undefined where it is made again when it is asked for. */
+  document: Json | undefined
   readonly id: string
   readonly reply: string | undefined
 }
@@ -40,6 +41,13 @@ const snapshotCheck = Compile(SnapshotState)
 /** A history that is not one: an entry out of order, with a wrong digest, or that does not fit the document. */
 export class BrokenHistory extends Error {}
 
+/**
+ * Documents share what did not change, but a list of a hundred thousand is a new list after every change of it. So those
+ * of the last few changes are kept, and of the others one of so many: the number that copies compare as well.
+ */
+const recentDocuments = 16
+const documentEvery = 1_024
+
 /** Bytes that an entry costs beside its text. */
 const overhead = 96
 
@@ -47,6 +55,8 @@ export class History {
   #base: Position = beginning
   #baseDocument: Json = {}
   #items: Item[] = []
+  /** The last one that was made again. */
+  #made: { readonly seq: number; readonly document: Json } | undefined
   readonly #answers = new Map<string, Answered>()
   /** Answers to changes up to this one may be forgotten. */
   forgotten = 0
@@ -81,7 +91,7 @@ export class History {
 
   /** With every change, also those that are not committed. */
   get document(): Json {
-    return this.#items.at(-1)?.document ?? this.#baseDocument
+    return this.documentAt(this.tail.seq)
   }
 
   get length(): number {
@@ -95,8 +105,31 @@ export class History {
     return entry && { seq: entry.seq, digest: entry.digest }
   }
 
+  /** Null where nothing is held. */
   documentAt(seq: number): Json {
-    return seq === this.#base.seq ? this.#baseDocument : (this.#itemAt(seq)?.document ?? null)
+    if (seq === this.#base.seq) return this.#baseDocument
+    const item = this.#itemAt(seq)
+    if (!item) return null
+    if (item.document !== undefined) return item.document
+    const document = this.#madeAgain(seq)
+    this.#made = { seq, document }
+    return document
+  }
+
+  /** How many documents are kept. */
+  get documents(): number {
+    return this.#items.reduce((count, { document }) => count + (document === undefined ? 0 : 1), 1)
+  }
+
+  /** From the nearest one before that is kept. */
+  #madeAgain(seq: number): Json {
+    let [at, document] = [this.#base.seq, this.#baseDocument]
+    for (let before = seq; before > at; before--) {
+      const kept = this.#made?.seq === before ? this.#made.document : this.#itemAt(before)?.document
+      if (kept !== undefined) [at, document] = [before, kept]
+    }
+    for (let next = at + 1; next <= seq; next++) document = change(document, readUpdate(this.#itemAt(next)!.entry.body))
+    return document
   }
 
   /** Those after `seq`, as many as `bytesMax` holds, at least one if there is one. */
@@ -132,6 +165,8 @@ export class History {
       this.#items.push({ entry, document, id: update.id, reply: update.reply })
       this.#answers.set(update.id, { seq: entry.seq, reply: update.reply })
       this.bytes += entry.body.length + overhead
+      const old = this.#items.at(-1 - recentDocuments)
+      if (old && old.entry.seq % documentEvery !== 0) old.document = undefined
     } catch (error) {
       throw new BrokenHistory(`entry ${entry.seq}: ${(error as Error).message}`)
     }
@@ -143,15 +178,18 @@ export class History {
       this.#answers.delete(id)
       this.bytes -= entry.body.length + overhead
     }
+    if (this.#made && this.#made.seq > seq) this.#made = undefined
   }
 
   /** The base moves up to `seq`, which must be committed; answers older than the window go. */
   settle(seq: number): void {
     const item = this.#itemAt(seq)
     if (!item) return
+    const document = this.documentAt(seq)
     for (const { entry } of this.#items.splice(0, seq - this.#base.seq)) this.bytes -= entry.body.length + overhead
     this.#base = { seq, digest: item.entry.digest }
-    this.#baseDocument = item.document
+    this.#baseDocument = document
+    if (this.#made && this.#made.seq <= seq) this.#made = undefined
   }
 
   /** Answers that are older than the window before `committed` are forgotten, at every copy the same. */
