@@ -6,6 +6,7 @@ import type { Maps, Term } from '../../src/hypervisor/ports.js'
 import type { ReplicaPorts } from '../../src/hypervisor/replica.js'
 import type { Etcd, TxnRequest } from '../../src/store/etcd.js'
 import { Keys } from '../../src/store/keys.js'
+import { readValue, writeValue } from '../../src/store/values.js'
 import { brokenCopyRules } from './copy-rules.js'
 import type { FaultWeights } from './faults.js'
 import { type Broken, clusterName } from './replica.js'
@@ -13,6 +14,7 @@ import { type Broken, clusterName } from './replica.js'
 const keys = new Keys(clusterName)
 const leaderKey = keys.record('leader', '')
 const turnKey = keys.record('turn', '')
+const instancePrefix = keys.record('instances', 'keep')
 const requestPrefix = keys.request('')
 
 /** An etcd to which some transactions go changed. */
@@ -36,6 +38,21 @@ const withoutCompare =
 const withoutRecords = (request: TxnRequest): TxnRequest => ({
   ...request,
   success: request.success.filter(op => !('put' in op && op.put.startsWith(requestPrefix))),
+})
+
+/** A learner where a copy in sync should be: whoever is there is made primary. */
+const promotingLearners = (request: TxnRequest): TxnRequest => ({
+  ...request,
+  success: request.success.map(op => {
+    if (!('put' in op) || !op.put.startsWith(instancePrefix)) return op
+    const read = readValue('instances', op.value)
+    const [learner, ...rest] = read.kind === 'good' ? read.value.learners : []
+    if (read.kind !== 'good' || learner === undefined || Object.keys(read.value.journals ?? {}).length === 0) return op
+    const { primary, inSync } = read.value
+    const others = inSync.filter(id => id !== primary)
+    const value = { ...read.value, primary: learner, inSync: [learner, ...others], learners: [...rest, primary] }
+    return { ...op, value: writeValue('instances', value) }
+  }),
 })
 
 /** What is asked of the real object but for what is replaced: its methods run on itself, not on the wrapper. */
@@ -124,6 +141,11 @@ export const brokenRules: Readonly<Record<string, BrokenRule>> = {
     says: /^V6: /,
     weights: { 'cut from etcd': 6, 'cut from etcd one way': 6, 'watch stalled': 3, pause: 6, isolation: 3 },
     forMs: 15_000,
+  },
+  'a copy is made primary that is not in sync': {
+    broken: { etcd: etcd => withTxn(etcd, promotingLearners) },
+    says: /^I2: /,
+    weights: { 'mothership crash': 10, 'mothership pause': 4 },
   },
   ...brokenCopyRules,
 }
