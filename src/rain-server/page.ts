@@ -73,6 +73,8 @@ interface Guest {
   readonly asked: GuestRequest
   readonly author: Wanted
   readonly inherited: Readonly<Record<string, unknown>>
+  /** The author and the views above: containers within containers are no cycle, for a block has an end. */
+  readonly path: readonly string[]
 }
 
 /** A child or a guest. */
@@ -138,13 +140,9 @@ class Assembly {
     const fragment = await this.#fragment(wanted)
     if (fragment.kind === 'failure') return fragment
     const { html, css, js, children, context, title, instance, mothership } = fragment.fragment
-    const invited = (fragment.fragment.guests ?? []).map(each => ({ asked: each, author: wanted, inherited: context }))
-    const within = { path: [...path, name], guests: [...guests, ...invited] }
-    const own = children.map(child => ({
-      at: child.at,
-      length: 0,
-      guest: { asked: child, author: wanted, inherited: context },
-    }))
+    const from = { author: wanted, inherited: context, path: [...path, name] }
+    const within = [...guests, ...(fragment.fragment.guests ?? []).map(each => ({ asked: each, ...from }))]
+    const own = children.map(child => ({ at: child.at, length: 0, guest: { asked: child, ...from } }))
     const places = [...own, ...seats(html, self === undefined ? [] : guests.filter(each => each.asked.host === self))]
     const inner = await Promise.all(places.map(({ guest }) => (guest ? this.#child(guest, within) : nothing)))
     const { id, exact } = wanted.component
@@ -177,7 +175,7 @@ class Assembly {
     return inPlaceOf(component, status, 'This part is not available at the moment.', reason)
   }
 
-  async #child({ asked: child, author, inherited }: Visit, within: Place): Promise<Finished> {
+  async #child({ asked: child, author, inherited, path }: Visit, guests: readonly Guest[]): Promise<Finished> {
     const versions = this.state.components.get(child.component) ?? []
     const own = child.component === author.component.id && child.version === author.component.exact
     const component = own ? author.component : pick(versions, child.version)
@@ -192,7 +190,7 @@ class Assembly {
               context: { ...inherited, ...child.context },
               ...(child.block ? { block: child.block } : {}),
             },
-            { ...within, id: child.id },
+            { path, id: child.id, guests },
           )
         : failure(404, `${what} has no view ${child.view}`)
     return part.kind === 'part' ? part : { html: await this.errorView(part, child.component), css: [], js: [] }

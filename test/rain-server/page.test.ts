@@ -110,6 +110,29 @@ describe('a page', () => {
     expect(cloud.m1.askedFor('lost.m1')).toEqual([])
   })
 
+  it('takes containers within containers, as many as there are, and no view that contains itself by a block', async () => {
+    await cloud.want({ components: [aVersion('shop', ['m1']), aVersion('box', ['m2']), aVersion('loop', ['m1'])] })
+    const token = (n: number): string => `\u0000${String(n).repeat(32)}:0\u0000`
+    const nested = { component: 'box', view: 'index', context: {} }
+    const block = (n: number) => ({ content: n < 4 ? token(n + 1) : 'end', items: [] })
+    const guests = [1, 2, 3, 4].map(n => ({
+      ...nested,
+      id: `g${n}`,
+      host: n === 1 ? 'v0' : `g${n - 1}`,
+      token: token(n),
+      block: block(n),
+    }))
+    on1('shop.m1/index', () => shown('§', [{ ...nested, block: block(0) }], { guests }))
+    on2('box.m2/index', ({ block: around }) => shown(`(${around?.content})`))
+    expect(bare(await cloud.ask('/shop'))).toBe('[[([([([([(end)])])])])]]')
+
+    const self = { id: 'g0', component: 'loop', view: 'index', context: {}, host: 'v0', token: token(0) }
+    on1('loop.m1/index', () => {
+      return shown('§', [{ ...nested, block: { content: token(0), items: [] } }], { guests: [self] })
+    })
+    expect(bare(await cloud.ask('/loop'))).toContain('data-rain-status="508"')
+  })
+
   it('gives children the context of their parent, and what the template adds', async () => {
     await cloud.want({ components: [aVersion('shop', ['m1']), aVersion('cart', ['m2']), aVersion('price', ['m1'])] })
     on1('shop.m1/index', () =>
