@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import Handlebars from 'handlebars'
 import type { Descriptor } from '../cloud/component/descriptor.js'
 import type { Block, ViewRequest } from '../protocol/messages.js'
-import { type Rendering, renderingOf } from './helpers.js'
+import { plain, type Rendering, renderingOf } from './helpers.js'
 import { marker } from './markers.js'
 
 type Order = Omit<ViewRequest, 'at'>
@@ -108,6 +108,3 @@ export function trusting(value: unknown, block: Block | undefined): unknown {
   }
   return walk(value)
 }
-
-/** Only what can travel: children on other motherships get it too. */
-const plain = (value: unknown): Record<string, unknown> => JSON.parse(JSON.stringify(value)) as Record<string, unknown>

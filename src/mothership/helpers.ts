@@ -22,6 +22,10 @@ export interface Rendering {
 
 export const renderingOf = (options: Handlebars.HelperOptions): Rendering => (options.data as { rain: Rendering }).rain
 
+/** Only what can travel: children on other motherships get it too. */
+export const plain = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (JSON.parse(JSON.stringify(value)) as Record<string, unknown>) : {}
+
 type Handlebars_ = typeof Handlebars
 
 export interface HelperParts {

@@ -23,15 +23,25 @@ export function standBesideOthers(pid: number): void {
 }
 
 function change(pid: number, nice: number): boolean {
+  let threads: string[]
   try {
-    for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), nice)
+    threads = readdirSync(`/proc/${pid}/task`)
   } catch {
     return false
   }
-  try {
-    writeFileSync(`/proc/${pid}/autogroup`, String(nice))
-  } catch {
-    // This kernel has no such groups: the threads' own values count.
+  for (const thread of threads) {
+    // One may have ended meanwhile: the others count all the same.
+    attempt(() => setPriority(Number(thread), nice))
   }
+  // Where the kernel has no such groups, the threads' own values count.
+  attempt(() => writeFileSync(`/proc/${pid}/autogroup`, String(nice)))
   return true
+}
+
+function attempt(step: () => void): void {
+  try {
+    step()
+  } catch {
+    // It is a wish, and nothing depends on it.
+  }
 }

@@ -15,7 +15,7 @@ import { contextWith, contextWithout, registerChildHelpers, trusting } from './c
 import { CallSession } from './component-session.js'
 import type { ComponentSocket } from './component-socket.js'
 import { Controllers, handled, requestOf, UnreadableBody } from './controllers.js'
-import { type Rendering, registerHelpers } from './helpers.js'
+import { plain, type Rendering, registerHelpers } from './helpers.js'
 import { acknowledged, Intents } from './intents.js'
 import type { ControlCall, Controlled, FromWorker, RenderCall, Rendered, SocketCall, WorkerStart } from './ipc.js'
 import { cutMarkers } from './markers.js'
@@ -294,10 +294,6 @@ function descriptorIn(directory: string): Descriptor {
     throw new Error(`meta.json: not JSON: ${(error as Error).message}`)
   }
 }
-
-/** Only what can travel: children on other motherships get it too. */
-const plain = (value: unknown): Context =>
-  typeof value === 'object' && value !== null ? (JSON.parse(JSON.stringify(value)) as Context) : {}
 
 /** Path within the package, and content. */
 function filesBelow(directory: string, place: string, ending: string): [string, Buffer][] {
