@@ -163,5 +163,7 @@ const highest = (records: readonly JournalRecord[]): number =>
 /** A whole record stands for everything before. */
 function compact(journal: Journal): void {
   const last = journal.records.at(-1)
-  if (last?.k === 'whole') journal.records.splice(0, journal.records.length - 1)
+  if (last?.k !== 'whole') return
+  journal.records.splice(0, journal.records.length - 1)
+  journal.epoch = last.epoch
 }
