@@ -109,8 +109,9 @@ class Copies {
 /**
  * A primary whose mothership is gone, or that is lost, gives way to another copy in sync at once; one that only leaves,
  * fails to run or was started again, to one that runs. The old one stays in sync until the new one has taken over and
- * asks to go on without it: should that be gone too, and back with less than it had, the old one is still as good. A copy that was started again and has not followed a primary
- * since has nothing but its disk's word for being complete: it waits until the old primary is lost for good.
+ * asks to go on without it: should that be gone too, and back with less than it had, the old one is still as good. A
+ * copy that was started again and has not followed a primary since has nothing but its disk's word for being complete:
+ * it waits until the old primary is lost for good.
  */
 function promoted(copies: Copies): Next | undefined {
   const { primary, inSync, learners } = copies.instance

@@ -29,11 +29,11 @@ export const imbalanceOf = ({ before, after }: RebalancePlan): { before: number;
  * has gone: it is planned again then.
  */
 export function stepsOf(map: CloudMap, moves: readonly PlannedMove[], at: string): Step[] {
-  const rooms = new Rooms(map)
+  const unreserved = new Unreserved(map)
   const until = new Date(Date.parse(at) + settingsOf(map).rebalance.coolDownMs).toISOString()
   return moves.flatMap(({ instance: id, from, to, used, decision }) => {
     const before = map.get('instances', id)?.value
-    if (!before || !rooms.take(to, before.need)) return []
+    if (!before || !unreserved.take(to, before.need)) return []
     const value = { ...before, epoch: before.epoch + 1, learners: [...before.learners, to] }
     const changes = [put('instances', id, value), put('moves', id, { schema: 1, from, to, at, until, used })]
     return [{ changes, subjects: [id], decisions: [{ instance: id, decision }] }]
@@ -41,7 +41,7 @@ export function stepsOf(map: CloudMap, moves: readonly PlannedMove[], at: string
 }
 
 /** What is not reserved yet, while more and more of it is. */
-class Rooms {
+class Unreserved {
   readonly #reserved = new Map<string, Resources>()
 
   constructor(private readonly map: CloudMap) {}
