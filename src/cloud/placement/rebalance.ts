@@ -323,10 +323,10 @@ class Planning {
 
   #apply(move: Candidate): void {
     const { instance, from, to, gain, need, used, decision } = move
-    // As it will be while it is on its way: what it leaves is free for others only when it has gone.
-    const learners = [...instance.learners, to]
-    this.#draft.add([put('instances', instance.id, { ...instance, need, learners })])
-    this.#leaving.set(from, plus(this.#leaving.get(from) ?? nothing, need))
+    const elsewhere = (ids: readonly string[]): string[] => ids.map(id => (id === from ? to : id))
+    const primary = instance.primary === from ? to : instance.primary
+    const inSync = elsewhere(instance.inSync)
+    this.#draft.add([put('instances', instance.id, { ...instance, need, primary, inSync })])
     this.#relieve(from, used)
     this.#known.delete(from)
     this.#known.delete(to)

