@@ -41,6 +41,21 @@ export type Role = (typeof roles)[number]
 
 const EraRecord = Type.Object({ schema, era: Type.Integer({ minimum: 1 }) })
 
+/** How pages deal with a view, as far as its descriptor says something of it. */
+export const ViewTerms = Type.Object({
+  /** As good as new for so long. */
+  maxAgeMs: Type.Optional(counter),
+  /** After that, for so long where no copy answers. */
+  staleMs: Type.Optional(counter),
+  /** Parameters of the url that it depends on; absent: all. */
+  query: Type.Optional(Type.Array(Type.String())),
+  deadlineMs: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** There is a file that stands in for it. */
+  fallback: Type.Optional(Type.Boolean()),
+  required: Type.Optional(Type.Boolean()),
+})
+export type ViewTerms = Static<typeof ViewTerms>
+
 /** One view of a component, as routing and aggregation need it. */
 const ViewRecord = Type.Object({
   id: Type.String(),
@@ -52,6 +67,7 @@ const ViewRecord = Type.Object({
       view: Type.Optional(Type.String()),
     }),
   ),
+  terms: Type.Optional(ViewTerms),
 })
 
 const ComponentRecord = Type.Object({

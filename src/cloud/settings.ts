@@ -110,6 +110,8 @@ const fields = {
   /** What the packages of all deployed versions may take together in etcd, MiB. */
   packageBudgetMiB: Type.Integer({ minimum: 1, maximum: 1_048_576 }),
   errorComponent: Type.Union([Type.Null(), Type.String({ pattern: componentIdPattern })]),
+  /** Its `index` stands where a template says `placeholder=true`, until what is late there comes. */
+  loadingComponent: Type.Union([Type.Null(), Type.String({ pattern: componentIdPattern })]),
   languages: Languages,
   load: Load,
   prometheus: Prometheus,
@@ -158,6 +160,7 @@ export const defaultSettings: Settings = {
   pageDeadlineMs: 3000,
   packageBudgetMiB: 512,
   errorComponent: null,
+  loadingComponent: null,
   languages: { default: 'en_US', offered: [] },
   load: { freshMs: 5_000, staleMs: 15_000, halfLifeMs: 15_000, bandwidthPercentile: 0.95, bandwidthWindowMs: 60_000 },
   prometheus: {

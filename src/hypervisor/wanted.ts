@@ -7,7 +7,7 @@ import { offeredIntents, usesSession } from '../cloud/component/deployed.js'
 import { settingsOf } from '../cloud/decide/verdict.js'
 import { byId, type NodeRef } from '../cloud/ids.js'
 import { type CloudMap, copiesOf, sortedIds } from '../cloud/map.js'
-import type { InstanceRecord } from '../cloud/records.js'
+import type { ComponentRecord, InstanceRecord } from '../cloud/records.js'
 import { backends } from '../cloud/routing/routing.js'
 import { normaliseVersion } from '../cloud/version.js'
 import { reachable } from '../cloud/wiring/wiring.js'
@@ -132,6 +132,7 @@ function forRainServer(map: CloudMap, node: NodeRef, tickets: Tickets): Entries 
     fragmentDeadlineMs: settings.fragmentDeadlineMs,
     pageDeadlineMs: settings.pageDeadlineMs,
     errorComponent: settings.errorComponent,
+    loadingComponent: settings.loadingComponent,
     languages: settings.languages,
     ...(keys.length > 0 ? { sessionKeys: keys.map(sessionKeyOf) } : {}),
   }
@@ -175,11 +176,17 @@ function wantedComponent(map: CloudMap, key: string): WantedComponent | undefine
     exact: component.version,
     active: component.active,
     views: component.views.map(view => view.id),
+    ...termsOf(component.views),
     ...(intents.length > 0 ? { intents: intents.map(each => ({ ...each })) } : {}),
     ...(component.pageTitle === undefined ? {} : { pageTitle: component.pageTitle }),
     ...(useSession ? { useSession } : {}),
     copies,
   }
+}
+
+function termsOf(views: ComponentRecord['views']): Pick<WantedComponent, 'terms'> {
+  const told = views.flatMap(({ id, terms }) => (terms ? [[id, terms] as const] : []))
+  return told.length > 0 ? { terms: Object.fromEntries(told) } : {}
 }
 
 /** Whatever generation: during a refresh the old one serves until the new one runs. */

@@ -17,6 +17,8 @@ export const copiesPath = '/copies'
 
 /** What anybody may send. */
 export const frameBytesMax = 1024 * 1024
+/** What may be under way to a rain server, of fragments and answers, before it says that it takes more. */
+export const linkCreditBytes = 4 * frameBytesMax
 /** What a replica may send, to a node or to another replica: wanted states, loads and answers grow with the cloud. */
 export const replicaFrameBytesMax = 16 * frameBytesMax
 /** Upper bounds of the latency histogram in `load`, milliseconds. */
@@ -218,10 +220,18 @@ export const messages = {
   }),
   failed: Type.Object({ r: count, status: Type.Integer({ minimum: 100, maximum: 599 }), reason: text }),
   cancel: Type.Object({ r: count }),
+  /**
+   * From the rain server: so many more bytes of fragments and answers may come. With the first one on a link the
+   * mothership begins to count, from `linkCreditBytes`; without any it sends as it likes.
+   */
+  credit: Type.Object({ bytes: count }),
   call: Type.Object({
     r: count,
-    /** `resource`: a file below `client/`, `resources/` or `locale/` of the package; `controller`: `<name>`. */
-    kind: Type.Union([Type.Literal('resource'), Type.Literal('controller'), Type.Literal('intent')]),
+    /**
+     * `resource`: a file below `client/`, `resources/` or `locale/` of the package; `controller`: `<name>`; `fallback`:
+     * what stands in for the view that the path names.
+     */
+    kind: Type.Enum(['resource', 'controller', 'intent', 'fallback']),
     /** Of an intent that code of the server answers, whose context is the body (JSON). */
     intent: Type.Optional(Type.Object({ category: text, action: text })),
     component: text,
@@ -352,6 +362,17 @@ export type WantedPeer = Static<typeof WantedPeer>
 export const WantedKeys = Type.Object({ keys: Type.Array(Type.Object({ id: text, publicKey: text })) })
 export type WantedKeys = Static<typeof WantedKeys>
 
+/** How pages deal with a view (`ViewTerms` of the records). */
+export const WantedTerms = Type.Object({
+  maxAgeMs: Type.Optional(count),
+  staleMs: Type.Optional(count),
+  query: Type.Optional(Type.Array(text)),
+  deadlineMs: Type.Optional(count),
+  fallback: Type.Optional(Type.Boolean()),
+  required: Type.Optional(Type.Boolean()),
+})
+export type WantedTerms = Static<typeof WantedTerms>
+
 /** Rain server: `components/<id>/<version>` for every registered version that its urls can reach. */
 export const WantedComponent = Type.Object({
   id: text,
@@ -361,6 +382,8 @@ export const WantedComponent = Type.Object({
   exact: text,
   active: Type.Boolean(),
   views: Type.Array(text),
+  /** By view; of those of which the descriptor says something. */
+  terms: Type.Optional(Type.Record(Type.String(), WantedTerms)),
   /** What it offers to do; the provider is a view, or `file.js#method`. */
   intents: Type.Optional(Type.Array(Type.Object({ category: text, action: text, provider: text }))),
   useSession: Type.Optional(Type.Boolean()),
@@ -382,6 +405,9 @@ export const WantedServer = Type.Object({
   fragmentDeadlineMs: count,
   pageDeadlineMs: count,
   errorComponent: Type.Union([Type.Null(), text]),
+  loadingComponent: Type.Optional(Type.Union([Type.Null(), text])),
+  /** While somebody writes a component: nothing is shown again, here or in browsers. */
+  developing: Type.Optional(Type.Boolean()),
   languages: Type.Optional(Type.Object({ default: text, offered: Type.Array(text) })),
   /** What sessions are sealed with (32 bytes, base64): by the first, and opened by any of them. */
   sessionKeys: Type.Optional(Type.Array(text)),

@@ -134,6 +134,7 @@ describe('what is wanted of a rain server', () => {
       fragmentDeadlineMs: defaultSettings.fragmentDeadlineMs,
       pageDeadlineMs: defaultSettings.pageDeadlineMs,
       errorComponent: null,
+      loadingComponent: null,
       languages: { default: 'en_US', offered: [] },
     })
     expect(state['components/news/1.0.0']).toMatchObject({

@@ -97,6 +97,7 @@ const examples: { [T in MessageType]: MessageOf<T> } = {
     ],
   },
   failed: { t: 'failed', r: 1, status: 503, reason: 'not here' },
+  credit: { t: 'credit', bytes: 1000 },
   cancel: { t: 'cancel', r: 1 },
   socket: {
     t: 'socket',

@@ -58,6 +58,7 @@ export function forRainServer(
   { runs, wire }: { readonly runs: boolean; readonly wire: WantedWire },
 ): Entries {
   const entries: Record<string, unknown> = Object.fromEntries(cloud)
+  if (entries['server']) entries['server'] = { ...(entries['server'] as object), developing: true }
   entries[`wires/${localMothership}`] = wire
   if (!local) return entries
   const { descriptor, normalised } = local
@@ -77,6 +78,7 @@ function wantedOf(local: LocalPackage, runs: boolean): WantedComponent {
     exact: descriptor.version,
     active: true,
     views: views.map(each => each.id),
+    terms: Object.fromEntries(views.flatMap(({ id, terms }) => (terms ? [[id, terms]] : []))),
     ...(intents.length > 0 ? { intents } : {}),
     ...(descriptor.pageTitle === undefined ? {} : { pageTitle: descriptor.pageTitle }),
     copies: runs ? [{ instance: instanceOf(local), mothership: localMothership, epoch: 1 }] : [],

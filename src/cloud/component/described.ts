@@ -10,7 +10,8 @@ export interface DescribedView {
   readonly client?: string
   readonly server?: string
   readonly permissions?: readonly string[]
-  readonly cache?: { readonly maxAge: string; readonly stale?: string }
+  readonly cache?: { readonly maxAge: string; readonly stale?: string; readonly query?: readonly string[] }
+  readonly deadline?: string
   readonly fallback?: string
   readonly required?: boolean
 }
@@ -20,11 +21,12 @@ export function viewsOf({ views }: Pick<Descriptor, 'views'>): DescribedView[] {
   const entries = Array.isArray(views)
     ? views.map((each, index): [string, View] => [each.viewid ?? each.viewId ?? String(index), each])
     : Object.entries(views ?? {})
-  return entries.map(([id, { view, controller, permissions, cache, fallback, required }]) => ({
+  return entries.map(([id, { view, controller, permissions, cache, deadline, fallback, required }]) => ({
     id,
     ...(view === undefined ? {} : { view }),
     ...(permissions === undefined ? {} : { permissions }),
     ...(cache === undefined ? {} : { cache }),
+    ...(deadline === undefined ? {} : { deadline }),
     ...(fallback === undefined ? {} : { fallback }),
     ...(required === undefined ? {} : { required }),
     ...(typeof controller === 'object' ? controller : {}),

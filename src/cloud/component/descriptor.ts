@@ -18,13 +18,21 @@ const Controller = Type.Union([
   Type.String(),
 ])
 const duration = Type.String({ pattern: '^\\d{1,9}(ms|s|m|h)$', description: 'like 10s' })
-/** For how long a fragment may be shown again: as good as new, and after that while no copy answers. */
-const Cache = Type.Object({ maxAge: duration, stale: Type.Optional(duration) }, { additionalProperties: false })
+/**
+ * For how long a fragment may be shown again: as good as new, and after that while no copy answers. `query`: which
+ * parameters of the url its view looks at (all of them, unless they are named).
+ */
+const Cache = Type.Object(
+  { maxAge: duration, stale: Type.Optional(duration), query: Type.Optional(Type.Array(Type.String())) },
+  { additionalProperties: false },
+)
 const viewFields = {
   view: Type.Optional(Type.String()),
   controller: Type.Optional(Controller),
   permissions,
   cache: Type.Optional(Cache),
+  /** How long a page waits for it, instead of the platform's `fragmentDeadlineMs`. */
+  deadline: Type.Optional(duration),
   /** Plain html, relative to `client/templates/`: stands in for the view where no copy answers. */
   fallback: Type.Optional(Type.String({ minLength: 1 })),
   /** A page without it is no page: its failure is that of the page. */

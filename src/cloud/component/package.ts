@@ -60,7 +60,7 @@ export async function readPackage(bytes: Uint8Array): Promise<PackageReading> {
       digest: digestOfPackage(bytes),
       size: bytes.byteLength,
       meta,
-      views: views.views.map(({ id, uses }) => ({ id, uses: uses.map(use => whole(use, descriptor)) })),
+      views: views.views.map(({ uses, ...view }) => ({ ...view, uses: uses.map(use => whole(use, descriptor)) })),
       files,
     },
   }

@@ -1,6 +1,7 @@
 /** The views of a package: that their files are there, and what their templates say. */
+import { parseDurationMs } from '../duration.js'
 import type { FieldError } from '../errors.js'
-import type { ComponentRecord } from '../records.js'
+import type { ComponentRecord, ViewTerms } from '../records.js'
 import type { Files } from './archive.js'
 import { type DescribedView, viewsOf } from './described.js'
 import type { Described } from './descriptor.js'
@@ -27,7 +28,8 @@ export function readViews(described: Described, files: Files): ViewsReading {
     if (bytes) {
       const template = templates.get(path) ?? readOne(path, bytes)
       templates.set(path, template)
-      views.push({ id: view.id, uses: [...template.uses] })
+      const terms = termsOf(view)
+      views.push({ id: view.id, uses: [...template.uses], ...(terms ? { terms } : {}) })
     }
     errors.push(...missingFiles(view, files))
   }
@@ -50,6 +52,19 @@ function readOne(path: string, bytes: Uint8Array): Template {
   const reading = readTemplate(path, bytes)
   if (reading.kind === 'bad') return { path, errors: reading.errors, uses: [], partials: [], inline: [] }
   return { path, errors: [], ...reading }
+}
+
+/** Durations were checked with the descriptor. */
+function termsOf({ cache, deadline, fallback, required }: DescribedView): ViewTerms | undefined {
+  const terms: ViewTerms = {
+    ...(cache ? { maxAgeMs: parseDurationMs(cache.maxAge) ?? 0 } : {}),
+    ...(cache?.stale === undefined ? {} : { staleMs: parseDurationMs(cache.stale) ?? 0 }),
+    ...(cache?.query === undefined ? {} : { query: [...cache.query] }),
+    ...(deadline === undefined ? {} : { deadlineMs: Math.max(1, parseDurationMs(deadline) ?? 1) }),
+    ...(fallback === undefined ? {} : { fallback: true }),
+    ...(required === true ? { required } : {}),
+  }
+  return Object.keys(terms).length > 0 ? terms : undefined
 }
 
 /** The template, and whatever else the view names. */

@@ -14,6 +14,12 @@ import { type Context, done, refuse, type Step, settingsOf, unknown, type Verdic
 /** Instances that stop at the same time. */
 const stoppingMax = 500
 
+/** What the platform itself uses a component for. */
+function usedAs(map: CloudMap, component: string): 'error' | 'loading' | undefined {
+  const { errorComponent, loadingComponent } = settingsOf(map)
+  return errorComponent === component ? 'error' : loadingComponent === component ? 'loading' : undefined
+}
+
 export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Context): Verdict {
   const key = componentKey(body.component, body.version)
   const before = map.get('components', key)?.value
@@ -21,9 +27,9 @@ export function undeploy(map: CloudMap, body: BodyOf<'undeploy'>, context: Conte
   const answer = { kind: 'components' as const, ids: [key] }
   const touched = map.tallyOf(key).total
   if (map.get('removals', key)) return done({ outcome: 'unchanged', ...answer, touched })
-  const used = settingsOf(map).errorComponent
-  if (used === before.id && [...map.versionsOf(before.id)].length === 1) {
-    return refuse('conflict', `${before.id} is the platform's error component: name another one in the settings first`)
+  const use = usedAs(map, before.id)
+  if (use !== undefined && [...map.versionsOf(before.id)].length === 1) {
+    return refuse('conflict', `${before.id} is the platform's ${use} component: name another one in the settings first`)
   }
   if (touched === 0) {
     const gone = [remove('components', key)]

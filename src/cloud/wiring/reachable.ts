@@ -25,8 +25,10 @@ export function reachable(map: CloudMap, server: Pick<RainServerRecord, 'urls'>)
 
 /** What the urls name themselves (`/*` everything, `/shop/…` versions of `shop`), and what stands in for failures. */
 function* named(map: CloudMap, { urls }: Pick<RainServerRecord, 'urls'>): Iterable<string> {
-  const errorComponent = map.get('settings')?.value.errorComponent
-  if (errorComponent) yield* map.versionsOf(errorComponent)
+  const settings = map.get('settings')?.value
+  for (const standIn of [settings?.errorComponent, settings?.loadingComponent]) {
+    if (standIn) yield* map.versionsOf(standIn)
+  }
   for (const url of urls) {
     const [, component = '', second = ''] = url.split('/')
     if (component === '*') yield* sortedIds(map, 'components')

@@ -147,9 +147,20 @@ describe('a package', () => {
   })
 
   it('may say of a view how it is cached, what stands in for it, and whether the page needs it', async () => {
-    const views = { index: { cache: { maxAge: '10s', stale: '1m' }, fallback: 'away.html', required: true } }
+    const cache = { maxAge: '10s', stale: '1m', query: ['page'] }
+    const views = { index: { cache, deadline: '500ms', fallback: 'away.html', required: true } }
     const files = { 'meta.json': meta({ views, runtime: 'node' }), 'client/templates/index.html': 'x' }
-    expect(await problems(await aPackage({ ...files, 'client/templates/away.html': 'x' }))).toBe('good')
+    const bytes = await aPackage({ ...files, 'client/templates/away.html': 'x' })
+    expect(await problems(bytes)).toBe('good')
+    const reading = await readPackage(bytes)
+    expect(reading.kind === 'good' && reading.package.views[0]?.terms).toEqual({
+      maxAgeMs: 10_000,
+      staleMs: 60_000,
+      query: ['page'],
+      deadlineMs: 500,
+      fallback: true,
+      required: true,
+    })
     const wrong = { index: { cache: { maxAge: 10, forever: true }, required: 'yes' } }
     expect(await problems(await aPackage({ ...files, 'meta.json': meta({ views: wrong }) }))).toMatch(
       /^.*maxAge: must be string\n.*cache\/forever: there is no such field\n.*required: must be boolean$/,
