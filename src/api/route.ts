@@ -32,6 +32,8 @@ export interface ApiPorts {
   readonly privateMetrics: boolean
   /** How it goes with the Prometheus that is asked for load; absent where none is. */
   readonly prometheus?: () => { readonly kind: string }
+  /** Of rain servers, by id; who is not named has the usual one. */
+  readonly weights?: () => Readonly<Record<string, number>>
   readonly metrics: { readonly contentType: string; metrics(): Promise<string> }
   readonly onRequest: (method: string, route: string | undefined, status: number, ms: number) => void
 }

@@ -3,15 +3,17 @@ import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { Gauge, Registry } from 'prom-client'
+import { isUrlPattern } from '../cloud/commands.js'
 import { CloudError } from '../cloud/errors.js'
+import type { Order } from '../cloud/order.js'
+import { dynamicCookieKey } from '../cloud/routing/cookie.js'
 import { type BalancerConfig, metricsUrl } from '../config.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
 import { Director } from './director.js'
+import { metricsOf } from './metrics.js'
 import type { Frame } from './render.js'
-import { ask, parseStats } from './runtime.js'
-import { addressOf, readTargets, type Shape, shapeOf, type WantedTargets } from './shape.js'
+import { addressOf, readTargets, readWeights, type Shape, shapeOf, type WantedTargets, type Weights } from './shape.js'
 
 export interface BalancerDeps {
   readonly log: Log
@@ -30,50 +32,95 @@ export interface Balancer {
 const socketPathMax = 80
 
 /** In the directory where that can be; a comma would begin another address. */
-export function socketIn(directory: string): string {
-  const own = join(directory, 'haproxy.sock')
+export function socketIn(directory: string, name = 'haproxy'): string {
+  const own = join(directory, `${name}.sock`)
   if (Buffer.byteLength(own) <= socketPathMax && !own.includes(',')) return own
   const hash = createHash('sha256').update(directory).digest('hex').slice(0, 16)
-  return join(tmpdir(), `rain-${hash}.sock`)
+  return join(tmpdir(), `rain-${name}-${hash}.sock`)
 }
 
-export async function startBalancer(config: BalancerConfig, { log, clock, software }: BalancerDeps): Promise<Balancer> {
+export async function startBalancer(config: BalancerConfig, deps: BalancerDeps): Promise<Balancer> {
   const directory = resolve(config.dataDir)
   await makeDirectory(directory)
-  const remembered = await readRemembered(directory, log)
-  let shape = shapeOf(remembered ?? beforeAnything(config), config.slots)
-  const director = new Director({ program: config.haproxy, frame: frameOf(config, directory), clock, log }, shape)
-  await director.start()
-  const onWanted = async ({ entries }: WantedState): Promise<readonly Refused[]> => {
+  const agent = new Agent(config, deps, directory, await readRemembered(directory, deps.log))
+  await agent.start()
+  return agent
+}
+
+class Agent implements Balancer {
+  readonly #frame: Frame
+  readonly #director: Director
+  readonly #session: NodeSession
+  #targets: WantedTargets
+  #weights: Weights = new Map()
+  #shape: Shape
+  readonly registry: Balancer['registry']
+
+  constructor(
+    private readonly config: BalancerConfig,
+    private readonly deps: BalancerDeps,
+    private readonly directory: string,
+    remembered: Remembered | undefined,
+  ) {
+    const { clock, log } = deps
+    this.#frame = frameOf(config, directory)
+    this.#targets = remembered ?? beforeAnything(config)
+    this.#shape = shapeOf(this.#targets, config.slots)
+    this.#director = new Director({ program: config.haproxy, frame: this.#frame, clock, log }, this.#shape)
+    this.registry = metricsOf(this.#director, this.#frame, () => this.#shape)
+    this.#session = this.#openSession(remembered?.order)
+  }
+
+  get haproxyPid(): number | undefined {
+    return this.#director.pid
+  }
+
+  async start(): Promise<void> {
+    await this.#director.start()
+    this.#session.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#session.stop()
+    await this.#director.stop()
+  }
+
+  #openSession(order: Order | undefined): NodeSession {
+    const { config, deps } = this
+    const { software, log } = deps
+    return new NodeSession({
+      node: { kind: 'balancer', id: config.id },
+      hypervisors: config.hypervisors,
+      token: config.token,
+      hello: () => ({
+        address: config.address,
+        metrics: metricsUrl(config),
+        ...(software === undefined ? {} : { software }),
+      }),
+      ...(order === undefined ? {} : { initialOrder: order }),
+      onWanted: state => this.#onWanted(state),
+      onHint: weights => this.#onHint(weights),
+      log,
+    })
+  }
+
+  async #onWanted({ entries, order }: WantedState): Promise<readonly Refused[]> {
     const { targets, refused } = readTargets(entries)
-    const wanted = withReplicas(targets, config)
-    shape = shapeOf(wanted, config.slots, shape)
-    await director.apply(shape)
-    await remember(directory, wanted)
+    this.#targets = withReplicas(targets, this.config)
+    await this.#apply()
+    await remember(this.directory, { ...this.#targets, order })
     return refused
   }
-  const session = new NodeSession({
-    node: { kind: 'balancer', id: config.id },
-    hypervisors: config.hypervisors,
-    token: config.token,
-    hello: () => ({
-      address: config.address,
-      metrics: metricsUrl(config),
-      ...(software === undefined ? {} : { software }),
-    }),
-    onWanted,
-    log,
-  })
-  session.start()
-  return {
-    registry: metricsOf(director, frameOf(config, directory).socket, () => shape),
-    get haproxyPid() {
-      return director.pid
-    },
-    stop: async () => {
-      await session.stop()
-      await director.stop()
-    },
+
+  /** The whole of the latest; who is not named has the usual weight. */
+  #onHint(given: Readonly<Record<string, number>>): void {
+    this.#weights = readWeights(given)
+    this.#apply().catch((error: unknown) => this.deps.log.warn({ err: error }, 'weights could not be set'))
+  }
+
+  #apply(): Promise<void> {
+    this.#shape = shapeOf(this.#targets, this.config.slots, this.#shape, this.#weights)
+    return this.#director.apply(this.#shape)
   }
 }
 
@@ -92,8 +139,9 @@ function frameOf(config: BalancerConfig, directory: string): Frame {
     pagesPort: config.port,
     apiPort: config.apiPort,
     socket: socketIn(directory),
+    metricsSocket: socketIn(directory, 'metrics'),
     directory,
-    cookieKey: 'rain',
+    cookieKey: dynamicCookieKey,
   }
 }
 
@@ -112,14 +160,19 @@ const withReplicas = (targets: WantedTargets, config: BalancerConfig): WantedTar
 
 const rememberedFile = (directory: string): string => join(directory, 'targets.json')
 
-async function remember(directory: string, targets: WantedTargets): Promise<void> {
+/** With the order that they are of: older ones are refused after a restart, too. */
+interface Remembered extends WantedTargets {
+  readonly order?: Order
+}
+
+async function remember(directory: string, targets: Remembered): Promise<void> {
   const path = rememberedFile(directory)
   await writeFile(`${path}.new`, JSON.stringify(targets), { mode: 0o600 })
   await rename(`${path}.new`, path)
 }
 
 /** What was wanted in an earlier life; what cannot be read is as good as nothing, the hypervisor tells it anew. */
-async function readRemembered(directory: string, log: Log): Promise<WantedTargets | undefined> {
+async function readRemembered(directory: string, log: Log): Promise<Remembered | undefined> {
   let text: string
   try {
     text = await readFile(rememberedFile(directory), 'utf8')
@@ -127,52 +180,22 @@ async function readRemembered(directory: string, log: Log): Promise<WantedTarget
     return undefined
   }
   try {
-    const { servers, replicas } = JSON.parse(text) as WantedTargets
-    const sound = [...servers, ...replicas].every(each => addressOf(`http://${bracketed(each.host)}:${each.port}`))
-    if (sound && servers.every(each => each.urls.every(url => typeof url === 'string'))) return { servers, replicas }
+    return checked(JSON.parse(text) as Remembered)
   } catch (error) {
     log.warn({ err: error }, 'what was wanted before cannot be read, beginning anew')
+    return undefined
   }
-  return undefined
+}
+
+/** Throws when something of it could not stand in HAProxy's configuration. */
+function checked({ servers, replicas, order }: Remembered): Remembered {
+  for (const { host, port } of [...servers, ...replicas]) {
+    if (!addressOf(`http://${bracketed(host)}:${port}`)) throw new Error(`${host}:${port} is no address`)
+  }
+  for (const url of servers.flatMap(each => each.urls)) if (!isUrlPattern(url)) throw new Error(`${url} is no pattern`)
+  if (order === undefined) return { servers, replicas }
+  if (![order.era, order.revision].every(Number.isSafeInteger)) throw new Error('the order is none')
+  return { servers, replicas, order }
 }
 
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
-
-function metricsOf(director: Director, socket: string, shape: () => Shape): Balancer['registry'] {
-  const registry = new Registry()
-  const gauge = (name: string, help: string, ...labelNames: string[]): Gauge =>
-    new Gauge({ name: `rain_balancer_${name}`, help, labelNames, registers: [registry] })
-  const running = gauge('up', '1 while HAProxy runs')
-  const changes = gauge('changes', 'Changes of HAProxy since the agent started, by the way taken', 'way')
-  const up = gauge('server_up', '1 while HAProxy sends to a server', 'backend', 'server')
-  const sessions = gauge('server_sessions', 'Sessions under way at a server', 'backend', 'server')
-  const requests = gauge('server_requests', 'Sessions that a server has had since the last reload', 'backend', 'server')
-  const look = async (): Promise<void> => {
-    running.set(director.pid === undefined ? 0 : 1)
-    for (const [way, count] of Object.entries(director.counts)) changes.set({ way }, count)
-    const stats = parseStats(await ask(socket, 'show stat').catch(() => ''))
-    const ids = namesOf(shape())
-    for (const each of [up, sessions, requests]) each.reset()
-    for (const each of stats) {
-      const server = ids.get(`${each.backend}/${each.server}`) ?? each.server
-      const set = { backend: each.backend, server }
-      up.set(set, each.up ? 1 : 0)
-      sessions.set(set, each.sessions)
-      requests.set(set, each.requests)
-    }
-  }
-  return {
-    contentType: registry.contentType,
-    metrics: async () => {
-      await look()
-      return registry.metrics()
-    },
-  }
-}
-
-const namesOf = ({ pages, api }: Shape): Map<string, string> =>
-  new Map(
-    [...pages, api].flatMap(group =>
-      group.slots.flatMap((target, index) => (target ? [[`${group.name}/s${index + 1}`, target.id] as const] : [])),
-    ),
-  )

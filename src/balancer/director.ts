@@ -9,9 +9,11 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CloudError } from '../cloud/errors.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
-import { exactMapFile, type Frame, prefixMapFile, renderConfig, renderExactMap, renderPrefixMap } from './render.js'
-import { ask, runCommands } from './runtime.js'
-import { commandsBetween, type Shape, sameFrame } from './shape.js'
+import { stepsBetween } from './commands.js'
+import { exactMapFile, prefixMapFile, renderExactMap, renderPrefixMap } from './maps.js'
+import { type Frame, renderConfig } from './render.js'
+import { ask, parseGood, parseMapIds, runCommands } from './runtime.js'
+import { beginning, type Shape, sameFrame, type Up } from './shape.js'
 
 export interface DirectorOptions {
   readonly program: string
@@ -23,6 +25,8 @@ export interface DirectorOptions {
 const reloadEveryMs = 1_000
 const restartAfterMs = 500
 const readyWithinMs = 5_000
+/** A server that is good is called so by the first check, a fifth of a second after it came. */
+const goodWithinMs = 1_000
 const stopWithinMs = 3_000
 
 export class Director {
@@ -50,13 +54,15 @@ export class Director {
   /** Throws `misconfigured` when HAProxy cannot be started: then nothing of it is left. */
   async start(): Promise<void> {
     try {
-      await this.#file(this.shape)
+      const up = this.#leftBehind() === undefined ? undefined : await this.#up()
+      await this.#file(up ? beginning(this.shape, up) : this.shape)
       await this.#spawn()
     } catch (error) {
       this.#stopped = true
       this.#cancelRestart?.()
       throw error
     }
+    await this.#complete().catch((error: unknown) => this.options.log.error({ err: error }, 'HAProxy lacks servers'))
   }
 
   /**
@@ -102,20 +108,46 @@ export class Director {
   /** False when HAProxy refused or did not answer: then a reload says it all. */
   async #throughRuntime(before: Shape): Promise<boolean> {
     const shape = this.shape
-    const commands = commandsBetween(before, shape)
+    let count: number
     try {
       // The files say the same, for the next start.
       await this.#writeFiles(shape)
       this.#filed = shape
-      await runCommands(this.options.frame.socket, commands)
+      count = await this.#command(before, shape)
     } catch (error) {
-      this.options.log.warn({ err: error }, 'the runtime API could not do it, HAProxy is reloaded')
+      this.options.log.warn({ err: error }, 'the runtime API could not do it')
       this.#running = undefined
       return false
     }
     this.#running = shape
-    if (commands.length > 0) this.counts.runtime++
+    if (count > 0) this.counts.runtime++
     return true
+  }
+
+  async #command(before: Shape, after: Shape): Promise<number> {
+    const { socket } = this.options.frame
+    const maps = parseMapIds(await ask(socket, 'show map'))
+    const { first, second, awaited } = stepsBetween(before, after, (await this.#up()) ?? new Set(), maps)
+    await runCommands(socket, first)
+    if (awaited.length > 0) await this.#until(() => this.#haveGood(awaited), goodWithinMs)
+    await runCommands(socket, second)
+    return first.length + second.length
+  }
+
+  async #haveGood(groups: readonly (readonly string[])[]): Promise<boolean> {
+    const good = parseGood(await ask(this.options.frame.socket, 'show servers state'))
+    const slots = new Set(good.map(each => each.slot))
+    return groups.every(group => group.some(each => slots.has(each)))
+  }
+
+  /** Undefined when HAProxy does not say. */
+  async #up(): Promise<Up | undefined> {
+    try {
+      const good = parseGood(await ask(this.options.frame.socket, 'show servers state'))
+      return new Set(good.map(each => each.address))
+    } catch {
+      return undefined
+    }
   }
 
   async #reload(): Promise<void> {
@@ -124,7 +156,8 @@ export class Director {
     if (waitMs > 0) await this.#pause(waitMs)
     if (this.#stopped) return
     this.#reloadedAtMs = clock.nowMs()
-    const shape = this.shape
+    const up = await this.#up()
+    const shape = up ? beginning(this.shape, up) : this.shape
     await this.#file(shape)
     const child = this.#child
     // One that is being started again reads the files that were just written.
@@ -137,20 +170,28 @@ export class Director {
       return (now !== undefined && now !== worker) || this.#child !== child
     })
     if (this.#child !== child) return
-    if (!came) throw this.#later()
+    if (!came) throw this.#later(`HAProxy did not reload within ${readyWithinMs / 1000} s`)
     this.#running = shape
     this.counts.reloads++
     log.info({ groups: shape.pages.length }, 'HAProxy reloaded')
+    await this.#complete()
+  }
+
+  /** After a start: who was not known to be good comes in now. */
+  async #complete(): Promise<void> {
+    const before = this.#running
+    if (!before || before === this.shape || !sameFrame(before, this.shape)) return
+    if (!(await this.#throughRuntime(before))) throw this.#later('HAProxy does not take what is wanted')
   }
 
   /** A reload that did not come about, for whatever reason, is tried again. */
-  #later(): CloudError {
+  #later(why: string): CloudError {
     const { clock, log } = this.options
     this.counts.failures++
     clock.after(reloadEveryMs, () => {
       this.apply(this.shape).catch((error: unknown) => log.error({ err: error }, 'HAProxy could not be reloaded'))
     })
-    return new CloudError('timeout', `HAProxy did not reload within ${readyWithinMs / 1000} s`)
+    return new CloudError('timeout', why)
   }
 
   /** Has the files say this. When HAProxy refuses it, they say what they said before. */
@@ -241,7 +282,9 @@ export class Director {
   async #again(): Promise<void> {
     if (this.#stopped || this.#child) return
     const turn = this.#underWay.then(async () => {
-      if (!this.#stopped && !this.#child) await this.#spawn()
+      if (this.#stopped || this.#child) return
+      await this.#spawn()
+      await this.#complete()
     })
     this.#underWay = turn.catch(() => undefined)
     try {
@@ -271,8 +314,8 @@ export class Director {
     }
   }
 
-  async #until(check: () => Promise<boolean>): Promise<boolean> {
-    const untilMs = this.options.clock.nowMs() + readyWithinMs
+  async #until(check: () => Promise<boolean>, withinMs = readyWithinMs): Promise<boolean> {
+    const untilMs = this.options.clock.nowMs() + withinMs
     while (!(await check())) {
       if (this.options.clock.nowMs() > untilMs) return false
       await this.#pause(20)

@@ -1,10 +1,13 @@
 /**
  * The text of HAProxy's configuration. Pure, and meant to be read: the tests compare it with files. Servers stand in
- * slots that are made in advance, so that servers come and go through the runtime API without a reload; the cookie is a
- * dynamic one, made from address and port, so that a client stays with its server whatever slot that has.
+ * slots and patterns in backends that are made in advance, so that both come and go through the runtime API without a
+ * reload; the cookie is a dynamic one, made from address and port, so that a client stays with its server whatever slot
+ * that has.
  */
 import { isIP } from 'node:net'
-import type { Group, Shape, Target } from './shape.js'
+import { usualWeight } from '../cloud/routing/weights.js'
+import { exactMapFile, prefixMapFile } from './maps.js'
+import type { Group, Placed, Shape } from './shape.js'
 
 export interface Frame {
   readonly host: string
@@ -12,14 +15,13 @@ export interface Frame {
   readonly apiPort: number
   /** Of the runtime API. */
   readonly socket: string
+  /** Where HAProxy's own metrics are fetched: a unix socket as well. */
+  readonly metricsSocket: string
   /** Directory of the map files, absolute. */
   readonly directory: string
   /** Makes the cookies: the same at every balancer of a cloud. */
   readonly cookieKey: string
 }
-
-export const exactMapFile = 'paths.map'
-export const prefixMapFile = 'prefixes.map'
 
 export function renderConfig(shape: Shape, frame: Frame): string {
   return [
@@ -39,7 +41,9 @@ export function renderConfig(shape: Shape, frame: Frame): string {
 const globals = ({ socket }: Frame): string[] => [
   '# Written by `rain balancer`: changes made here are overwritten.',
   'global',
-  '    hard-stop-after 60s',
+  '    # Websockets stay with the process that they were opened at, for so long, or so many reloads.',
+  '    hard-stop-after 10m',
+  '    mworker-max-reloads 50',
   '    tune.bufsize 32768',
   `    stats socket ${quoted(socket)} mode 600 level admin expose-fd listeners`,
   '',
@@ -57,10 +61,11 @@ const globals = ({ socket }: Frame): string[] => [
   '    timeout client 65s',
   '    timeout server 65s',
   '    timeout tunnel 1h',
-  '    default-server inter 500ms fastinter 200ms downinter 500ms fall 2 rise 1 maxconn 2000',
+  '    default-server inter 500ms fastinter 200ms downinter 200ms fall 2 rise 1 maxconn 2000',
+  `    default-server weight ${usualWeight}`,
 ]
 
-const frontends = ({ host, pagesPort, apiPort, directory }: Frame): string[] => [
+const frontends = ({ host, pagesPort, apiPort, directory, metricsSocket }: Frame): string[] => [
   'frontend pages',
   `    bind ${bound(host, pagesPort)}`,
   '    option forwardfor',
@@ -74,6 +79,10 @@ const frontends = ({ host, pagesPort, apiPort, directory }: Frame): string[] => 
   `    bind ${bound(host, apiPort)}`,
   '    option forwardfor',
   '    default_backend api',
+  '',
+  'frontend metrics',
+  `    bind ${quoted(`unix@${metricsSocket}`)} mode 600`,
+  '    http-request use-service prometheus-exporter',
 ]
 
 /** Only what may be asked twice is asked again at another server after it was sent. */
@@ -86,7 +95,7 @@ const apiRetries = [
 ]
 
 const pagesBackend = (group: Group, { cookieKey }: Frame): string[] => [
-  `# ${group.pattern}`,
+  `# ${group.pattern ?? 'free'}`,
   `backend ${group.name}`,
   '    balance roundrobin',
   '    cookie RAIN insert indirect nocache httponly dynamic attr SameSite=Lax',
@@ -109,10 +118,11 @@ const apiBackend = (group: Group): string[] => [
 const servers = ({ slots }: Group): string[] =>
   slots.map((target, index) => `    server s${index + 1} ${slotOf(target)}`)
 
-function slotOf(target: Target | null): string {
+function slotOf(target: Placed | null): string {
   if (!target) return '127.0.0.1:1 check disabled'
   const resolve = isIP(target.host) === 0 ? ' init-addr last,libc,none' : ''
-  return `${bound(target.host, target.port)} check${resolve}${target.draining ? ' weight 0' : ''} # ${target.id}`
+  const weight = target.weight === usualWeight ? '' : ` weight ${target.weight}`
+  return `${bound(target.host, target.port)} check${resolve}${weight} # ${target.id}`
 }
 
 const bound = (host: string, port: number): string => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)
@@ -122,19 +132,3 @@ const quoted = (text: string): string => (plain.test(text) ? text : `"${text.rep
 
 /** In the brackets of a converter, commas and brackets have a meaning of their own: quotes within quotes. */
 const argument = (text: string): string => (plain.test(text) ? text : quoted(`"${text.replace(/(["\\])/g, '\\$1')}"`))
-
-/** Whole paths -> backend. A prefix `/shop/*` is also the path `/shop`. */
-export const renderExactMap = ({ pages }: Shape): string =>
-  mapOf(
-    pages.flatMap(({ pattern, name }) => {
-      const path = pattern.endsWith('/*') ? pattern.slice(0, -2) : pattern
-      const own = !pattern.endsWith('/*') || !pages.some(each => each.pattern === path)
-      return path === '' || !own ? [] : [[path, name]]
-    }),
-  )
-
-/** Prefixes -> backend; HAProxy takes the longest one that matches. */
-export const renderPrefixMap = ({ pages }: Shape): string =>
-  mapOf(pages.flatMap(({ pattern, name }) => (pattern.endsWith('/*') ? [[pattern.slice(0, -1), name]] : [])))
-
-const mapOf = (rows: readonly string[][]): string => rows.map(row => `${row.join(' ')}\n`).join('')

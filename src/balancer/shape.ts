@@ -1,11 +1,13 @@
 /**
  * What HAProxy is to do, worked out from the wanted state: a group of servers for every url pattern, and the replicas.
- * Pure. Which slot a server has is kept from one shape to the next, so that a change touches what changed only.
+ * Pure. Groups and their slots are made in advance, so that patterns and servers come and go while HAProxy runs; which
+ * group a pattern has and which slot a server has is kept from one shape to the next, so that a change touches what
+ * changed only.
  */
-import { createHash } from 'node:crypto'
 import { isIP } from 'node:net'
 import { Compile } from 'typebox/compile'
 import { isUrlPattern } from '../cloud/commands.js'
+import { usualWeight, weightMax, weightMin } from '../cloud/routing/weights.js'
 import { WantedBackend, WantedReplica } from '../protocol/messages.js'
 
 /** `gone` servers stay in: their last wanted state may still serve, so the health checks decide. */
@@ -16,17 +18,21 @@ export interface Target {
   readonly draining: boolean
 }
 
+/** `weight`: its share of new visitors; 0 keeps those who have its cookie, and takes nobody else. */
+export type Placed = Target & { readonly weight: number }
+
 /** Index = slot. */
-export type Slots = readonly (Target | null)[]
+export type Slots = readonly (Placed | null)[]
 
 export interface Group {
-  /** The url pattern; empty for the group of the replicas. */
-  readonly pattern: string
+  /** The url pattern; null for one that is free, and for the group of the replicas. */
+  readonly pattern: string | null
   readonly name: string
   readonly slots: Slots
 }
 
 export interface Shape {
+  /** Index = number of the group, for as long as it has that pattern. */
   readonly pages: readonly Group[]
   readonly api: Group
 }
@@ -35,6 +41,8 @@ export interface WantedTargets {
   readonly servers: readonly (Target & { readonly urls: readonly string[] })[]
   readonly replicas: readonly Target[]
 }
+
+export type Weights = ReadonlyMap<string, number>
 
 const backend = Compile(WantedBackend)
 const replica = Compile(WantedReplica)
@@ -75,16 +83,59 @@ export function addressOf(url: string): { host: string; port: number } | undefin
   return { host, port: port === '' ? 80 : Number(port) }
 }
 
-const apiName = 'api'
+/** Of a hint: what is no weight is passed over. */
+export const readWeights = (given: Readonly<Record<string, number>>): Weights =>
+  new Map(
+    Object.entries(given).flatMap(([id, weight]): [string, number][] => {
+      const whole = Math.round(weight)
+      return whole >= weightMin && whole <= weightMax ? [[id, whole]] : []
+    }),
+  )
 
-export function shapeOf(targets: WantedTargets, slotsMin: number, before?: Shape): Shape {
+const apiName = 'api'
+const groupsMin = 4
+const none: Weights = new Map()
+
+/** Who has a group or a slot keeps it: what stays the same needs no command. */
+export function shapeOf(targets: WantedTargets, slotsMin: number, before?: Shape, weights: Weights = none): Shape {
   const patterns = [...new Set(targets.servers.flatMap(each => each.urls))].sort()
-  const known = new Map(before?.pages.map(group => [group.pattern, group]))
-  const pages = patterns.map(pattern => {
-    const members = targets.servers.filter(each => each.urls.some(url => covers(url, pattern)))
-    return { pattern, name: nameOf(pattern), slots: fill(members, slotsMin, known.get(pattern)?.slots) }
+  const members = new Map(patterns.map(pattern => [pattern, membersOf(targets, pattern)]))
+  const most = Math.max(0, ...[...members.values()].map(each => each.length))
+  // As many in each, so that any group may become any pattern's.
+  const slots = Math.max(slotsMin, before?.pages[0]?.slots.length ?? 0, roomFor(most))
+  const pages = groupsFor(patterns, before?.pages ?? []).map((pattern, index): Group => {
+    const old = before?.pages[index]
+    const kept = old?.pattern === pattern ? old.slots : []
+    const here = pattern === null ? [] : members.get(pattern)!
+    return { pattern, name: `pages-${index + 1}`, slots: fill(here, slots, kept, weights) }
   })
-  return { pages, api: { pattern: '', name: apiName, slots: fill(targets.replicas, slotsMin, before?.api.slots) } }
+  const { replicas } = targets
+  const apiSlots = Math.max(slotsMin, before?.api.slots.length ?? 0, roomFor(replicas.length))
+  return {
+    pages,
+    api: { pattern: null, name: apiName, slots: fill(replicas, apiSlots, before?.api.slots ?? [], none) },
+  }
+}
+
+const membersOf = ({ servers }: WantedTargets, pattern: string): readonly Target[] =>
+  servers.filter(each => each.urls.some(url => covers(url, pattern)))
+
+/** In powers of two, and always with one that is free: doubling is what needs a reload. */
+const roomFor = (count: number): number => 2 ** Math.ceil(Math.log2(count + 1))
+
+/** Which group has which pattern. New ones take what was free before, so that no group changes its pattern at once. */
+function groupsFor(patterns: readonly string[], before: readonly Group[]): (string | null)[] {
+  const left = new Set(patterns)
+  const count = Math.max(before.length, groupsMin, roomFor(patterns.length))
+  const groups = Array.from({ length: count }, (_, index): string | null => {
+    const pattern = before[index]?.pattern ?? null
+    return pattern !== null && left.delete(pattern) ? pattern : null
+  })
+  const free = groups.flatMap((pattern, index) => (pattern === null ? [index] : []))
+  const taken = (index: number): number => Number(typeof before[index]?.pattern === 'string')
+  free.sort((a, b) => taken(a) - taken(b) || a - b)
+  for (const pattern of left) groups[free.shift()!] = pattern
+  return groups
 }
 
 /** Whether all paths of `narrow` are paths of `wide`. */
@@ -96,30 +147,27 @@ export function covers(wide: string, narrow: string): boolean {
   return path.startsWith(prefix) || (narrow === wide.slice(0, -2) && narrow !== '')
 }
 
-/** Readable, unique, and a word for HAProxy. */
-function nameOf(pattern: string): string {
-  const word = pattern
-    .replace(/[^A-Za-z0-9]+/g, '-')
-    .replace(/^-|-$/g, '')
-    .slice(0, 40)
-  const hash = createHash('sha256').update(pattern).digest('hex').slice(0, 16)
-  return `pages-${word === '' ? 'all' : word}-${hash}`
-}
-
-/** Who has a slot keeps it; there are always as many free ones as asked, in powers of two. */
-function fill(members: readonly Target[], slotsMin: number, before: Slots = []): Slots {
-  const left = new Map(members.map(({ id, host, port, draining }) => [id, { id, host, port, draining }]))
-  const count = Math.max(before.length, slotsMin, 2 ** Math.ceil(Math.log2(members.length + 1)))
-  const slots: (Target | null)[] = Array.from({ length: count }, (_, index) => {
+function fill(members: readonly Target[], count: number, before: Slots, weights: Weights): Slots {
+  const left = new Map(members.map(each => [each.id, placed(each, weights)]))
+  const slots = Array.from({ length: count }, (_, index) => {
     const kept = before[index] && left.get(before[index].id)
     if (kept) left.delete(kept.id)
     return kept ?? null
   })
-  for (const target of [...left.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-    slots[slots.indexOf(null)] = target
-  }
+  // Rather where nobody was: whoever leaves stays until the others are good.
+  const free = slots.flatMap((each, index) => (each ? [] : [index]))
+  free.sort((a, b) => Number(Boolean(before[a])) - Number(Boolean(before[b])) || a - b)
+  for (const target of [...left.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) slots[free.shift()!] = target
   return slots
 }
+
+const placed = ({ id, host, port, draining }: Target, weights: Weights): Placed => ({
+  id,
+  host,
+  port,
+  draining,
+  weight: draining ? 0 : (weights.get(id) ?? usualWeight),
+})
 
 /** A change of these cannot be made while HAProxy runs: it needs a reload. */
 export function sameFrame(a: Shape, b: Shape): boolean {
@@ -134,24 +182,19 @@ const namedHosts = ({ slots }: Group): string[] =>
     target && isIP(target.host) === 0 ? [`${index}=${target.host}:${target.port}`] : [],
   )
 
-/** Commands of the runtime API that lead from one shape to another of the same frame. */
-export function commandsBetween(before: Shape, after: Shape): string[] {
-  const commands: string[] = []
-  for (const group of [...after.pages, after.api]) {
-    const old = [...before.pages, before.api].find(each => each.name === group.name)
-    for (const [index, target] of group.slots.entries()) {
-      commands.push(...slotCommands(`${group.name}/s${index + 1}`, old?.slots[index] ?? null, target))
-    }
-  }
-  return commands
-}
+/** Addresses that a health check calls good now. */
+export type Up = ReadonlySet<string>
+export const addressText = (host: string, port: number): string => `${host} ${port}`
 
-function slotCommands(slot: string, before: Target | null, after: Target | null): string[] {
-  if (!after) return before ? [`set server ${slot} state maint`] : []
-  const state = `set server ${slot} state ${after.draining ? 'drain' : 'ready'}`
-  if (before && before.host === after.host && before.port === after.port) {
-    return before.draining === after.draining ? [] : [state]
-  }
-  const park = before ? [`set server ${slot} state maint`] : []
-  return [...park, `set server ${slot} addr ${after.host} port ${after.port}`, `enable health ${slot}`, state]
+/**
+ * What HAProxy is to be started or reloaded with when a shape is wanted: it takes every server for good until its first
+ * check, so those that are not known to be so are left out, and put in while it runs.
+ */
+export function beginning(shape: Shape, up: Up): Shape {
+  const known = (target: Placed): boolean => isIP(target.host) === 0 || up.has(addressText(target.host, target.port))
+  const only = (group: Group): Group => ({
+    ...group,
+    slots: group.slots.map(each => (each && known(each) ? each : null)),
+  })
+  return { pages: shape.pages.map(only), api: only(shape.api) }
 }

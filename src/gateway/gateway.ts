@@ -132,9 +132,22 @@ export function attachGateway(options: GatewayOptions): Gateway {
       log.warn({ nodes: begun.size, staleForMs: Math.round(staleMs) }, 'sending the nodes to a fresher replica')
       for (const session of begun.keys()) session.leave('stale')
     }
-    cancelLook = clock.after(lookEveryMs, sendElsewhere)
   }
-  let cancelLook = clock.after(lookEveryMs, sendElsewhere)
+
+  /** Balancers go on with what they were told last when nobody tells them more. */
+  const hint = (): void => {
+    const balancers = [...sessions.values()].filter(each => each.node.kind === 'balancer')
+    if (balancers.length === 0) return
+    const weights = options.weights()
+    for (const each of balancers) each.hint(weights)
+  }
+
+  const look = (): void => {
+    sendElsewhere()
+    hint()
+    cancelLook = clock.after(lookEveryMs, look)
+  }
+  let cancelLook = clock.after(lookEveryMs, look)
 
   const unsubscribe = hypervisor.maps.onChange(onChanges)
   server.on('upgrade', onUpgrade)

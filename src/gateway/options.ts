@@ -13,6 +13,8 @@ export interface GatewayOptions {
   readonly wanted: (node: NodeRef) => ReadonlyMap<string, unknown>
   /** Whether another replica has a fresher map, when this one's is old. */
   readonly fresherElsewhere: () => boolean
+  /** Of rain servers, by id: told to balancers. */
+  readonly weights: () => Readonly<Record<string, number>>
   readonly loads: LoadBook
   readonly applied: AppliedBook
   readonly clock: Clock

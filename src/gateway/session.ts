@@ -16,6 +16,8 @@ const bufferedMax = 4 * 1024 * 1024
 const wrongFramesMax = 10
 const repeatAfterMs = 2_000
 const announceWithinMs = 10_000
+/** A hint may be lost: it is said again, changed or not. */
+const hintAgainMs = 10_000
 /** A crowd that has to move is spread over nodes x 2 ms. */
 const msPerNode = 2
 
@@ -45,6 +47,8 @@ export class Session {
   #standsAt: Order | undefined
   /** The last word on each of its copies. */
   readonly #observed = new Map<string, MessageOf<'observed'>['items'][number]>()
+  #hinted = ''
+  #hintedAtMs = Number.NEGATIVE_INFINITY
   /** What the node had applied when it came: this replica may be behind that. */
   #ahead: Order | undefined
   /** Words on copies of which this replica has not heard yet. */
@@ -103,6 +107,17 @@ export class Session {
   #mayRepeat(order: Order): boolean {
     const waited = this.ports.clock.nowMs() - this.#sentAtMs >= repeatAfterMs
     return this.#refused !== undefined && waited && compareOrder(order, this.#refused) > 0
+  }
+
+  /** Without order and without answer: whoever is slow to read misses it. */
+  hint(weights: Readonly<Record<string, number>>): void {
+    if (this.#state !== 'open' || this.socket.bufferedAmount > 0) return
+    const nowMs = this.ports.clock.nowMs()
+    const text = JSON.stringify(weights)
+    if (text === this.#hinted && nowMs - this.#hintedAtMs < hintAgainMs) return
+    this.#hinted = text
+    this.#hintedAtMs = nowMs
+    this.#send({ t: 'hint', weights })
   }
 
   /** The node has a newer session, here or elsewhere. */

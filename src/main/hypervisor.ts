@@ -11,6 +11,7 @@ import type { Log } from '../hypervisor/ports.js'
 import { Replica } from '../hypervisor/replica.js'
 import { TicketOffice } from '../hypervisor/tickets.js'
 import { wantedFor } from '../hypervisor/wanted.js'
+import { WeightBook } from '../hypervisor/weights.js'
 import { PrometheusLoads } from '../metrics/prometheus-loads.js'
 import { createReplicaMetrics } from '../metrics/replica.js'
 import { attachPeers } from '../peers/peers.js'
@@ -137,8 +138,11 @@ function* connectedMotherships(map: CloudMap): Iterable<string> {
 /** REST, nodes' sessions and links on one listener. Resolves with what closes them. */
 async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => Promise<void>> {
   const { replica, self, loads, applied, metrics, log, prometheus } = parts
+  const book = new WeightBook(replica.maps, loads, clock)
+  const weights = (): Readonly<Record<string, number>> => book.weights()
   const api = createApi({
     hypervisor: replica,
+    weights,
     clock,
     chance,
     log,
@@ -169,6 +173,7 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
     hypervisor: replica,
     wanted,
     fresherElsewhere: () => peers.someFresh(),
+    weights,
     loads,
     applied,
     clock,

@@ -8,7 +8,8 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { socketIn } from '../../src/balancer/agent.js'
 import { Director } from '../../src/balancer/director.js'
 import { ask, parseStats } from '../../src/balancer/runtime.js'
-import { shapeOf, type WantedTargets } from '../../src/balancer/shape.js'
+import { shapeOf, type WantedTargets, type Weights } from '../../src/balancer/shape.js'
+import { dynamicCookie } from '../../src/cloud/routing/cookie.js'
 import type { Clock } from '../../src/hypervisor/ports.js'
 import { systemClock } from '../../src/main/world.js'
 import { freePorts, waitUntil } from '../support/etcd.js'
@@ -60,7 +61,8 @@ async function aDirector(
   { directory = aDirectory(), clock = systemClock, program = 'haproxy' }: Given = {},
 ) {
   const [pagesPort = 0, apiPort = 0] = await freePorts(2)
-  const frame = { host: '127.0.0.1', pagesPort, apiPort, socket: socketIn(directory), directory, cookieKey: 'k' }
+  const [socket, metricsSocket] = [socketIn(directory), socketIn(directory, 'metrics')]
+  const frame = { host: '127.0.0.1', pagesPort, apiPort, socket, metricsSocket, directory, cookieKey: 'k' }
   let shape = shapeOf(targets, 4)
   const director = new Director({ program, frame, clock, log }, shape)
   await director.start()
@@ -76,7 +78,7 @@ async function aDirector(
     director,
     frame,
     get,
-    apply: (next: WantedTargets) => director.apply((shape = shapeOf(next, 4, shape))),
+    apply: (next: WantedTargets, weights?: Weights) => director.apply((shape = shapeOf(next, 4, shape, weights))),
     up: async () => parseStats(await ask(frame.socket, 'show stat')).filter(each => each.up).length,
   }
 }
@@ -107,14 +109,70 @@ describe('a director', () => {
 
   it('sends each path to the servers of the most specific pattern; nobody is told plainly', async () => {
     const [a, b] = [await aServer('a'), await aServer('b')]
-    const { director, get, apply } = await aDirector(wanted([a, ['/news/*']]))
+    const { director, frame, get, apply } = await aDirector(wanted([a, ['/news/*']]))
     expect((await get('/shop/x')).status).toBe(503)
     expect((await get('/news')).text).toBe('a /news')
     await apply(wanted([a, ['/news/*']], [b, ['/shop/*', '/news/today']]))
     expect((await get('/shop/x')).text).toBe('b /shop/x')
     expect(await names(get, '/news/today')).toEqual(['a', 'b'])
     expect(await names(get, '/news/other')).toEqual(['a'])
+    await apply(wanted([a, ['/news/*']], [b, ['/news/today']]))
+    expect((await get('/shop/x')).status).toBe(503)
+    expect(director.counts).toMatchObject({ reloads: 0, runtime: 2 })
+    expect(readFileSync(join(frame.directory, 'paths.map'), 'utf8')).toBe('/news pages-1\n/news/today pages-2\n')
+  })
+
+  it('reloads when there are more patterns than it made room for, and goes on without', async () => {
+    const a = await aServer('a')
+    const { director, get, apply } = await aDirector(wanted([a, ['/*']]))
+    const patterns = Array.from({ length: 9 }, (_, index) => `/p${index}/*`)
+    await apply(wanted([a, patterns]))
+    expect(director.counts).toMatchObject({ reloads: 1 })
+    for (const each of patterns) expect((await get(`${each.slice(0, -1)}x`)).status).toBe(200)
+    expect((await get('/x')).status).toBe(503)
+    await apply(wanted([a, [...patterns, '/*', '/odd\\;"path']]))
+    expect((await get('/odd\\;"path'.replace('"', '%22'))).status).toBe(200)
+    expect(director.counts).toMatchObject({ reloads: 1 })
+  })
+
+  it('sends nothing to a server before its first check says yes, not even right after a reload', async () => {
+    const [a, b] = [await aServer('a'), await aServer('b')]
+    b.healthy = false
+    const { director, get, apply, up } = await aDirector(wanted([a, ['/*']]))
+    await apply(wanted([a, ['/*']], [b, ['/*']]))
+    expect(await names(get, '/x')).toEqual(['a'])
+    const many = Array.from({ length: 9 }, (_, index) => `/p${index}/*`)
+    await apply(wanted([a, ['/*']], [b, ['/*', ...many]]))
     expect(director.counts.reloads).toBe(1)
+    expect(await names(get, '/p1/x')).toEqual(['a'])
+    expect(await up()).toBe(10)
+    b.healthy = true
+    await waitUntil('both serve', async () => (await names(get, '/p1/x')).join() === 'a,b')
+  })
+
+  it('gives a server the share that its weight says, also after a reload and after it drained', async () => {
+    const [a, b] = [await aServer('a'), await aServer('b')]
+    const { director, frame, get, apply } = await aDirector(wanted([a, ['/*']], [b, ['/*']]))
+    const shares = async (): Promise<string> => {
+      const counts = { a: 0, b: 0 }
+      for (let i = 0; i < 60; i++) counts[(await get('/x')).text[0] as 'a' | 'b']++
+      return `${Math.round(counts.a / 10)}:${Math.round(counts.b / 10)}`
+    }
+    const weights = new Map([
+      ['a', 50],
+      ['b', 250],
+    ])
+    await apply(wanted([a, ['/*']], [b, ['/*']]), weights)
+    expect(await shares()).toBe('1:5')
+    const many = Array.from({ length: 9 }, (_, index) => `/p${index}/*`)
+    await apply(wanted([a, ['/*', ...many]], [b, ['/*']]), weights)
+    expect(director.counts).toMatchObject({ runtime: 1, reloads: 1 })
+    await waitUntil('the old process is gone', async () => (await shares()) === '1:5')
+    await apply(wanted([a, ['/*', ...many]], [b, ['/*'], true]), weights)
+    expect(await shares()).toBe('6:0')
+    await apply(wanted([a, ['/*', ...many]], [b, ['/*']]), weights)
+    expect(await shares()).toBe('1:5')
+    expect(readFileSync(join(frame.directory, 'haproxy.cfg'), 'utf8')).toContain('check weight 250 # b')
   })
 
   it('works in a directory of whatever name', async () => {
@@ -130,13 +188,17 @@ describe('a director', () => {
   it('keeps a client with its server by a cookie, whatever slot that has, and across a reload', async () => {
     const servers = await Promise.all(['a', 'b', 'c'].map(aServer))
     const all = servers.map(each => [each, ['/*']] as [Page, string[]])
-    const { get, apply } = await aDirector(wanted(...all))
+    const { director, get, apply } = await aDirector(wanted(...all))
     const first = await get('/x')
     expect(first.cookie).toMatch(/^RAIN=\w+/)
     const sticky = async (): Promise<string[]> => names(path => get(path, { cookie: first.cookie! }), '/x')
     const own = first.text.split(' ')[0]!
     expect(await sticky()).toEqual([own])
-    await apply(wanted(...all.map(([each]) => [each, ['/*', '/more/*']] as [Page, string[]])))
+    const port = servers.find(each => each.id === own)!.port
+    expect(first.cookie).toBe(`RAIN=${dynamicCookie('k', '127.0.0.1', port)}`)
+    const many = Array.from({ length: 9 }, (_, index) => `/p${index}/*`)
+    await apply(wanted(...all.map(([each]) => [each, ['/*', ...many]] as [Page, string[]])))
+    expect(director.counts.reloads).toBe(1)
     expect(await sticky()).toEqual([own])
   })
 
@@ -173,17 +235,20 @@ describe('a director', () => {
     expect(statuses.get(200)).toBeGreaterThan(10)
   })
 
-  it('starts HAProxy again when it died, with what is wanted now', async () => {
-    const a = await aServer('a')
-    const { director, get } = await aDirector(wanted([a, ['/*']]))
-    const before = director.pid!
-    process.kill(before, 'SIGKILL')
-    await waitUntil('another one serves', async () => {
-      if (director.pid === undefined || director.pid === before) return false
-      return (await get('/x').catch(() => undefined))?.status === 200
+  for (const which of ['master', 'worker'] as const) {
+    it(`starts HAProxy again when its ${which} died, with what is wanted now`, async () => {
+      const a = await aServer('a')
+      const { director, frame, get } = await aDirector(wanted([a, ['/*']]))
+      const before = director.pid!
+      const worker = Number(/^Pid: (\d+)/m.exec(await ask(frame.socket, 'show info'))![1])
+      process.kill(which === 'master' ? before : worker, 'SIGKILL')
+      await waitUntil('another one serves', async () => {
+        if (director.pid === undefined || director.pid === before) return false
+        return (await get('/x').catch(() => undefined))?.status === 200
+      })
+      expect(director.counts.restarts).toBe(1)
     })
-    expect(director.counts.restarts).toBe(1)
-  })
+  }
 
   it('takes over from a HAProxy that an earlier agent left behind, without a refused connection', async () => {
     const a = await aServer('a')
@@ -196,7 +261,10 @@ describe('a director', () => {
     let refused = 0
     let going = true
     const asking = (async () => {
-      while (going) await first.get('/x').catch(() => refused++)
+      while (going) {
+        const answer = await first.get('/x').catch(() => undefined)
+        if (answer?.status !== 200) refused++
+      }
     })()
     await second.start()
     cleanups.push(() => second.stop())

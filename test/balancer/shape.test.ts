@@ -1,10 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { stepsBetween } from '../../src/balancer/commands.js'
 import {
   addressOf,
-  commandsBetween,
+  addressText,
+  beginning,
   covers,
   readTargets,
+  readWeights,
   type Shape,
   sameFrame,
   shapeOf,
@@ -33,7 +36,7 @@ describe('a shape', () => {
       targets([server('r1', 1, ['/*']), server('r2', 2, ['/shop/*']), server('r3', 3, ['/shop/a'])]),
       4,
     )
-    expect(shape.pages.map(each => each.pattern)).toEqual(['/*', '/shop/*', '/shop/a'])
+    expect(shape.pages.map(each => each.pattern)).toEqual(['/*', '/shop/*', '/shop/a', null])
     expect(idsOf(shape, '/*')).toEqual(['r1', null, null, null])
     expect(idsOf(shape, '/shop/*')).toEqual(['r1', 'r2', null, null])
     expect(idsOf(shape, '/shop/a')).toEqual(['r1', 'r2', 'r3', null])
@@ -67,36 +70,98 @@ describe('a shape', () => {
       }),
     )
   })
+
+  it('keeps each pattern in its group, and gives a new one a group that was free before', () => {
+    const patterns = (...urls: string[]) => targets([server('r1', 1, urls)])
+    const names = (shape: Shape) => shape.pages.map(each => each.pattern)
+    const first = shapeOf(patterns('/a', '/b'), 4)
+    const second = shapeOf(patterns('/b', '/c'), 4, first)
+    expect(names(first)).toEqual(['/a', '/b', null, null])
+    expect(names(second)).toEqual([null, '/b', '/c', null])
+    expect(sameFrame(first, second)).toBe(true)
+    const many = shapeOf(patterns('/b', '/c', '/d', '/e'), 4, second)
+    expect(names(many)).toEqual(['/d', '/b', '/c', '/e', null, null, null, null])
+    expect(sameFrame(second, many)).toBe(false)
+  })
+
+  it('begins with who is known to be good, or known by name only', () => {
+    const named = { ...server('r3', 3), host: 'r3.example' }
+    const shape = shapeOf(targets([server('r1', 1), server('r2', 2), named]), 4)
+    expect(idsOf(beginning(shape, new Set([addressText('127.0.0.1', 2)])), '/*')).toEqual([null, 'r2', 'r3', null])
+  })
+
+  it('leaves out of a hint what is no weight', () => {
+    const read = readWeights({ a: 50.4, b: 0, c: 257, d: Number.NaN, e: 256 })
+    expect([...read]).toEqual([
+      ['a', 50],
+      ['e', 256],
+    ])
+  })
 })
 
 describe('commands', () => {
   const one = shapeOf(targets([server('r1', 1)]), 2)
-  const group = one.pages[0]!.name
+  const maps = { exact: '#0', prefix: '#1' }
+  const nobody = new Set<string>()
+  const between = (before: Shape, after: Shape, up: ReadonlySet<string> = nobody) => {
+    const { first, second } = stepsBetween(before, after, up, maps)
+    return [...first, ...second]
+  }
 
-  it('fill a slot, park it, move it, drain it, and say nothing when nothing changed', () => {
+  it('fill a slot that counts as down until its first check, park it, move it, weigh it', () => {
     const two = shapeOf(targets([server('r1', 1), server('r2', 2)]), 2, one)
-    const fill = [
-      `set server ${group}/s2 addr 127.0.0.1 port 2`,
-      `enable health ${group}/s2`,
-      `set server ${group}/s2 state ready`,
+    const fill = (slot: string, port: number) => [
+      `set server ${slot} addr 127.0.0.1 port ${port}`,
+      `enable health ${slot}`,
+      `set server ${slot} weight 100`,
+      `set server ${slot} state drain`,
+      `set server ${slot} health down`,
+      `set server ${slot} state ready`,
     ]
-    expect(commandsBetween(one, two)).toEqual(fill)
-    expect(commandsBetween(two, one)).toEqual([`set server ${group}/s2 state maint`])
-    expect(commandsBetween(two, two)).toEqual([])
-    const drained = shapeOf(targets([server('r1', 1, ['/*'], true)]), 2, one)
-    expect(commandsBetween(one, drained)).toEqual([`set server ${group}/s1 state drain`])
+    expect(between(one, two)).toEqual(fill('pages-1/s2', 2))
+    expect(between(two, one)).toEqual(['set server pages-1/s2 state maint'])
+    expect(between(two, two)).toEqual([])
     const moved = shapeOf(targets([server('r1', 5)]), 2, one)
-    expect(commandsBetween(one, moved)).toEqual([
-      `set server ${group}/s1 state maint`,
-      `set server ${group}/s1 addr 127.0.0.1 port 5`,
-      `enable health ${group}/s1`,
-      `set server ${group}/s1 state ready`,
+    expect(between(one, moved)).toEqual(['set server pages-1/s1 state maint', ...fill('pages-1/s1', 5)])
+  })
+
+  it('drain by a weight of 0, and say another weight when there is one', () => {
+    const drained = shapeOf(targets([server('r1', 1, ['/*'], true)]), 2, one)
+    expect(between(one, drained)).toEqual(['set server pages-1/s1 weight 0'])
+    expect(between(drained, shapeOf(targets([server('r1', 1)]), 2, drained, new Map([['r1', 30]])))).toEqual([
+      'set server pages-1/s1 weight 30',
     ])
+  })
+
+  it('send a new pattern to its group once that is filled, and empty a group once nothing is sent there', () => {
+    const more = shapeOf(targets([server('r1', 1, ['/*', '/a;b\\c'])]), 2, one)
+    const up = new Set([addressText('127.0.0.1', 1)])
+    expect(between(one, more, up)).toEqual([
+      'set server pages-2/s1 addr 127.0.0.1 port 1',
+      'enable health pages-2/s1',
+      'set server pages-2/s1 weight 100',
+      'set server pages-2/s1 state ready',
+      'add map #0 /a\\;b\\\\c pages-2',
+    ])
+    expect(between(more, one, up)).toEqual(['del map #0 /a\\;b\\\\c', 'set server pages-2/s1 state maint'])
+  })
+
+  it('wait for a first check between the steps where a group has nobody else', () => {
+    const at = (port: number) => addressText('127.0.0.1', port)
+    const other = shapeOf(targets([server('r2', 2)]), 2, one)
+    const up = new Set([at(1)])
+    const steps = stepsBetween(one, other, up, maps)
+    expect(steps.awaited).toEqual([['pages-1/s2']])
+    expect(steps.second).toEqual(['set server pages-1/s1 state maint'])
+    expect(stepsBetween(one, shapeOf(targets([server('r1', 1), server('r2', 2)]), 2, one), up, maps).awaited).toEqual(
+      [],
+    )
+    expect(stepsBetween(one, one, nobody, maps).awaited).toEqual([])
   })
 
   it('change replicas as they change rain servers', () => {
     const more = shapeOf(targets([server('r1', 1)], [replica('h1', 7010), replica('h2', 7011)]), 2, one)
-    expect(commandsBetween(one, more)[0]).toBe('set server api/s2 addr 127.0.0.1 port 7011')
+    expect(between(one, more)[0]).toBe('set server api/s2 addr 127.0.0.1 port 7011')
   })
 })
 

@@ -17,7 +17,7 @@ import {
   mothership,
   rainServer,
 } from '../support/gateways.js'
-import { aComponent, anInstance } from '../support/records.js'
+import { aComponent, anInstance, aRainServer } from '../support/records.js'
 import { type RawPeer, upgradeStatus } from '../support/sockets.js'
 
 afterEach(closeAll)
@@ -654,5 +654,33 @@ describe('frames that are none', () => {
     await node.hear('error', 30)
     expect(node.all('error').every(each => each.about === 'tomorrow' && each.message === 'unknown type')).toBe(true)
     expect(node.closed).toBeUndefined()
+  })
+})
+
+describe('hints', () => {
+  const load = (id: string, cpu: number) => ({ node: rainServer(id), cpu, ram: 0, bandwidth: 0, components: {} })
+
+  it('tell balancers, and nobody else, what rain servers weigh; when that changes, and now and then', async () => {
+    const replica = await aReplica()
+    for (const id of ['r1', 'r2']) replica.store.apply([put('rainservers', id, aRainServer(id))])
+    const balancer = await aRawNode(replica, { kind: 'balancer', id: 'b1' })
+    const other = await aRawNode(replica, m1)
+    const pass = async (ms: number, ...cpus: readonly [number, number]): Promise<void> => {
+      for (let passed = 0; passed < ms; passed += 500) {
+        replica.hypervisor.loads.note(load('r1', cpus[0]))
+        replica.hypervisor.loads.note(load('r2', cpus[1]))
+        await passPinging(replica, balancer, 500)
+      }
+      await settled(balancer)
+    }
+    await pass(9_000, 200, 600)
+    expect(balancer.all('hint').map(each => each.weights)).toEqual([{ r1: 140, r2: 60 }])
+    await pass(3_000, 200, 600)
+    expect(balancer.all('hint')).toHaveLength(2)
+    await pass(9_000, 400, 400)
+    const told = balancer.all('hint').map(each => each.weights)
+    expect(told.at(-1)).toEqual({ r1: expect.closeTo(100, -1.3), r2: expect.closeTo(100, -1.3) })
+    expect(told.length).toBeLessThanOrEqual(7)
+    expect(other.all('hint')).toEqual([])
   })
 })

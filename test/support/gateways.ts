@@ -3,6 +3,7 @@ import type { NodeRef } from '../../src/cloud/ids.js'
 import { put } from '../../src/cloud/records.js'
 import { attachGateway, type Gateway } from '../../src/gateway/gateway.js'
 import { wantedFor } from '../../src/hypervisor/wanted.js'
+import { WeightBook } from '../../src/hypervisor/weights.js'
 import { type MessageOf, nodePath } from '../../src/protocol/messages.js'
 import { NodeSession, type NodeSessionOptions, type WantedState } from '../../src/sdk/node-session.js'
 import { FakeClock } from './fake-clock.js'
@@ -37,11 +38,13 @@ export async function aReplica(id = 'h1', sharedStore?: PlainStore): Promise<Gat
   store.apply([put('replicas', id, { schema: 1, id, url: listener.url, incarnation: `${id}-1` })])
   let ids = 0
   let fresherElsewhere = false
+  const book = new WeightBook(store, hypervisor.loads, clock)
   const gateway = attachGateway({
     server: listener.server,
     hypervisor,
     wanted: node => wantedFor(store.map, node, (who, toWhom) => `ticket of ${who.id} for ${toWhom.id}`),
     fresherElsewhere: () => fresherElsewhere,
+    weights: () => book.weights(),
     loads: hypervisor.loads,
     applied: hypervisor.applied,
     clock,
