@@ -197,6 +197,7 @@ export const viewPorts = ({ hypervisor, clock }: ApiPorts): ViewPorts => ({
   loads: hypervisor.loads,
   clock,
   goneForMs: node => hypervisor.goneForMs(node),
+  wiring: () => hypervisor.wires.wiring,
 })
 
 export const unknownThing = (what: string, id: string): CloudError =>

@@ -4,10 +4,10 @@ import { parseDurationMs } from '../cloud/duration.js'
 import { CloudError } from '../cloud/errors.js'
 import type { CloudMap } from '../cloud/map.js'
 import { compareOrder, parseOrder } from '../cloud/order.js'
-import { reachable } from '../cloud/wiring/wiring.js'
 import type { Applied } from '../hypervisor/applied.js'
 import type { Clock, Maps } from '../hypervisor/ports.js'
 import { runsEverywhere, wiredEverywhere } from '../hypervisor/views.js'
+import type { Wires } from '../hypervisor/wires.js'
 import { fieldError } from './problems.js'
 import type { ApiPorts } from './route.js'
 import type { ReadQuery, WaitQuery } from './schemas.js'
@@ -44,6 +44,7 @@ export function until(
 export interface WaitPorts {
   readonly maps: Maps
   readonly applied: Applied
+  readonly wires: Wires
   readonly clock: Clock
   /** Calls back, later, when the caller has gone or this replica stops. Returns the unsubscribe function. */
   readonly whenOver: (end: () => void) => () => void
@@ -119,6 +120,7 @@ export const waitPorts = (
 ): WaitPorts => ({
   maps: hypervisor.maps,
   applied: hypervisor.applied,
+  wires: hypervisor.wires,
   clock,
   whenOver: end => reply.whenOver(end),
 })
@@ -160,34 +162,16 @@ export async function waitForInstances(ports: WaitPorts, ids: readonly string[],
   const { wait } = query
   const ms = waitMsOf(query)
   if (wait === undefined || wait === 'placed') return
-  await until(ports, ms, map => {
-    const needs = needsIn(map)
-    return ids.every(id => reached(ports, map, id, wait, needs))
-  })
+  await until(ports, ms, map => ids.every(id => reached(ports, map, id, wait)))
 }
 
 /** One that is gone, or failed for good, is not waited for. */
-function reached({ applied }: WaitPorts, map: CloudMap, id: string, wait: 'running' | 'wired', needs: Needs): boolean {
+function reached({ applied, wires }: WaitPorts, map: CloudMap, id: string, wait: 'running' | 'wired'): boolean {
   const instance = map.get('instances', id)?.value
   if (!instance) return true
   if (map.get('observed', `${instance.primary}/${id}`)?.value.phase === 'failed') return true
   if (!runsEverywhere(map, id)) return false
-  return wait === 'running' || wiredEverywhere(map, applied, id, needs)
-}
-
-type Needs = Parameters<typeof wiredEverywhere>[3]
-
-/** Whether pages of a rain server can hold a component version; worked out once for each rain server, for one look. */
-function needsIn(map: CloudMap): Needs {
-  const found = new Map<string, ReadonlySet<string>>()
-  return (server, key) => {
-    let keys = found.get(server)
-    if (!keys) {
-      const record = map.get('rainservers', server)?.value
-      found.set(server, (keys = new Set(record ? reachable(map, record) : [])))
-    }
-    return keys.has(key)
-  }
+  return wait === 'running' || wiredEverywhere(map, applied, wires.wiring, id)
 }
 
 /** A stop takes about so long where no call is under way: who asks then finds what was stopped gone. */

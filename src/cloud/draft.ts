@@ -2,7 +2,7 @@
  * A map with changes that are not in etcd yet: what the leader decides on while it fills a transaction. Reads see the
  * pending changes; the map beneath is neither copied nor touched, so a draft costs what was changed in it.
  */
-import { type CloudMap, copiesOf, type Entry, phaseOf } from './map.js'
+import { type CloudMap, copiesOf, type Entry, fateOf, phaseOf } from './map.js'
 import type { Order } from './order.js'
 import type { Change, InstanceRecord, Kind, RecordOf } from './records.js'
 import { type Held, MothershipTally, type Tally, VersionTally } from './tallies.js'
@@ -91,6 +91,7 @@ export class Draft implements CloudMap {
     const tally = new VersionTally()
     for (const instance of this.#instances(this.instancesOf(componentVersion))) {
       tally.add(instance, phaseOf(this, instance))
+      for (const mothership of copiesOf(instance)) tally.show(mothership, fateOf(this, instance, mothership), 1)
     }
     return tally.tally
   }

@@ -9,7 +9,7 @@ import { resourceNames } from './placement/host.js'
 import { nothing, plus } from './placement/resources.js'
 import type { ComponentRecord, InstanceRecord, Resources } from './records.js'
 import { normaliseVersion } from './version.js'
-import { wireAll } from './wiring/wiring.js'
+import { wiringFaults } from './wiring/check.js'
 
 /** What no transaction of a leader may break. */
 export function violations(map: CloudMap): string[] {
@@ -18,7 +18,7 @@ export function violations(map: CloudMap): string[] {
 
 /** What a pass mends: wiring that does not follow the map, words on copies that are none any more. */
 export function loose(map: CloudMap): string[] {
-  return [...wiringViolations(map), ...observedViolations(map)].sort()
+  return [...wiringFaults(map), ...observedViolations(map)].sort()
 }
 
 /**
@@ -84,21 +84,6 @@ function* keyViolations(map: CloudMap): Iterable<string> {
     if (key !== `${value.kind}/${value.id}`) yield `session ${key}: is of ${value.kind}/${value.id}`
   }
 }
-
-function* wiringViolations(map: CloudMap): Iterable<string> {
-  for (const [id, wanted] of wireAll(map)) {
-    const has = map.get('wiring', id)?.value.wires ?? []
-    if (JSON.stringify(has) !== JSON.stringify(wanted.wires)) {
-      yield `rain server ${id}: is wired to ${namesOf(has)}, should be to ${namesOf(wanted.wires)}`
-    }
-  }
-  for (const [id] of map.all('wiring')) {
-    if (!map.get('rainservers', id)) yield `wiring of ${id}, which is not registered`
-  }
-}
-
-const namesOf = (wires: readonly { readonly mothership: string; readonly components: readonly string[] }[]): string =>
-  wires.map(each => `${each.mothership} (${each.components.join(', ')})`).join(', ') || 'none'
 
 function* observedViolations(map: CloudMap): Iterable<string> {
   for (const [key] of map.all('observed')) {

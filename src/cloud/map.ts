@@ -6,7 +6,7 @@
 import { byId } from './ids.js'
 import type { Order } from './order.js'
 import type { Change, InstanceRecord, Kind, ObservedRecord, Phase, RecordOf } from './records.js'
-import { type Held, holdsNothing, MothershipTally, noTally, type Tally, VersionTally } from './tallies.js'
+import { type Fate, type Held, holdsNothing, MothershipTally, noTally, type Tally, VersionTally } from './tallies.js'
 
 /** A record and etcd's revisions of its key. Never changed in place: a new version is a new object. */
 export interface Entry<K extends Kind> {
@@ -63,6 +63,14 @@ class Index {
 /** That of the primary copy. */
 export const phaseOf = (map: CloudMap, { id, primary }: InstanceRecord): Phase =>
   map.get('observed', `${primary}/${id}`)?.value.phase ?? 'placed'
+
+/** What becomes of a copy: stopped with its instance, moved away, or there for pages. A learner shows nothing yet. */
+export function fateOf(map: CloudMap, { id, inSync }: InstanceRecord, mothership: string): Fate {
+  if (map.count('stops') > 0 && map.get('stops', id)) return 'stopping'
+  if (map.get('observed', `${mothership}/${id}`)?.value.phase !== 'running' || !inSync.includes(mothership)) return
+  const move = map.count('moves') > 0 ? map.get('moves', id)?.value : undefined
+  return move?.from === mothership && !move.over ? 'leaving' : 'serving'
+}
 
 /** A change with the revisions that etcd gave it, as a watch delivers it; once it is applied, what was there before. */
 export type Applied = Change & { readonly created: number; readonly modified: number; before?: object }
@@ -145,7 +153,9 @@ export class MemoryMap implements CloudMap {
     if (!records) this.#kinds.set(kind, (records = new Map()))
     const before = records.get(id)?.value
     if (before) change.before = before
-    // Phases are counted for the instances as they stand beside what is observed of them.
+    // Phases and fates are counted for the instances as they stand beside what is observed of them.
+    const shown = kind === 'stops' || kind === 'moves' ? this.get('instances', id)?.value : undefined
+    if (shown) this.#show(shown, -1)
     if (kind === 'observed') this.#observe(id, before as ObservedRecord | undefined, value)
     else if (before) this.#unindex(kind, id, before)
     if (value === null) records.delete(id)
@@ -154,10 +164,29 @@ export class MemoryMap implements CloudMap {
       if (kind === 'instances') this.#indexInstance(value)
       else if (kind === 'components') this.#versions.add(value.id, id)
     }
+    if (kind === 'observed') this.#showObserved(id, 1)
+    if (shown) this.#show(shown, 1)
+  }
+
+  /** What becomes of its copies, counted or taken back. */
+  #show(instance: InstanceRecord, by: 1 | -1): void {
+    // Nothing is observed yet while a million instances are loaded.
+    if (this.count('observed') === 0 && this.count('stops') === 0) return
+    const tally = this.#tallyFor(instance)
+    for (const mothership of copiesOf(instance)) tally.show(mothership, fateOf(this, instance, mothership), by)
+  }
+
+  #showObserved(id: string, by: 1 | -1): void {
+    const slash = id.indexOf('/')
+    const instance = this.get('instances', id.slice(slash + 1))?.value
+    const mothership = id.slice(0, slash)
+    if (!instance || !copiesOf(instance).includes(mothership)) return
+    this.#tallyFor(instance).show(mothership, fateOf(this, instance, mothership), by)
   }
 
   #indexInstance(instance: InstanceRecord): void {
     this.#tallyFor(instance).add(instance, this.#phaseOf(instance))
+    this.#show(instance, 1)
     for (const mothership of instance.inSync) this.#mothership(mothership).add(instance)
     for (const mothership of instance.learners) this.#mothership(mothership).add(instance)
   }
@@ -170,6 +199,7 @@ export class MemoryMap implements CloudMap {
   #unindexInstance(instance: InstanceRecord): void {
     const { component, version } = instance
     const tally = this.#tallyFor(instance)
+    this.#show(instance, -1)
     tally.delete(instance, this.#phaseOf(instance))
     if (tally.ids.size === 0) this.#byVersion.get(component)?.delete(version)
     for (const mothership of copiesOf(instance)) {
@@ -180,6 +210,7 @@ export class MemoryMap implements CloudMap {
   }
 
   #observe(id: string, before: ObservedRecord | undefined, after: ObservedRecord | null): void {
+    this.#showObserved(id, -1)
     const slash = id.indexOf('/')
     const instance = this.get('instances', id.slice(slash + 1))?.value
     if (instance?.primary !== id.slice(0, slash)) return

@@ -65,6 +65,8 @@ const ViewRecord = Type.Object({
       component: Type.Optional(componentId),
       version: Type.Optional(Type.String()),
       view: Type.Optional(Type.String()),
+      /** Which component it is only run time shows. */
+      any: Type.Optional(Type.Boolean()),
     }),
   ),
   terms: Type.Optional(ViewTerms),
@@ -188,8 +190,15 @@ const InstanceRecord = Type.Object({
 
 const WiringRecord = Type.Object({
   schema,
-  /** Component versions as `id/version` (normalised), sorted; wires sorted by mothership. */
-  wires: Type.Array(Type.Object({ mothership: nodeId, components: Type.Array(Type.String()) })),
+  /**
+   * Sorted by mothership. What is wired through them is not here: the map tells, and it changes with each copy, which
+   * would write the records of all rain servers that are wired already.
+   */
+  wires: Type.Array(Type.Object({ mothership: nodeId })),
+  /** Of the rain server, when it was wired: after a reset it is wired anew. */
+  generation: Type.Optional(counter),
+  /** When a wire came or went last. */
+  at: Type.Optional(time),
 })
 
 /** On the presence lease of the replica that holds the websocket; its modification revision is the session's number. */

@@ -76,6 +76,19 @@ const Rebalance = Type.Object({
   quietMs: milliseconds(0, 3_600_000),
 })
 
+/** Which rain server talks to which motherships. */
+const Wiring = Type.Object({
+  /**
+   * With how many motherships a rain server can make each thing that its urls reach, where so many have a copy. Three by
+   * default: so many copies a page tries, and with two nothing is left while one is refreshed and another one dies.
+   */
+  redundancy: Type.Integer({ minimum: 1, maximum: 16 }),
+  /** How far above the mean measured load of a mothership is, in shares of capacity, before wires are moved away. */
+  hotAbove: Type.Number({ minimum: 0.01, maximum: 1 }),
+  /** So many at most for load alone; 0: none. */
+  movesPerMinute: Type.Integer({ minimum: 0, maximum: 10_000 }),
+})
+
 /** When a mothership gets no more instances of a version that keeps failing there. */
 const Quarantine = Type.Object({
   failures: Type.Integer({ minimum: 1, maximum: 100 }),
@@ -117,6 +130,7 @@ const fields = {
   prometheus: Prometheus,
   rebalance: Rebalance,
   quarantine: Quarantine,
+  wiring: Wiring,
 }
 type Fields = typeof fields
 
@@ -183,6 +197,7 @@ export const defaultSettings: Settings = {
     quietMs: 30_000,
   },
   quarantine: { failures: 3, withinMs: 600_000, forMs: 600_000 },
+  wiring: { redundancy: 3, hotAbove: 0.2, movesPerMinute: 60 },
 }
 
 const completed = new WeakMap<object, Settings>()

@@ -21,9 +21,21 @@ export interface Tally {
   /** Those with a copy of any of them, lowest id first, and how many copies they have. */
   readonly motherships: readonly string[]
   readonly copies: ReadonlyMap<string, number>
+  /** Of these copies: those that pages can be made of and that are to stay; those that are being moved away; of stops. */
+  readonly serving: ReadonlyMap<string, number>
+  readonly leaving: ReadonlyMap<string, number>
+  readonly stopping: ReadonlyMap<string, number>
 }
 
-export const noTally: Tally = { total: 0, byPhase: {}, motherships: [], copies: new Map() }
+const none: ReadonlyMap<string, number> = new Map()
+
+export const noTally: Tally = {
+  ...{ total: 0, byPhase: {}, motherships: [], copies: none },
+  ...{ serving: none, leaving: none, stopping: none },
+}
+
+/** What becomes of a copy, beyond that there is one; undefined: it does not run, or not for pages. */
+export type Fate = 'serving' | 'leaving' | 'stopping' | undefined
 
 /** One more or one less, and gone when there is none. */
 function count<K>(counts: Map<K, number>, key: K, by: 1 | -1): number {
@@ -33,11 +45,16 @@ function count<K>(counts: Map<K, number>, key: K, by: 1 | -1): number {
   return after
 }
 
+/** Most versions have none of these: they share it until there is one. */
+const shared = new Map<string, number>()
+const noneYet = (): Map<string, number> => shared
+
 /** Everything that is known of the instances of one component version. */
 export class VersionTally {
   readonly ids = new Set<string>()
   readonly #phases = new Map<Phase, number>()
   readonly #copies = new Map<string, number>()
+  readonly #fates = { serving: noneYet(), leaving: noneYet(), stopping: noneYet() }
   #sorted: readonly string[] | undefined
 
   add({ id, inSync, learners }: InstanceRecord, phase: Phase): void {
@@ -60,10 +77,17 @@ export class VersionTally {
     count(this.#phases, to, 1)
   }
 
+  show(mothership: string, fate: Fate, by: 1 | -1): void {
+    if (fate === undefined) return
+    let counts = this.#fates[fate]
+    if (counts.size === 0) this.#fates[fate] = counts = new Map()
+    count(counts, mothership, by)
+  }
+
   get tally(): Tally {
     this.#sorted ??= [...this.#copies.keys()].sort(byId)
     const byPhase = Object.fromEntries(this.#phases)
-    return { total: this.ids.size, byPhase, motherships: this.#sorted, copies: this.#copies }
+    return { total: this.ids.size, byPhase, motherships: this.#sorted, copies: this.#copies, ...this.#fates }
   }
 
   #copy(mothership: string, by: 1 | -1): void {

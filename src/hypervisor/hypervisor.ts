@@ -9,6 +9,7 @@ import type { CloudMap } from '../cloud/map.js'
 import type { RebalancePlan } from '../cloud/placement/plan.js'
 import type { Applied } from './applied.js'
 import type { Blobs, Decisions, Loads, Maps, Observations, Presence, Requests } from './ports.js'
+import type { Wires } from './wires.js'
 
 export interface Hypervisor {
   readonly id: string
@@ -19,6 +20,7 @@ export interface Hypervisor {
   readonly decisions: Decisions
   readonly loads: Loads
   readonly applied: Applied
+  readonly wires: Wires
   readonly presence: Presence
   readonly observations: Observations
   /**

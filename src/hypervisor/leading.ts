@@ -13,18 +13,18 @@ import { departures, isStray, keepsState, priorityOf, repair, settled, stays, sw
 import { type Step, settingsOf } from '../cloud/decide/verdict.js'
 import type { Draft } from '../cloud/draft.js'
 import { nodeName } from '../cloud/ids.js'
-import { type Applied, type CloudMap, sortedIds } from '../cloud/map.js'
+import type { Applied, CloudMap } from '../cloud/map.js'
 import type { Evenness } from '../cloud/placement/plan.js'
-import { defaultSettings, type ObservedRecord, put, remove, type TokenRecord } from '../cloud/records.js'
-import { wireAll } from '../cloud/wiring/wiring.js'
+import { defaultSettings, type ObservedRecord, put, type TokenRecord } from '../cloud/records.js'
 import type { Applied as AppliedOrders } from './applied.js'
 import { Collector } from './collector.js'
 import { Failures } from './failures.js'
 import type { Liveness } from './liveness.js'
-import type { Blobs, Chance, Election, Log, Term } from './ports.js'
+import type { Blobs, Chance, Election, Loads, Log, Term } from './ports.js'
 import { LeaderQueue, type QueuePorts } from './queue.js'
 import { Rebalancing } from './rebalancing.js'
 import { Unsettled } from './unsettled.js'
+import { heatsOf, type Wires } from './wires.js'
 
 const passEveryMs = 500
 const coalesceMs = 20
@@ -33,11 +33,15 @@ const passShare = 10
 /** A transaction that is away for longer than this is no progress: the lease is not renewed then. */
 const progressWithinMs = 3_000
 const repairsPerPass = 500
+/** Loads have to show what the last wires that were moved have changed. */
+const moveWiresEveryMs = 30_000
 
 export interface LeadingPorts extends QueuePorts {
   readonly election: Election
   readonly liveness: Liveness
   readonly applied: AppliedOrders
+  readonly wires: Wires
+  readonly loads: Loads
   readonly chance: Chance
   readonly blobs: Blobs
   readonly log: Log
@@ -59,6 +63,7 @@ export class Leading {
   #cancelTimer: (() => void) | undefined
   #cancelSoon: (() => void) | undefined
   #rewire = true
+  #wiresMovedAtMs: number
   #passTookMs = 0
   #stopped = false
 
@@ -69,6 +74,7 @@ export class Leading {
     this.queue = new LeaderQueue(term, ports)
     this.#failures = new Failures(() => ports.clock.nowMs())
     this.#rebalancing = new Rebalancing(() => ports.clock.nowMs())
+    this.#wiresMovedAtMs = ports.clock.nowMs()
   }
 
   /** Resolves when the term is over. */
@@ -95,6 +101,7 @@ export class Leading {
       unsubscribe()
       collector.stop()
       unhear()
+      this.ports.wires.wiring.rest()
       this.#cancelTimer?.()
       this.#cancelSoon?.()
       log.info({ term: this.term.token }, 'not leading any more')
@@ -110,6 +117,8 @@ export class Leading {
   #tick(): void {
     if (this.#stopped) return
     if ((this.queue.inFlightForMs ?? 0) < progressWithinMs) this.ports.election.healthy()
+    const sinceMs = this.ports.clock.nowMs() - this.#wiresMovedAtMs
+    if (sinceMs >= moveWiresEveryMs || this.ports.wires.wiring.unconfirmed) this.#rewire = true
     this.#proposePasses()
     this.#proposeMoves()
     this.#cancelTimer = this.ports.clock.after(passEveryMs, () => this.#tick())
@@ -231,18 +240,22 @@ export class Leading {
     return found
   }
 
-  #wiringSteps(map: CloudMap): Step[] {
+  #wiringSteps(view: Draft): Step[] {
     this.#rewire = false
-    const steps: Step[] = []
-    for (const [id, wanted] of wireAll(map)) {
-      const before = map.get('wiring', id)?.value
-      if (JSON.stringify(before?.wires ?? []) === JSON.stringify(wanted.wires)) continue
-      steps.push({ changes: [put('wiring', id, wanted)], subjects: [id] })
-    }
-    for (const id of sortedIds(map, 'wiring')) {
-      if (!map.get('rainservers', id)) steps.push({ changes: [remove('wiring', id)], subjects: [id] })
-    }
-    return steps
+    const { maps, loads, clock, wires } = this.ports
+    const { heatOf, measured } = heatsOf(maps, loads, clock)
+    const move = { max: this.#wireMoves(), measured }
+    return wires.wiring
+      .plan({ view, heatOf, at: this.#at(), move })
+      .map(change => ({ changes: [change], subjects: [change.id] }))
+  }
+
+  /** How many wires may be moved now for load alone: a share of what may in a minute, each time that loads were let settle. */
+  #wireMoves(): number {
+    const nowMs = this.ports.clock.nowMs()
+    if (nowMs - this.#wiresMovedAtMs < moveWiresEveryMs) return 0
+    this.#wiresMovedAtMs = nowMs
+    return Math.ceil((settingsOf(this.ports.maps.map).wiring.movesPerMinute * moveWiresEveryMs) / 60_000)
   }
 
   #sweepSteps(map: CloudMap): Step[] {
@@ -287,7 +300,7 @@ export class Leading {
 }
 
 const wiringKinds: ReadonlySet<string> = new Set([
-  ...['instances', 'components', 'motherships', 'rainservers', 'settings', 'stops'],
+  ...['instances', 'components', 'motherships', 'rainservers', 'settings', 'stops', 'moves', 'sessions', 'observed'],
 ])
 const operationKinds: ReadonlySet<string> = new Set(['rollouts', 'removals', 'stops'])
 

@@ -13,6 +13,7 @@ import { nothing, plus } from '../cloud/placement/resources.js'
 import type { Resources } from '../cloud/resources.js'
 import type { Clock, Loads, Maps } from './ports.js'
 import { stamper } from './stamps.js'
+import type { Wires } from './wires.js'
 
 export interface Placer {
   readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
@@ -21,12 +22,19 @@ export interface Placer {
   close(): void
 }
 
-export function createPlacer({ maps, loads, clock }: { maps: Maps; loads: Loads; clock: Clock }): Placer {
+export interface PlacerPorts {
+  readonly maps: Maps
+  readonly loads: Loads
+  readonly clock: Clock
+  readonly wires: Wires
+}
+
+export function createPlacer({ maps, loads, clock, wires }: PlacerPorts): Placer {
   const loadOf = (id: string): MeasuredLoad | undefined => {
     const sample = loads.latest({ kind: 'mothership', id })
     return sample && { ...sample.filtered, ageMs: clock.nowMs() - sample.atMs }
   }
-  const engine = new Engine(maps.map, loadOf)
+  const engine = new Engine(maps.map, loadOf, (rainServer, key) => wires.wiring.reaches(rainServer, key))
   const close = maps.onChange(changes => engine.apply(changes, clock.nowMs()))
   const stamp = stamper(clock)
   const moment = (): Moment => ({ nowMs: clock.nowMs(), at: stamp() })

@@ -32,6 +32,7 @@ import type {
   Term,
 } from './ports.js'
 import { Takeover } from './takeover.js'
+import { Wires } from './wires.js'
 
 /** How long a term may take to begin once its key is seen. */
 const beginWithinMs = 500
@@ -61,6 +62,7 @@ export class Replica implements Hypervisor {
   readonly decisions: Decisions
   readonly loads: Loads
   readonly applied: Applied
+  readonly wires: Wires
   readonly presence: Presence
   readonly observations: Observations
   readonly #ports: ReplicaPorts
@@ -95,7 +97,8 @@ export class Replica implements Hypervisor {
       () => ports.clock.nowMs(),
       replica => this.#peers?.lostForMs(replica),
     )
-    this.#placer = createPlacer(ports)
+    this.wires = new Wires(ports.maps)
+    this.#placer = createPlacer({ ...ports, wires: this.wires })
     let fail!: (error: unknown) => void
     this.broken = new Promise<never>((_, reject) => (fail = reject))
     this.broken.catch(() => undefined)
@@ -123,6 +126,7 @@ export class Replica implements Hypervisor {
     else await this.#ports.election.resign()
     this.#liveness.close()
     this.#placer.close()
+    this.wires.close()
   }
 
   place(map: CloudMap, question: PlacementQuestion): PlacementResult {
@@ -224,7 +228,14 @@ export class Replica implements Hypervisor {
   async #lead(term: Term): Promise<void> {
     if (this.#stopped) return
     const { place, plan, evenness } = this.#placer
-    const leading = new Leading(term, { ...this.#ports, place, plan, evenness, liveness: this.#liveness })
+    const leading = new Leading(term, {
+      ...this.#ports,
+      place,
+      plan,
+      evenness,
+      liveness: this.#liveness,
+      wires: this.wires,
+    })
     this.#leading = leading
     const over = (): void => {
       if (this.#leading === leading) this.#leading = undefined

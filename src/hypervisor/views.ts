@@ -8,6 +8,8 @@ import { compareOrder } from '../cloud/order.js'
 import { type Freshness, freshnessOf } from '../cloud/placement/host.js'
 import type { InstanceRecord, Phase, Resources } from '../cloud/records.js'
 import { normaliseVersion } from '../cloud/version.js'
+import { isSettled, usersOf } from '../cloud/wiring/users.js'
+import type { Wiring } from '../cloud/wiring/wiring.js'
 import type { Applied } from './applied.js'
 import type { Clock, LoadSample, Loads } from './ports.js'
 import { roleOn } from './wanted.js'
@@ -18,6 +20,7 @@ export interface ViewPorts {
   readonly loads: Loads
   readonly clock: Clock
   readonly goneForMs: (node: NodeRef) => number | undefined
+  readonly wiring: () => Wiring
 }
 
 export type NodeState = 'registered' | 'ready' | 'draining' | 'gone' | 'lost'
@@ -53,7 +56,9 @@ export function rainServerView(id: string, ports: ViewPorts): RainServerView | u
     ...(value.zone === undefined ? {} : { zone: value.zone }),
     labels: value.labels,
     state: stateOf(node, value.draining, value.announced !== undefined, ports),
-    wires: ports.map.get('wiring', id)?.value.wires ?? [],
+    wires: (ports.map.get('wiring', id)?.value.wires ?? []).map(({ mothership }) => {
+      return { mothership, components: ports.wiring().through(id, mothership) }
+    }),
     load: sample ? loadView(sample, ports) : null,
     generation: value.generation,
     revision: modified,
@@ -278,32 +283,27 @@ export function runsEverywhere(map: CloudMap, id: string): boolean {
 }
 
 /**
- * Every connected rain server whose pages can hold the component is wired to all motherships with a copy, and has said
- * that it applied a wanted state which shows these copies running.
+ * No wire is still to come for the component, and every rain server that is wired to one of its motherships has said
+ * that it applied a wanted state which shows these copies running. Who makes it elsewhere often enough needs none of them.
  */
-export function wiredEverywhere(
-  map: CloudMap,
-  applied: Applied,
-  id: string,
-  needs: (rainServer: string, key: string) => boolean,
-): boolean {
+export function wiredEverywhere(map: CloudMap, applied: Applied, wiring: Wiring, id: string): boolean {
   const instance = map.get('instances', id)?.value
   if (!instance) return false
-  const copies = copiesOf(instance)
-  const ran = copies.map(mothership => map.get('observed', `${mothership}/${id}`)?.modified ?? Number.MAX_SAFE_INTEGER)
-  for (const [server] of map.all('rainservers')) {
-    const node: NodeRef = { kind: 'rainserver', id: server }
-    const session = map.get('sessions', nodeName(node))
-    if (!session) continue
-    if (!needs(server, `${instance.component}/${instance.version}`)) continue
-    const wiring = map.get('wiring', server)
-    const wires = wiring?.value.wires ?? []
-    if (!copies.every(mothership => wires.some(wire => wire.mothership === mothership))) return false
-    const revision = Math.max(wiring?.modified ?? 0, ...ran)
-    const has = applied.latest(node, session.modified)
-    if (!has || compareOrder(has, { era: map.order.era, revision }) < 0) return false
-  }
-  return true
+  const key = `${instance.component}/${instance.version}`
+  if (!isSettled(map, wiring, key)) return false
+  return usersOf(map, wiring, key).every(({ id: server, wiredIn, through }) => {
+    const used = copiesOf(instance).filter(mothership => through.has(mothership))
+    const ran = used.map(each => map.get('observed', `${each}/${id}`)?.modified ?? Number.MAX_SAFE_INTEGER)
+    return used.length === 0 || hasApplied(map, applied, server, Math.max(wiredIn, ...ran))
+  })
+}
+
+/** Whether the rain server said, in the session that it has, that it has come so far. */
+export function hasApplied(map: CloudMap, applied: Applied, rainServer: string, revision: number): boolean {
+  const node: NodeRef = { kind: 'rainserver', id: rainServer }
+  const session = map.get('sessions', nodeName(node))
+  const has = session && applied.latest(node, session.modified)
+  return has !== undefined && compareOrder(has, { era: map.order.era, revision }) >= 0
 }
 
 /** `id/version` normalised, of what a path names; undefined when the version is none. */

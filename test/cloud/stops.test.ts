@@ -8,7 +8,7 @@ import { repair, settled } from '../../src/cloud/decide/upkeep.js'
 import type { Context, Step } from '../../src/cloud/decide/verdict.js'
 import type { MemoryMap } from '../../src/cloud/map.js'
 import { type Change, put } from '../../src/cloud/records.js'
-import { wire } from '../../src/cloud/wiring/wiring.js'
+import { wireAll } from '../../src/cloud/wiring/wiring.js'
 import { wantedFor } from '../../src/hypervisor/wanted.js'
 import { apply, mapOf } from '../support/clouds.js'
 import { aComponent, anInstance, aRainServer, motherships, running, session } from '../support/records.js'
@@ -60,7 +60,7 @@ describe('a stop', () => {
     expect(stop(map)).toMatchObject({ answer: { outcome: 'changed', ids: ['news.1'] } })
     const { modified } = map.get('stops', 'news.1')!
     expect(shows(map, 'rainserver', 'r1', 'components/news/1.0.0')).toMatchObject({ copies: [] })
-    expect(wire(map, { urls: ['/*'] }).wires).toEqual([])
+    expect(wireAll(map).get('r1')?.wires).toEqual([])
     expect(shows(map, 'mothership', 'm1', 'instances/news.1')).toBeDefined()
     expect(pass(map, 1, () => modified - 1)).toEqual([])
     expect(pass(map, 1, () => undefined)).toEqual([])

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { Draft } from '../../src/cloud/draft.js'
-import { type Applied, type CloudMap, copiesOf, MemoryMap, phaseOf } from '../../src/cloud/map.js'
+import { type Applied, type CloudMap, copiesOf, fateOf, MemoryMap, phaseOf } from '../../src/cloud/map.js'
 import { type Change, phases, put, remove } from '../../src/cloud/records.js'
 import { anInstance } from '../support/records.js'
 
@@ -43,6 +43,17 @@ const anyChange: fc.Arbitrary<Change> = fc.oneof(
   fc
     .record({ host: fc.constantFrom(...hosts), id: fc.constantFrom(...ids) })
     .map(({ host, id }) => remove('observed', `${host}/${id}`)),
+  fc
+    .constantFrom(...ids)
+    .map(id => put('stops', id, { schema: 1, stage: 'unwire', since: '2026-01-01T00:00:00.000Z' })),
+  fc.constantFrom(...ids).map(id => remove('stops', id)),
+  fc
+    .record({ id: fc.constantFrom(...ids), from: fc.constantFrom(...hosts), over: fc.boolean() })
+    .map(({ id, from, over }) => {
+      const at = '2026-01-01T00:00:00.000Z'
+      const used = { cpu: 0, ram: 0, bandwidth: 0 }
+      return put('moves', id, { schema: 1, from, to: 'm1', at, until: at, used, ...(over ? { over } : {}) })
+    }),
 )
 
 function compare(map: CloudMap): void {
@@ -56,6 +67,11 @@ function compare(map: CloudMap): void {
     expect(tally).toMatchObject({ total: mine.length, motherships: [...new Set(copies)].sort() })
     expect(tally.byPhase).toEqual(byPhase)
     for (const host of hosts) expect(tally.copies.get(host) ?? 0).toBe(copies.filter(each => each === host).length)
+    for (const fate of ['serving', 'leaving', 'stopping'] as const) {
+      const of = (host: string): number =>
+        mine.filter(each => copiesOf(each).includes(host) && fateOf(map, each, host) === fate).length
+      for (const host of hosts) expect([fate, host, tally[fate].get(host) ?? 0]).toEqual([fate, host, of(host)])
+    }
   }
   for (const host of hosts) {
     const mine = all.filter(each => copiesOf(each).includes(host))

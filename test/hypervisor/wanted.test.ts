@@ -123,7 +123,7 @@ describe('what is wanted of a rain server', () => {
       running('m1', 'news.1'),
       running('m2', 'news.1'),
       put('components', 'shop/1.0.0', aComponent('shop')),
-      put('wiring', 'r1', { schema: 1, wires: [{ mothership: 'm1', components: ['news/1.0.0'] }] }),
+      put('wiring', 'r1', { schema: 1, wires: [{ mothership: 'm1' }] }),
     )
     const state = wanted(map, r1)
 
@@ -187,9 +187,7 @@ describe('what is wanted of a rain server', () => {
   })
 
   it('leaves out a wire to a mothership that was unregistered', () => {
-    const map = withServer(
-      put('wiring', 'r1', { schema: 1, wires: [{ mothership: 'm9', components: ['news/1.0.0'] }] }),
-    )
+    const map = withServer(put('wiring', 'r1', { schema: 1, wires: [{ mothership: 'm9' }] }))
     expect(Object.keys(wanted(map, r1))).toEqual(['server', 'components/news/1.0.0'])
   })
 
@@ -240,7 +238,7 @@ describe('every wanted state', () => {
         ...(runs ? on.map(host => running(host, id)) : []),
       ]),
       ...(server ? [put('rainservers', 'r1', aRainServer('r1'))] : []),
-      put('wiring', 'r1', { schema: 1, wires: wires.map(mothership => ({ mothership, components: [] })) }),
+      put('wiring', 'r1', { schema: 1, wires: wires.map(mothership => ({ mothership })) }),
     ])
 
   it('has the shape that the protocol says, entry by entry', () => {
@@ -340,7 +338,7 @@ it('is worked out anew when a record of any kind that it is made of changes', ()
   }
   const map = new Watched()
   const instance = put('instances', 'news.1', anInstance('news.1', ['m1']))
-  const wire = put('wiring', 'r1', { schema: 1, wires: [{ mothership: 'm1', components: ['news/1.0.0'] }] })
+  const wire = put('wiring', 'r1', { schema: 1, wires: [{ mothership: 'm1' }] })
   const server = put('rainservers', 'r1', aRainServer('r1'))
   const replica = put('replicas', 'h1', { schema: 1, id: 'h1', url: 'http://h1:1', incarnation: 'h1-1' })
   apply(map, [keys, news, ...motherships('m1'), instance, running('m1', 'news.1'), wire, server, replica])

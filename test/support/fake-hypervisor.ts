@@ -12,6 +12,7 @@ import { AppliedBook } from '../../src/hypervisor/applied.js'
 import type { Hypervisor, Status, Suspected } from '../../src/hypervisor/hypervisor.js'
 import { LoadBook } from '../../src/hypervisor/loads.js'
 import type { Blobs, Clock, Log, Observations, ObservedItem, Presence } from '../../src/hypervisor/ports.js'
+import { Wires } from '../../src/hypervisor/wires.js'
 import { PlainStore, testClock } from './plain-store.js'
 import { aMothership, aRainServer } from './records.js'
 
@@ -30,6 +31,7 @@ export class FakeHypervisor implements Hypervisor {
   readonly decisions: PlainStore
   readonly loads: LoadBook
   readonly applied = new AppliedBook()
+  readonly wires: Wires
   readonly presence: Presence
   readonly observations: Observations
   readonly blobs: Blobs = {
@@ -59,6 +61,7 @@ export class FakeHypervisor implements Hypervisor {
   ) {
     this.url = `http://${id}.example:1`
     this.maps = store
+    this.wires = new Wires(store)
     this.requests = store
     this.decisions = store
     this.loads = new LoadBook(clock)

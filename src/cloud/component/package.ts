@@ -93,9 +93,9 @@ function placed(errors: readonly FieldError[], meta: string): FieldError[] {
   return [...byFile.values()].flatMap(each => each.sort(downwards))
 }
 
-/** Neither name nor version: the same component in the same version. */
+/** Neither name nor version: the same component in the same version, unless only run time shows which. */
 const whole = (use: Use, { id, version }: Descriptor): Use =>
-  use.component === undefined ? { ...use, component: id, version } : use
+  use.component === undefined && !use.any ? { ...use, component: id, version } : use
 
 /** What the `deploy` command says of the package; chunks are known once it is stored. */
 export function componentOf(

@@ -1,6 +1,6 @@
 /**
  * Templates as far as placement, wiring and validation need them: which children a view names by the `component`
- * helper, and whether the template can be parsed at all. What only run time shows (a name from the context) is not here.
+ * helper, and whether the template can be parsed at all. A name that only run time shows can be any (`any`).
  */
 import Handlebars from 'handlebars'
 import type { FieldError } from '../errors.js'
@@ -146,7 +146,10 @@ class Finder extends Handlebars.Visitor {
       return
     }
     const [component, version, view] = ['name', 'version', 'view'].map(name => given.get(name))
-    if (given.has('name') && component === undefined) return
+    if (given.has('name') && component === undefined) {
+      this.uses.push({ any: true, ...(view === undefined ? {} : { view }) })
+      return
+    }
     this.uses.push({
       ...(component === undefined ? {} : { component }),
       ...(version === undefined ? {} : { version }),

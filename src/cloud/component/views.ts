@@ -33,12 +33,20 @@ export function readViews(described: Described, files: Files): ViewsReading {
     }
     errors.push(...missingFiles(view, files))
   }
+  const partials: Use[] = []
   for (const [path, bytes] of files) {
-    if (path.startsWith('client/partials/') && path.endsWith('.html')) templates.set(path, readOne(path, bytes))
+    if (!path.startsWith('client/partials/') || !path.endsWith('.html')) continue
+    const partial = readOne(path, bytes)
+    templates.set(path, partial)
+    partials.push(...partial.uses)
   }
+  // Which partials a view comes to, run time may decide: each may show what any of them names.
+  for (const view of views) view.uses = unique([...view.uses, ...partials])
   for (const template of templates.values()) errors.push(...template.errors)
   return { views, errors: [...errors, ...missingPartials([...templates.values()], files)] }
 }
+
+const unique = (uses: readonly Use[]): Use[] => [...new Map(uses.map(use => [JSON.stringify(use), use])).values()]
 
 interface Template {
   readonly path: string

@@ -12,6 +12,7 @@ import type { Settings } from '../settings.js'
 import { Fleet, placementKinds, type Replacing } from './fleet.js'
 import type { Host, MeasuredLoad } from './host.js'
 import { placeOn } from './place.js'
+import type { Reaches } from './preferences.js'
 
 export type LoadOf = (mothership: string) => MeasuredLoad | undefined
 
@@ -36,14 +37,16 @@ interface Tried {
 }
 
 export class Engine {
-  readonly #fleet = new Fleet()
+  readonly #fleet: Fleet
   readonly #tried: Tried[] = []
   #measuredAtMs = Number.NEGATIVE_INFINITY
 
   constructor(
     private readonly base: CloudMap,
     private readonly loadOf: LoadOf,
+    private readonly reaches?: Reaches,
   ) {
+    this.#fleet = new Fleet(reaches)
     this.#fleet.apply(everything(base))
   }
 
@@ -56,13 +59,14 @@ export class Engine {
   /** On the live map, or on drafts over it; another map is read as a whole. */
   place(map: CloudMap, question: PlacementQuestion, { nowMs, at }: Moment): PlacementResult {
     const settings = settingsOf(map)
-    if (!this.#look(map, settings, nowMs)) return new Engine(map, this.loadOf).place(map, question, { nowMs, at })
+    if (!this.#look(map, settings, nowMs))
+      return new Engine(map, this.loadOf, this.reaches).place(map, question, { nowMs, at })
     return placeOn(this.#fleet, { question, settings, revision: map.order.revision, at })
   }
 
   /** All motherships as decisions on this map see them, lowest id first. To be read before the next decision. */
   hosts(map: CloudMap, nowMs: number): readonly Host[] {
-    if (!this.#look(map, settingsOf(map), nowMs)) return new Engine(map, this.loadOf).hosts(map, nowMs)
+    if (!this.#look(map, settingsOf(map), nowMs)) return new Engine(map, this.loadOf, this.reaches).hosts(map, nowMs)
     return this.#fleet.hosts()
   }
 

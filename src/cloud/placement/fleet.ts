@@ -17,7 +17,7 @@ import type { Columns, Limits } from './columns.js'
 import { Distance } from './distance.js'
 import { freshnessOf, type Host, type MeasuredLoad } from './host.js'
 import { Population } from './population.js'
-import { Preferences } from './preferences.js'
+import { Preferences, type Reaches } from './preferences.js'
 import { nothing, plus } from './resources.js'
 import { Roster } from './roster.js'
 import { isOpen } from './rules/index.js'
@@ -45,7 +45,7 @@ export type Replacing = Change & { readonly before?: object | undefined }
 
 export class Fleet {
   readonly roster = new Roster()
-  readonly preferences = new Preferences(this.roster.registered, id => this.indexOf(id))
+  readonly preferences: Preferences
   readonly #slots = new Map<string, Slot>()
   readonly distance = new Distance(() => this.#slots.values())
   /** How to take back what is tried; of an instance the change itself tells. */
@@ -60,6 +60,10 @@ export class Fleet {
   #mean: Resources | undefined
   readonly #stock = new Stock()
   #worth: { readonly of: readonly Resources[]; readonly worth: Worth; readonly reference: Resources } | undefined
+
+  constructor(reaches?: Reaches) {
+    this.preferences = new Preferences(this.roster.registered, id => this.indexOf(id), reaches)
+  }
 
   /** Registered motherships, lowest id first. */
   hosts(): readonly Host[] {

@@ -12,6 +12,8 @@ import { type Ground, type PreferenceCosts, Standing, wireStepsMax } from './sta
 const knownMax = 4_000_000
 const zonesMax = 1_000
 
+export type Reaches = (rainServer: string, componentVersion: string) => boolean
+
 export class Preferences {
   /** By component, then version. */
   readonly #standings = new Map<string, Map<string, Standing>>()
@@ -21,10 +23,14 @@ export class Preferences {
   readonly #rainServers = new Set<string>()
   #zones: { readonly zones: Uint16Array; readonly zoneCount: number } | undefined
 
-  /** `registered`: by index; `indexOf`: by id, below 0 for who is not among them. */
+  /**
+   * `registered`: by index; `indexOf`: by id, below 0 for who is not among them; `reaches`: whether pages of a rain server
+   * can hold a version (`id/version`).
+   */
   constructor(
     private readonly registered: readonly Registered[],
     private readonly indexOf: (mothership: string) => number,
+    private readonly reaches: Reaches = () => true,
   ) {}
 
   count(slot: Slot, component: string, version: string, sign: 1 | -1): void {
@@ -99,9 +105,9 @@ export class Preferences {
   #ground(componentVersion: string): Ground {
     this.#zones ??= zonesOf(this.registered)
     const count = this.registered.length
-    // Before a version runs anywhere, no wire tells who needs it: then all do.
     const all = [...this.#wirings].filter(([id]) => this.#rainServers.has(id))
-    const needing = all.filter(([, { wires }]) => wires.some(each => each.components.includes(componentVersion)))
+    // Of a version that nobody reaches yet, a page may be changed to.
+    const needing = all.filter(([id]) => this.reaches(id, componentVersion))
     const some = needing.length > 0
     const servers = some ? needing.length : this.#rainServers.size
     const wired = new Float64Array(count)

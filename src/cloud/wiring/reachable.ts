@@ -1,6 +1,7 @@
 /**
  * What pages under a rain server's urls can be made of. Rather too much than too little: a version is left out only
- * when no page can come to it, because a page that reaches what is not wired has a hole.
+ * when no page can come to it, because a page that reaches what is not wired has a hole. So a child whose name only run
+ * time shows can be every active version.
  */
 import { offeredIntents } from '../component/deployed.js'
 import { byId } from '../ids.js'
@@ -16,32 +17,48 @@ export function reachable(map: CloudMap, server: Pick<RainServerRecord, 'urls'>)
     found.add(key)
     open.push(key)
   }
+  let all = false
   for (const key of named(map, server)) reach(key)
   for (let key = open.pop(); key !== undefined; key = open.pop()) {
-    for (const child of childrenOf(map, map.get('components', key)!.value)) reach(child)
+    const component = map.get('components', key)!.value
+    for (const child of childrenOf(map, component)) reach(child)
+    if (all || !namesAny(component)) continue
+    all = true
+    for (const each of activeVersions(map)) reach(each)
   }
   return [...found].sort(byId)
 }
 
 /** What the urls name themselves (`/*` everything, `/shop/…` versions of `shop`), and what stands in for failures. */
 function* named(map: CloudMap, { urls }: Pick<RainServerRecord, 'urls'>): Iterable<string> {
-  const settings = map.get('settings')?.value
-  for (const standIn of [settings?.errorComponent, settings?.loadingComponent]) {
-    if (standIn) yield* map.versionsOf(standIn)
-  }
+  yield* standIns(map)
   for (const url of urls) {
-    const [, component = '', second = ''] = url.split('/')
-    if (component === '*') yield* sortedIds(map, 'components')
-    else yield* versionsNamed(map, component, second)
-    if (component === core) yield* sortedIds(map, 'components').filter(key => offersIntents(map, key))
+    yield* namedBy(map, url)
+    if (firstOf(url) === everything) yield* sortedIds(map, 'components')
+    if (firstOf(url) === core) yield* sortedIds(map, 'components').filter(key => offersIntents(map, key))
   }
 }
 
+export const everything = '*'
 /** Where scripts of pages send their intents: whoever serves that has to know all that answer. */
-const core = 'core'
+export const core = 'core'
 
-const offersIntents = (map: CloudMap, key: string): boolean =>
-  offeredIntents(map.get('components', key)!.value).length > 0
+export const firstOf = (url: string): string => url.split('/')[1] ?? ''
+
+export function standIns(map: CloudMap): Iterable<string> {
+  const errorComponent = map.get('settings')?.value.errorComponent
+  return errorComponent ? map.versionsOf(errorComponent) : []
+}
+
+export function namedBy(map: CloudMap, url: string): Iterable<string> {
+  const [, component = '', second = ''] = url.split('/')
+  return versionsNamed(map, component, second)
+}
+
+export const offersIntents = (map: CloudMap, key: string): boolean => {
+  const component = map.get('components', key)?.value
+  return component !== undefined && offeredIntents(component).length > 0
+}
 
 /** `/shop/1.2/…` means versions 1.2.x; where there is none, the second part is the name of a view. */
 function versionsNamed(map: CloudMap, component: string, second: string): readonly string[] {
@@ -50,7 +67,13 @@ function versionsNamed(map: CloudMap, component: string, second: string): readon
   return matching.length > 0 ? matching : all
 }
 
-function* childrenOf(map: CloudMap, component: ComponentRecord): Iterable<string> {
+export const namesAny = ({ views }: ComponentRecord): boolean => views.some(view => view.uses.some(use => use.any))
+
+export function* activeVersions(map: CloudMap): Iterable<string> {
+  for (const [key, { value }] of map.all('components')) if (value.active) yield key
+}
+
+export function* childrenOf(map: CloudMap, component: ComponentRecord): Iterable<string> {
   for (const view of component.views) {
     for (const use of view.uses) {
       if (use.component === undefined) continue

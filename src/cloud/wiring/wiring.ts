@@ -1,68 +1,276 @@
 /**
- * Wiring: which rain server talks to which motherships (W1-W3). Pure: same map, same wiring, so a change of the cloud
- * moves no wire but those whose reason it takes or gives. A rain server is wired to every mothership with a copy of
- * what its urls can reach, nested components included, and to no other.
+ * Wiring: which rain server talks to which motherships (W1-W3); what must hold is in `graph.ts`. Present wires stay as
+ * long as they are of use, so a change of the cloud moves few of them. Pure: the same map (the present wiring included)
+ * and the same loads give the same wiring, whether it was followed or is read anew.
  */
+import { settingsOf } from '../decide/verdict.js'
 import { byId } from '../ids.js'
-import { type CloudMap, copiesOf, sortedIds } from '../map.js'
-import type { RainServerRecord, WiringRecord } from '../records.js'
+import type { Applied, CloudMap } from '../map.js'
+import { type Change, put, remove, type WiringRecord } from '../records.js'
+import { type Cost, cover, prune } from './cover.js'
+import { Follower, type Unsettled } from './follow.js'
+import type { Graph, Server } from './graph.js'
+import { type HeatOf, reservedHeat } from './heat.js'
+import { coolDown } from './move.js'
 import { reachable } from './reachable.js'
 
 export { patternMatches } from '../routing/routing.js'
 export { reachable }
 
-export type Wirer = (server: Pick<RainServerRecord, 'urls'>) => WiringRecord
+/** What a crowded mothership costs beside a warm one. */
+const crowdWeight = 0.5
 
-/**
- * For many rain servers on one and the same state of the map: what they share (most have the same urls) is worked out
- * once. Good for one synchronous stretch.
- */
-export function wirer(map: CloudMap): Wirer {
-  const hosts = new Map<string, readonly string[]>()
-  const wirings = new Map<string, WiringRecord>()
-  const hostsOfVersion = (key: string): readonly string[] => {
-    let found = hosts.get(key)
-    if (!found) hosts.set(key, (found = hostsOf(map, key)))
-    return found
+export interface Planning {
+  /** Where the records of wiring are read, and whether a rain server is still there: a draft over the map. */
+  readonly view?: CloudMap
+  readonly heatOf?: HeatOf
+  /** When, for the records that change. */
+  readonly at?: string
+  /** How many wires may be moved for load alone, and what is measured: undefined where nothing is. */
+  readonly move?: { readonly max: number; readonly measured: (mothership: string) => number | undefined }
+}
+
+export class Wiring {
+  readonly #follower: Follower
+  /** Rain servers whose record was given out, and not seen in the map yet. */
+  readonly #given = new Map<string, WiringRecord>()
+
+  constructor(private readonly map: CloudMap) {
+    this.#follower = new Follower(map)
   }
-  return server => {
-    const key = JSON.stringify([...new Set(server.urls)].sort(byId))
-    let wiring = wirings.get(key)
-    if (!wiring) wirings.set(key, (wiring = wiringOf(reachable(map, server), hostsOfVersion)))
-    return wiring
+
+  note(changes: Iterable<Applied>): void {
+    this.#follower.note(changes)
+  }
+
+  /** In step with the map. */
+  get graph(): Graph {
+    this.#follower.look()
+    return this.#follower.graph
+  }
+
+  /** Whether pages of the rain server can hold the version. */
+  reaches(rainServer: string, key: string): boolean {
+    const { servers, versions } = this.graph
+    const version = versions.find(key)
+    return version !== undefined && servers.get(rainServer)?.territory.reaches.has(version) === true
+  }
+
+  /** What a rain server reaches of what a mothership hosts: `id/version`, sorted. */
+  through(rainServer: string, mothership: string): string[] {
+    const { graph } = this
+    const [server, number] = [graph.servers.get(rainServer), graph.motherships.find(mothership)]
+    if (!server || number === undefined) return []
+    const reached = [...graph.holds(number)].filter(version => server.territory.reaches.has(version))
+    return reached.map(version => graph.versions.name(version)).sort(byId)
+  }
+
+  /** What was given out, and is not in the map: to be asked for again when it does not come. */
+  get unconfirmed(): boolean {
+    for (const [id, record] of this.#given) {
+      if (JSON.stringify(this.map.get('wiring', id)?.value.wires ?? []) !== JSON.stringify(record.wires)) return true
+      this.#given.delete(id)
+    }
+    return false
+  }
+
+  /** Whoever plans is done with it: the map is right. */
+  rest(): void {
+    this.#given.clear()
+    this.#follower.rest()
+  }
+
+  /** It would be smaller read anew. */
+  get stale(): boolean {
+    return this.#follower.stale
+  }
+
+  /** The records that are to be others, and those that are to go. */
+  plan({ view = this.map, heatOf = reservedHeat(this.map), at, move }: Planning = {}): Change[] {
+    const follower = this.#follower
+    if (follower.gathering) follower.look()
+    else follower.gather()
+    for (const id of this.#given.keys()) {
+      const server = follower.graph.servers.get(id)
+      if (server && !follower.isWired(server, view.get('wiring', id)?.value)) follower.unsettle(server)
+    }
+    const pass = new Pass(follower, view, heatOf)
+    pass.settle()
+    if (move && move.max > 0) pass.coolDown(move)
+    const changes = [...pass.records(at), ...leftovers(view)]
+    for (const { id, value } of changes) if (value) this.#given.set(id, value as WiringRecord)
+    return changes
   }
 }
 
-export const wire = (map: CloudMap, server: Pick<RainServerRecord, 'urls'>): WiringRecord => wirer(map)(server)
+/** Of rain servers that are not registered. */
+function* leftovers(view: CloudMap): Iterable<Change> {
+  for (const [id] of view.all('wiring')) if (!view.get('rainservers', id)) yield remove('wiring', id)
+}
 
-/** Registered motherships with a copy of this component version that is to stay. */
-function hostsOf(map: CloudMap, key: string): readonly string[] {
-  const found = new Set<string>()
-  for (const id of map.instancesOf(key)) {
-    const instance = map.get('instances', id)?.value
-    for (const mothership of instance && !map.get('stops', id) ? copiesOf(instance) : []) {
-      if (map.get('motherships', mothership)) found.add(mothership)
+class Pass {
+  readonly #graph: Graph
+  readonly #touched = new Set<Server>()
+  readonly #heats: number[] = []
+
+  constructor(
+    private readonly follower: Follower,
+    private readonly view: CloudMap,
+    private readonly heatOf: HeatOf,
+  ) {
+    this.#graph = follower.graph
+  }
+
+  /** What a wire costs: how warm the mothership is, and how many are wired to it beside the mean. */
+  readonly #cost: Cost = mothership => {
+    const mean = this.#graph.wireCount / Math.max(1, this.#graph.hosting)
+    return this.#heat(mothership) + (crowdWeight * this.#graph.wiredTo(mothership).size) / (mean + 1)
+  }
+
+  #heat(mothership: number): number {
+    return (this.#heats[mothership] ??= Math.max(0, this.heatOf(this.#graph.motherships.name(mothership))))
+  }
+
+  settle(): void {
+    const unsettled = [...this.follower.unsettled].sort(([a], [b]) => byId(a.id, b.id))
+    this.follower.unsettled.clear()
+    for (const [server, what] of unsettled) this.#settleOne(server, what)
+    this.#employ()
+  }
+
+  #settleOne(server: Server, what: Unsettled): void {
+    const record = this.view.get('wiring', server.id)?.value
+    const rainServer = this.view.get('rainservers', server.id)?.value
+    if (!rainServer) return
+    const loaded = this.follower.isWired(server, record)
+    if (!loaded) this.follower.load(server, record)
+    const reset = (record?.generation ?? 0) !== rainServer.generation
+    if (reset) {
+      for (const each of [...server.wires]) this.#graph.cut(server, each)
+      this.#touched.add(server)
+    }
+    const { list } = server.territory
+    this.#mend(server, loaded && !reset ? what.versions : list, loaded && !reset ? what.wires : server.wires)
+  }
+
+  /** Wires what is missing of the versions, and cuts what is of no use then. */
+  #mend(server: Server, versions: Iterable<number>, wires: Iterable<number>): void {
+    const suspects = new Set(wires)
+    const reached = [...versions].filter(each => server.territory.reaches.has(each))
+    const added = cover(this.#graph, server, reached, this.#cost)
+    this.#cutBeside(server, added, suspects)
+  }
+
+  #cutBeside(server: Server, added: readonly number[], suspects: Set<number>): void {
+    for (const each of added) for (const other of this.#rivals(server, each)) suspects.add(other)
+    const cut = prune(this.#graph, server, suspects, this.#cost)
+    if (added.length + cut.length > 0) this.#touched.add(server)
+    for (const each of added) if (server.wired.has(each)) this.#release(each, server)
+  }
+
+  /** Wires that may be of no use beside a new one. */
+  *#rivals(server: Server, mothership: number): Iterable<number> {
+    for (const version of this.#graph.holds(mothership)) {
+      const { on } = this.#graph.hostsOf(version)
+      if (on.length <= this.#graph.redundancy || !server.territory.reaches.has(version)) continue
+      for (const each of on) if (server.wired.has(each)) yield each
     }
   }
-  return [...found]
-}
 
-/** `keys` are sorted, so each wire's list is. */
-function wiringOf(keys: readonly string[], hostsOfVersion: (key: string) => readonly string[]): WiringRecord {
-  const wires = new Map<string, string[]>()
-  for (const key of keys) {
-    for (const mothership of hostsOfVersion(key)) {
-      const components = wires.get(mothership)
-      if (components) components.push(key)
-      else wires.set(mothership, [key])
+  /** Others were wired to it for nothing but that no copy is idle. */
+  #release(mothership: number, beside: Server): void {
+    for (const other of [...this.#graph.spareAt(mothership)].sort((a, b) => byId(a.id, b.id))) {
+      if (other !== beside && prune(this.#graph, other, [mothership], this.#cost).length > 0) this.#touched.add(other)
     }
   }
-  const sorted = [...wires].sort(([a], [b]) => byId(a, b))
-  return { schema: 1, wires: sorted.map(([mothership, components]) => ({ mothership, components })) }
+
+  /** Gives a wire to copies that no rain server comes to. */
+  #employ(): void {
+    const { follower } = this
+    const graph = this.#graph
+    const idle = new Map<number, Set<number>>()
+    for (const version of follower.idle) {
+      const { on, ends } = graph.hostsOf(version)
+      if (on.length <= graph.redundancy) continue
+      for (const mothership of on.slice(0, ends[0])) {
+        if (graph.isUsed(mothership, version)) continue
+        const versions = idle.get(mothership)
+        if (versions) versions.add(version)
+        else idle.set(mothership, new Set([version]))
+      }
+    }
+    follower.idle.clear()
+    const name = (mothership: number): string => graph.motherships.name(mothership)
+    for (const [mothership, versions] of [...idle].sort(([a], [b]) => byId(name(a), name(b)))) {
+      this.#employAt(mothership, versions)
+    }
+  }
+
+  #employAt(mothership: number, versions: Set<number>): void {
+    for (;;) {
+      for (const each of versions) if (this.#graph.isUsed(mothership, each)) versions.delete(each)
+      const user = this.#userFor(versions)
+      if (!user) return
+      this.#graph.wire(user, mothership)
+      this.#graph.ofUse(user, mothership)
+      this.#touched.add(user)
+      this.#cutBeside(user, [mothership], new Set())
+    }
+  }
+
+  /** Who reaches most of them; of these, who has the fewest wires. */
+  #userFor(versions: ReadonlySet<number>): Server | undefined {
+    let best: { readonly server: Server; readonly count: number } | undefined
+    if (versions.size === 0) return undefined
+    for (const { reaches, servers } of this.follower.reach.territories()) {
+      let count = 0
+      for (const each of versions) if (reaches.has(each)) count++
+      if (count === 0 || (best && count < best.count)) continue
+      for (const number of servers) {
+        const server = this.follower.serverOf(number)
+        if (!server.user || (best && best.count === count && !isLighter(server, best.server))) continue
+        best = { server, count }
+      }
+    }
+    return best?.server
+  }
+
+  coolDown({ max, measured }: NonNullable<Planning['move']>): void {
+    const heat = (mothership: number): number | undefined => measured(this.#graph.motherships.name(mothership))
+    const cooling = { heat, hotAbove: settingsOf(this.view).wiring.hotAbove, movesMax: max }
+    for (const { server, to } of coolDown(this.#graph, cooling)) {
+      this.#touched.add(server)
+      this.#release(to, server)
+    }
+  }
+
+  *records(at: string | undefined): Iterable<Change> {
+    for (const server of [...this.#touched].sort((a, b) => byId(a.id, b.id))) {
+      const rainServer = this.view.get('rainservers', server.id)?.value
+      const before = this.view.get('wiring', server.id)?.value
+      if (!rainServer) continue
+      const { generation } = rainServer
+      const alike = this.follower.isWired(server, before)
+      if (alike && (before?.generation ?? 0) === generation) continue
+      const names = [...server.wires].map(each => this.#graph.motherships.name(each)).sort(byId)
+      const value: WiringRecord = {
+        schema: 1,
+        wires: names.map(mothership => ({ mothership })),
+        ...(generation > 0 ? { generation } : {}),
+        ...(at === undefined ? {} : { at }),
+      }
+      yield put('wiring', server.id, value)
+    }
+  }
 }
 
-/** The wiring of every rain server, by id. */
-export function wireAll(map: CloudMap): Map<string, WiringRecord> {
-  const wireOne = wirer(map)
-  return new Map(sortedIds(map, 'rainservers').map(id => [id, wireOne(map.get('rainservers', id)!.value)]))
+const isLighter = (a: Server, b: Server): boolean =>
+  a.wires.size < b.wires.size || (a.wires.size === b.wires.size && byId(a.id, b.id) < 0)
+
+/** The wiring of every rain server as it should be, by id: what is right already stays. */
+export function wireAll(map: CloudMap, planning: Planning = {}): Map<string, WiringRecord> {
+  const wired = new Map<string, WiringRecord>()
+  for (const [id] of map.all('rainservers')) wired.set(id, map.get('wiring', id)?.value ?? { schema: 1, wires: [] })
+  for (const { id, value } of new Wiring(map).plan(planning)) if (value) wired.set(id, value as WiringRecord)
+  return new Map([...wired].sort(([a], [b]) => byId(a, b)))
 }

@@ -58,10 +58,24 @@ describe('a package', () => {
           uses: [
             { component: 'list', version: '1.2', view: 'small' },
             { component: 'news', version: '1.0', view: 'other' },
+            { any: true },
           ],
         },
       ],
     })
+  })
+
+  it('may hold in a view what any of its partials names, each once', async () => {
+    const bytes = await aPackage({
+      'meta.json': meta(),
+      'client/templates/index.html': '{{component name="list"}}{{> (which)}}',
+      'client/partials/a.html': '{{component name="list"}}{{component name="cart"}}',
+    })
+    const reading = await readPackage(bytes)
+    if (reading.kind === 'bad') throw new Error(JSON.stringify(reading.errors))
+    expect(componentOf(reading.package, 1).views).toMatchObject([
+      { uses: [{ component: 'list' }, { component: 'cart' }] },
+    ])
   })
 
   it.each([

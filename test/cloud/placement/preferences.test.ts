@@ -4,6 +4,7 @@ import { expect, it } from 'vitest'
 import type { MemoryMap } from '../../../src/cloud/map.js'
 import { Engine } from '../../../src/cloud/placement/engine.js'
 import { Fleet } from '../../../src/cloud/placement/fleet.js'
+import type { Reaches } from '../../../src/cloud/placement/preferences.js'
 import { type Change, put, type Resources, remove } from '../../../src/cloud/records.js'
 import { defaultSettings, type SettingsPart } from '../../../src/cloud/settings.js'
 import { apply, mapOf } from '../../support/clouds.js'
@@ -23,8 +24,8 @@ const instance = (id: string, on: string, need: Resources = small): Change =>
   put('instances', id, anInstance(id, [on], { need }))
 
 /** Places so many, one after the other, and returns where. */
-function placed(map: MemoryMap, count: number, component = 'news'): string[] {
-  const engine = new Engine(map, () => undefined)
+function placed(map: MemoryMap, count: number, component = 'news', reaches?: Reaches): string[] {
+  const engine = new Engine(map, () => undefined, reaches)
   return Array.from({ length: count }, (_, index) => {
     const id = `${component}.new${index}`
     const question = { component, version: '1.0.0', need: small, wish: {}, copies: 1, seed: id }
@@ -71,19 +72,21 @@ it('goes where the rain servers that need it have a wire already', () => {
     put('rainservers', server, aRainServer(server)),
     put('wiring', server, {
       schema: 1,
-      wires: motherships.map(id => ({ mothership: id, components: ['chat/1.0.0'] })),
+      wires: motherships.map(id => ({ mothership: id })),
     }),
   ]
   const cloud = inZones({ m1: 'a', m2: 'a', m3: 'a' })
-  // Nobody needs the version yet, so all rain servers may.
-  expect(placed(mapOf(...cloud, ...wired('r1', 'm3'), ...wired('r2', 'm2', 'm3')), 1)).toEqual(['m3'])
+  const reachedBy =
+    (...servers: readonly string[]): Reaches =>
+    server =>
+      servers.includes(server)
+  // Nobody reaches the version yet, so all rain servers may.
+  const both = mapOf(...cloud, ...wired('r1', 'm3'), ...wired('r2', 'm2', 'm3'))
+  expect(placed(both, 1, 'news', reachedBy())).toEqual(['m3'])
   // Only r1 needs it, which has no wire to the other one that r2 has.
-  const needed = put('wiring', 'r1', {
-    schema: 1,
-    wires: ['m1', 'm2'].map(id => ({ mothership: id, components: ['news/1.0.0'] })),
-  })
   const standing = ['m1'].map(on => instance(`news.${on}`, on))
-  expect(placed(mapOf(...cloud, ...standing, ...wired('r2', 'm3'), ...wired('r1'), needed), 1)).toEqual(['m2'])
+  const one = mapOf(...cloud, ...standing, ...wired('r2', 'm3'), ...wired('r1', 'm1', 'm2'))
+  expect(placed(one, 1, 'news', reachedBy('r1'))).toEqual(['m2'])
 })
 
 it('tells its terms, and leaves out those that speak against nothing', () => {
@@ -126,7 +129,7 @@ it('knows the same however it came about, and forgets what was only tried', () =
           case 'instance':
             return [each.there ? instance(`news.${each.id}`, `m${each.on}`) : remove('instances', `news.${each.id}`)]
           case 'wiring': {
-            const wires = [{ mothership: `m${each.on}`, components: ['news/1.0.0'] }]
+            const wires = [{ mothership: `m${each.on}` }]
             const id = `r${each.id}`
             return each.there
               ? [put('rainservers', id, aRainServer(id)), put('wiring', id, { schema: 1, wires })]

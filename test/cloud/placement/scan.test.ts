@@ -46,22 +46,18 @@ const copies: fc.Arbitrary<InstanceRecord[]> = fc
   )
 
 const wirings: fc.Arbitrary<Change[]> = fc
-  .array(
-    fc.uniqueArray(fc.record({ on: fc.nat(6), of: fc.subarray(componentNames.map(name => `${name}/1.0.0`)) }), {
-      maxLength: 4,
-      selector: ({ on }) => on,
-    }),
-    { maxLength: 4 },
-  )
+  .array(fc.record({ wires: fc.uniqueArray(fc.nat(6), { maxLength: 4 }), needs: fc.boolean() }), { maxLength: 4 })
   .map(all =>
-    all.flatMap((wires, index) => [
-      put('rainservers', `r${index}`, aRainServer(`r${index}`)),
-      put('wiring', `r${index}`, {
-        schema: 1,
-        wires: wires.map(({ on, of }) => ({ mothership: `m${on}`, components: of })),
-      }),
+    all.flatMap(({ wires, needs }, index) => [
+      put('rainservers', `r${index}`, aRainServer(`r${index}`, { urls: [needs ? '/news/*' : '/shop/*'] })),
+      put('wiring', `r${index}`, { schema: 1, wires: wires.map(on => ({ mothership: `m${on}` })) }),
     ]),
   )
+
+const reachesIn =
+  (map: CloudMap) =>
+  (server: string): boolean =>
+    map.get('rainservers', server)?.value.urls.includes('/news/*') === true
 
 /** What speaks against a mothership for `news/1.0.0`, counted anew from everything. */
 function preferencesBy(map: CloudMap, mothership: string): PreferenceTerms {
@@ -79,9 +75,9 @@ function preferencesBy(map: CloudMap, mothership: string): PreferenceTerms {
   const here = copies.includes(mothership)
   const holding = new Set(copies).size
   const few = holding < 3
-  const wired = [...map.all('wiring')].map(([, { value }]) => value.wires)
-  const needing = wired.filter(wires => wires.some(each => each.components.includes('news/1.0.0')))
-  const servers = needing.length > 0 ? needing : wired
+  const wired = [...map.all('wiring')]
+  const needing = wired.filter(([id]) => reachesIn(map)(id))
+  const servers = (needing.length > 0 ? needing : wired).map(([, { value }]) => value.wires)
   const without = servers.filter(wires => !wires.some(each => each.mothership === mothership))
   return {
     zones: copies.length === 0 ? 0 : (inZone(zoneOf(mothership)) - fewest) / copies.length,
@@ -109,7 +105,7 @@ describe('a decision over the columns', () => {
           const instance = further ? standing[0] : undefined
           const changes = [...cloud, ...wired, ...standing.map(put1)]
           const map = mapOf(...changes, put('settings', '', set))
-          const fleet = new Fleet()
+          const fleet = new Fleet(reachesIn(map))
           fleet.apply(changes)
           fleet.measure(loadOf, 50_000, defaultSettings.load)
           const { overcommit, ceilings } = set
@@ -133,7 +129,7 @@ describe('a decision over the columns', () => {
             copies: 1,
             ...(instance ? { instance } : {}),
           }
-          const found = new Engine(map, loadOf).place(map, question, { nowMs: 50_000, at })
+          const found = new Engine(map, loadOf, reachesIn(map)).place(map, question, { nowMs: 50_000, at })
 
           expect(found.kind).toBe(good.length > 0 ? 'placed' : 'nowhere')
           if (found.kind !== 'placed') return

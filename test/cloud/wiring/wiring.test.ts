@@ -1,9 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { loose, violations } from '../../../src/cloud/invariants.js'
 import { type Change, defaultSettings, put, remove } from '../../../src/cloud/records.js'
-import { reachable, wire, wireAll } from '../../../src/cloud/wiring/wiring.js'
-import { apply, clouds, componentNames, mapOf, urls } from '../../support/clouds.js'
+import { reachable, Wiring, wireAll } from '../../../src/cloud/wiring/wiring.js'
+import { apply, mapOf } from '../../support/clouds.js'
 import { aComponent, aMothership, anInstance, aRainServer } from '../../support/records.js'
 
 const component = (id: string, version: string, uses: { component?: string; version?: string }[] = []): Change =>
@@ -42,6 +41,17 @@ describe('what a rain server can reach', () => {
       component('item', '2.0'),
     ]
     expect(reached(['/page/*'], ...nested)).toEqual(['item/1.0.0', 'item/1.1.0', 'list/1.0.0', 'page/1.0.0'])
+  })
+
+  it('is everything active where only run time shows what a page holds', () => {
+    const any = put(
+      'components',
+      'page/1.0.0',
+      aComponent('page', '1.0', { views: [{ id: 'index', uses: [{ any: true }] }] }),
+    )
+    const expected = ['news/1.0.0', 'page/1.0.0', 'shop/1.0.0', 'shop/1.1.0', 'shop/2.0.0']
+    expect(reached(['/page/*'], any, ...shop, inactive('shop', '3.0'))).toEqual(expected)
+    expect(reached(['/news/*'], any, ...shop)).toEqual(['news/1.0.0'])
   })
 
   it('is every active version of a component that a page names without one', () => {
@@ -87,71 +97,13 @@ describe('wiring', () => {
       component('news', '1.0'),
       instance('shop.a', ['m2', 'm9']),
       instance('news.a', ['m2', 'm1']),
+      put('rainservers', 'r1', aRainServer('r1')),
     )
-    expect(wire(map, { urls: ['/*'] }).wires).toEqual([
-      { mothership: 'm1', components: ['news/1.0.0'] },
-      { mothership: 'm2', components: ['news/1.0.0', 'shop/1.0.0'] },
-    ])
-  })
-
-  const placed = fc.array(
-    fc.tuple(
-      fc.constantFrom(...componentNames),
-      fc.constantFrom('1.0.0', '1.1.0', '2.0.0'),
-      fc.uniqueArray(fc.nat(6), { minLength: 1, maxLength: 3 }),
-    ),
-    { maxLength: 12 },
-  )
-  const servers = fc.array(urls, { minLength: 1, maxLength: 3 })
-  const cloudOf = (
-    cloud: readonly Change[],
-    instances: readonly [string, string, number[]][],
-    rainServers: readonly string[][],
-  ): Change[] => [
-    ...cloud,
-    ...instances.map(([id, version, on], i) =>
-      instance(
-        `${id}.${i}`,
-        on.map(n => `m${n}`),
-        version,
-      ),
-    ),
-    ...rainServers.map((given, i) => put('rainservers', `r${i}`, aRainServer(`r${i}`, { urls: given }))),
-  ]
-
-  it('wires to every registered mothership that holds what is reached, and to no other, in one order', () => {
-    fc.assert(
-      fc.property(clouds, placed, servers, (cloud, instances, rainServers) => {
-        const changes = cloudOf(cloud, instances, rainServers)
-        const map = mapOf(...changes)
-        const other = mapOf(...[...changes].reverse())
-        for (const [id, { wires }] of wireAll(map)) {
-          const keys = reachable(map, map.get('rainservers', id)!.value)
-          const expected = [...map.all('motherships')].flatMap(([mothership]) => {
-            const held = [...map.instancesOn(mothership)].map(each => map.get('instances', each)!.value)
-            const components = keys.filter(key => held.some(each => `${each.component}/${each.version}` === key))
-            return components.length > 0 ? [{ mothership, components }] : []
-          })
-          expect(wires).toEqual(expected.sort((a, b) => (a.mothership < b.mothership ? -1 : 1)))
-          expect(wireAll(other).get(id)).toEqual({ schema: 1, wires })
-        }
-      }),
-      { numRuns: 300 },
-    )
-  })
-
-  it('moves no wire of a rain server but for what came or went', () => {
-    fc.assert(
-      fc.property(clouds, placed, servers, (cloud, instances, rainServers) => {
-        const map = mapOf(...cloudOf(cloud, instances, rainServers))
-        const before = wireAll(map)
-        apply(map, [instance('news.new', ['m0'], '1.0.0')])
-        for (const [id, { wires }] of wireAll(map)) {
-          const others = (all: typeof wires): typeof wires => all.filter(each => each.mothership !== 'm0')
-          expect(others(wires)).toEqual(others(before.get(id)!.wires))
-        }
-      }),
-    )
+    const wiring = new Wiring(map)
+    expect(wireAll(map).get('r1')!.wires).toEqual([{ mothership: 'm1' }, { mothership: 'm2' }])
+    expect(wiring.through('r1', 'm1')).toEqual(['news/1.0.0'])
+    expect(wiring.through('r1', 'm2')).toEqual(['news/1.0.0', 'shop/1.0.0'])
+    expect([wiring.through('r1', 'm9'), wiring.through('r9', 'm1')]).toEqual([[], []])
   })
 
   it('satisfies the invariants once it is written, and a missing or leftover wire is noticed', () => {
@@ -161,7 +113,7 @@ describe('wiring', () => {
       instance('shop.a', ['m1']),
       put('rainservers', 'r1', aRainServer('r1')),
     )
-    expect(loose(map)).toEqual(['rain server r1: is wired to none, should be to m1 (shop/1.0.0)'])
+    expect(loose(map)).toEqual(['rain server r1: shop/1.0.0 is on m1, wired to none'])
     apply(
       map,
       [...wireAll(map)].map(([id, wiring]) => put('wiring', id, wiring)),

@@ -1,0 +1,306 @@
+/**
+ * The graph kept in step with the map: what changed is noted as it comes, and read when somebody looks, from the map as
+ * it is then; so a batch that changes a thing twice costs one look, and a change that was noted for nothing costs little.
+ * What of the wires has to be looked at because of it is gathered until it is taken.
+ */
+import { settingsOf } from '../decide/verdict.js'
+import type { Applied, CloudMap } from '../map.js'
+import type { InstanceRecord, ObservedRecord, RainServerRecord, WiringRecord } from '../records.js'
+import { Graph, type Hosts, hostsBy, nowhere, type Server, tierIn } from './graph.js'
+import { hostsOf, standingOf } from './hosts.js'
+import { Flags } from './names.js'
+import { Reach, type Shift } from './reach.js'
+
+/** Names of what is gone are kept; when they are most of all, it is better read anew. */
+const goneMax = 10_000
+
+/** What of a rain server's wiring may be wrong: versions that may be short of wires, wires that may be of no use. */
+export interface Unsettled {
+  readonly versions: Set<number>
+  readonly wires: Set<number>
+}
+
+export class Follower {
+  readonly graph = new Graph()
+  readonly reach: Reach
+  readonly unsettled = new Map<Server, Unsettled>()
+  /** Versions of which copies may be idle. */
+  readonly idle = new Set<number>()
+  /** Whether that is gathered: it is not where nobody plans. */
+  #gathering = false
+  readonly #components = new Set<string>()
+  readonly #versions = new Set<number>()
+  readonly #motherships = new Set<string>()
+  readonly #servers = new Set<string>()
+  readonly #known = new Map<string, string>()
+  #settings = true
+  #errorComponent: string | null
+  readonly #byNumber: (Server | undefined)[] = []
+
+  constructor(private readonly map: CloudMap) {
+    const { versions, motherships } = this.graph
+    this.reach = new Reach(map, versions)
+    this.#errorComponent = settingsOf(map).errorComponent
+    for (const [id] of map.all('motherships')) this.#motherships.add(id)
+    for (const [id] of map.all('rainservers')) this.#servers.add(id)
+    for (const [, { value }] of map.all('instances')) this.#versions.add(versions.number(versionOf(value)))
+    for (const id of this.#motherships) motherships.number(id)
+  }
+
+  note(changes: Iterable<Applied>): void {
+    for (const change of changes) this.#note(change)
+  }
+
+  #note(change: Applied): void {
+    const { kind, id } = change
+    if (kind === 'instances') this.#noteInstance(change.value, change.before as InstanceRecord | undefined)
+    else if (kind === 'observed') this.#noteObserved(id, change.value, change.before as ObservedRecord | undefined)
+    else if (kind === 'stops' || kind === 'moves') this.#noteInstance(this.map.get('instances', id)?.value)
+    else if (kind === 'components') this.#components.add(id)
+    else if (kind === 'motherships') this.#motherships.add(id)
+    else if (kind === 'rainservers' || kind === 'wiring') this.#servers.add(id)
+    else if (kind === 'settings') this.#settings = true
+    else if (kind === 'sessions') this.#noteSession(id)
+  }
+
+  #noteInstance(...records: readonly (InstanceRecord | null | undefined)[]): void {
+    for (const each of records) if (each) this.#versions.add(this.graph.versions.number(versionOf(each)))
+  }
+
+  #noteObserved(id: string, after: ObservedRecord | null, before: ObservedRecord | undefined): void {
+    if (after?.phase === before?.phase) return
+    this.#noteInstance(this.map.get('instances', id.slice(id.indexOf('/') + 1))?.value)
+  }
+
+  #noteSession(id: string): void {
+    const slash = id.indexOf('/')
+    const kind = id.slice(0, slash)
+    if (kind === 'mothership') this.#motherships.add(id.slice(slash + 1))
+    else if (kind === 'rainserver') this.#servers.add(id.slice(slash + 1))
+  }
+
+  /** Reads what was noted. */
+  look(): void {
+    if (this.#settings) this.#readSettings()
+    for (const id of this.#motherships) this.#readMothership(id)
+    for (const version of this.#versions) this.#readVersion(version)
+    const shifts = this.#components.size > 0 ? this.reach.refresh(this.#components) : []
+    for (const shift of shifts) this.#onShift(shift)
+    for (const id of this.#servers) this.#readServer(id)
+    for (const noted of [this.#motherships, this.#versions, this.#components, this.#servers]) noted.clear()
+  }
+
+  /** From now on it is gathered what has to be looked at, beginning with everything. */
+  gather(): void {
+    this.look()
+    this.#gathering = true
+    for (const server of this.graph.servers.values()) this.unsettle(server)
+  }
+
+  get gathering(): boolean {
+    return this.#gathering
+  }
+
+  /** Nobody plans any more: the wires are those of the map. */
+  rest(): void {
+    this.#gathering = false
+    this.unsettled.clear()
+    this.idle.clear()
+    for (const server of this.graph.servers.values()) this.load(server, this.map.get('wiring', server.id)?.value)
+  }
+
+  /** Whether most of what is known by name is gone. */
+  get stale(): boolean {
+    const { versions, motherships } = this.graph
+    const there = this.map.count('components') + this.map.count('motherships')
+    return (
+      versions.size + motherships.size + this.#byNumber.length > goneMax + 2 * there + this.map.count('rainservers')
+    )
+  }
+
+  /** All of it is to be looked at. */
+  unsettle(server: Server): void {
+    if (!this.#gathering) return
+    const of = this.#unsettledOf(server)
+    for (const each of server.territory.list) of.versions.add(each)
+    for (const each of server.wires) of.wires.add(each)
+    this.#mayBeIdle(server.territory.list)
+  }
+
+  #unsettledOf(server: Server): Unsettled {
+    let of = this.unsettled.get(server)
+    if (!of) this.unsettled.set(server, (of = { versions: new Set(), wires: new Set() }))
+    return of
+  }
+
+  #mayBeIdle(versions: Iterable<number>): void {
+    if (!this.#gathering) return
+    for (const each of versions) if (!this.graph.takesAll(this.graph.hostsOf(each))) this.idle.add(each)
+  }
+
+  #readSettings(): void {
+    this.#settings = false
+    const { errorComponent, wiring } = settingsOf(this.map)
+    if (errorComponent !== this.#errorComponent) {
+      this.#errorComponent = errorComponent
+      for (const shift of this.reach.refreshAll()) this.#onShift(shift)
+    }
+    if (wiring.redundancy === this.graph.redundancy) return
+    this.graph.redundancy = wiring.redundancy
+    for (const server of this.graph.servers.values()) this.unsettle(server)
+  }
+
+  /** A mothership that came to be known, or is not known any more, or stands otherwise. */
+  #readMothership(id: string): void {
+    const number = this.graph.motherships.number(id)
+    const standing = standingOf(this.map, id)
+    const now = standing && JSON.stringify(standing)
+    const before = this.#known.get(id)
+    if (now === before) return
+    if (now === undefined) this.#known.delete(id)
+    else this.#known.set(id, now)
+    this.graph.away.set(number, standing?.there === false)
+    for (const version of this.graph.holds(number)) this.#versions.add(version)
+    if (before === undefined) {
+      for (const each of this.map.instancesOn(id)) this.#noteInstance(this.map.get('instances', each)?.value)
+    }
+    if (!this.#gathering) return
+    for (const server of this.graph.wiredTo(number)) this.#unsettledOf(server).wires.add(number)
+  }
+
+  #readVersion(version: number): void {
+    const { graph } = this
+    const tiers = new Map(
+      [...hostsOf(this.map, graph.versions.name(version))].map(([id, tier]) => {
+        return [graph.motherships.number(id), tier] as const
+      }),
+    )
+    const [before, after] = [graph.hostsOf(version), tiers.size === 0 ? nowhere : hostsBy(tiers)]
+    if (same(before, after)) return
+    graph.setHosts(version, after)
+    this.#onHosts(version, before, after)
+  }
+
+  #onHosts(version: number, before: Hosts, after: Hosts): void {
+    if (!this.#gathering) return
+    const { graph } = this
+    const all = [...new Set([...before.on, ...after.on])]
+    // All of them are wired, whatever becomes of them there.
+    const alike = before.on.length === after.on.length && all.length === after.on.length
+    if (alike && graph.takesAll(before)) return
+    const wanted = ({ ends }: Hosts): string => ends.map(end => Math.min(end, graph.redundancy)).join()
+    const changed =
+      wanted(before) === wanted(after) ? all.filter(each => tierIn(before, each) !== tierIn(after, each)) : undefined
+    for (const { reaches, servers } of this.reach.territories()) {
+      if (!reaches.has(version)) continue
+      for (const number of servers) {
+        const server = this.serverOf(number)
+        if (changed && !changed.some(each => server.wired.has(each))) continue
+        const of = this.#unsettledOf(server)
+        of.versions.add(version)
+        for (const each of all) if (server.wired.has(each)) of.wires.add(each)
+      }
+    }
+    this.#mayBeIdle([version])
+  }
+
+  #onShift({ territory, added, removed }: Shift): void {
+    if (!this.#gathering) return
+    const { graph } = this
+    const [come, gone] = [added, removed].map(each => each.filter(version => graph.hostsOf(version).on.length > 0))
+    if (come!.length + gone!.length === 0) return
+    for (const number of territory.servers) {
+      const server = this.serverOf(number)
+      const of = this.#unsettledOf(server)
+      for (const version of come!) of.versions.add(version)
+      for (const version of gone!) {
+        for (const each of graph.hostsOf(version).on) if (server.wired.has(each)) of.wires.add(each)
+      }
+    }
+    this.#mayBeIdle([...come!, ...gone!])
+  }
+
+  /** By the number that territories know. */
+  serverOf(number: number): Server {
+    return this.#byNumber[number]!
+  }
+
+  #readServer(id: string): void {
+    const record = this.map.get('rainservers', id)?.value
+    const server = this.graph.servers.get(id)
+    if (!record) {
+      if (server) this.#forget(server)
+    } else if (server) this.#reread(server, record)
+    else this.#meet(id, record)
+  }
+
+  #isUser({ id, draining }: RainServerRecord): boolean {
+    return !draining && this.map.get('sessions', `rainserver/${id}`) !== undefined
+  }
+
+  #meet(id: string, record: RainServerRecord): void {
+    const number = this.#byNumber.length
+    const server: Server = {
+      ...{ id, number, urls: record.urls, territory: this.reach.join(record.urls, number) },
+      ...{ wired: new Flags(), wires: new Set(), user: this.#isUser(record) },
+    }
+    this.graph.servers.set(id, server)
+    this.#byNumber[number] = server
+    this.load(server, this.map.get('wiring', id)?.value)
+    this.unsettle(server)
+  }
+
+  #forget(server: Server): void {
+    this.#leave(server)
+    for (const each of [...server.wires]) this.graph.cut(server, each)
+    this.graph.servers.delete(server.id)
+    this.#byNumber[server.number] = undefined
+    this.unsettled.delete(server)
+  }
+
+  #leave(server: Server): void {
+    this.#mayBeIdle(server.territory.list)
+    this.reach.leave(server.territory, server.number)
+  }
+
+  #reread(server: Server, record: RainServerRecord): void {
+    const user = this.#isUser(record)
+    if (user !== server.user) {
+      server.user = user
+      this.#mayBeIdle(server.territory.list)
+      for (const each of this.#gathering ? server.wires : []) {
+        this.#unsettledOf(server).wires.add(each)
+        for (const other of this.graph.spareAt(each)) this.#unsettledOf(other).wires.add(each)
+      }
+    }
+    if (String(record.urls) !== String(server.urls)) {
+      this.#leave(server)
+      server.urls = record.urls
+      server.territory = this.reach.join(record.urls, server.number)
+      this.unsettle(server)
+    }
+    const wiring = this.map.get('wiring', server.id)?.value
+    if (!this.#gathering) this.load(server, wiring)
+    else if (!this.isWired(server, wiring) || (wiring?.generation ?? 0) !== record.generation) this.unsettle(server)
+  }
+
+  isWired({ wires }: Server, wiring: WiringRecord | undefined): boolean {
+    const all = wiring?.wires ?? []
+    if (all.length !== wires.size) return false
+    return all.every(({ mothership }) => wires.has(this.graph.motherships.number(mothership)))
+  }
+
+  /** The wires that a record names, instead of those that are known. */
+  load(server: Server, wiring: WiringRecord | undefined): void {
+    const named = new Set((wiring?.wires ?? []).map(each => this.graph.motherships.number(each.mothership)))
+    for (const each of [...server.wires]) if (!named.has(each)) this.graph.cut(server, each)
+    for (const each of named) this.graph.wire(server, each)
+  }
+}
+
+const versionOf = ({ component, version }: InstanceRecord): string => `${component}/${version}`
+
+const same = (a: Hosts, b: Hosts): boolean =>
+  a.on.length === b.on.length &&
+  a.ends.every((end, index) => end === b.ends[index]) &&
+  a.on.every((each, index) => each === b.on[index])
