@@ -12,6 +12,7 @@ import { type Role, roles } from '../cloud/records.js'
 import type { Hypervisor } from '../hypervisor/hypervisor.js'
 import type { Chance, Clock, Log } from '../hypervisor/ports.js'
 import type { ViewPorts } from '../hypervisor/views.js'
+import type { PageAt } from './routing-schemas.js'
 import { readQuery } from './schemas.js'
 
 /** Who may call: `open` nobody is asked, `metrics` as the setting says, else the roles that may. */
@@ -34,6 +35,8 @@ export interface ApiPorts {
   readonly prometheus?: () => { readonly kind: string }
   /** Of rain servers, by id; who is not named has the usual one. */
   readonly weights?: () => Readonly<Record<string, number>>
+  /** What a rain server would make of a path: what is told of pages where it is absent is nothing. */
+  readonly pageAt?: PageAt
   readonly metrics: { readonly contentType: string; metrics(): Promise<string> }
   readonly onRequest: (method: string, route: string | undefined, status: number, ms: number) => void
 }

@@ -15,6 +15,7 @@ import { platformRoutes } from './routes/platform.js'
 import { rainServerRoutes } from './routes/rainservers.js'
 import { rebalanceRoutes } from './routes/rebalance.js'
 import { rolloutRoutes } from './routes/rollouts.js'
+import { routingRoutes } from './routes/routing.js'
 
 const bodyMax = 1024 * 1024
 const paramMax = 300
@@ -52,6 +53,7 @@ export function createApi(ports: ApiPorts): FastifyInstance {
   instanceRoutes(app, ports)
   rebalanceRoutes(app, ports)
   rolloutRoutes(app, ports)
+  routingRoutes(app, ports)
   platformRoutes(app, ports)
   pages(app, () => openApi.document())
   app.setNotFoundHandler((request, reply) => {

@@ -7,6 +7,7 @@
 import { isIP } from 'node:net'
 import { Compile } from 'typebox/compile'
 import { isUrlPattern } from '../cloud/commands.js'
+import { covers } from '../cloud/routing/routing.js'
 import { usualWeight, weightMax, weightMin } from '../cloud/routing/weights.js'
 import { WantedBackend, WantedReplica } from '../protocol/messages.js'
 
@@ -136,15 +137,6 @@ function groupsFor(patterns: readonly string[], before: readonly Group[]): (stri
   free.sort((a, b) => taken(a) - taken(b) || a - b)
   for (const pattern of left) groups[free.shift()!] = pattern
   return groups
-}
-
-/** Whether all paths of `narrow` are paths of `wide`. */
-export function covers(wide: string, narrow: string): boolean {
-  if (wide === narrow) return true
-  if (!wide.endsWith('/*')) return false
-  const prefix = wide.slice(0, -1)
-  const path = narrow.endsWith('/*') ? narrow.slice(0, -1) : narrow
-  return path.startsWith(prefix) || (narrow === wide.slice(0, -2) && narrow !== '')
 }
 
 function fill(members: readonly Target[], count: number, before: Slots, weights: Weights): Slots {

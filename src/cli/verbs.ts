@@ -12,6 +12,7 @@ import { registerKept } from './kept.js'
 import { registerOperations } from './operations.js'
 import { registerPackages } from './packages.js'
 import { registerRollouts } from './rollouts.js'
+import { registerRoutes } from './routes.js'
 import { table } from './table.js'
 import { registerUndeploy } from './undeploy.js'
 
@@ -42,6 +43,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
   registerKept(program, environment, finish)
   registerRollouts(program, environment, finish)
   registerUndeploy(program, environment, finish)
+  registerRoutes(program, environment, finish)
 }
 
 const kindNames = ['motherships', 'servers', 'components', 'instances', 'replicas'] as const

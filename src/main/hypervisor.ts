@@ -20,6 +20,7 @@ import { openStore } from '../store/store.js'
 import { readBootstrap } from './bootstrap.js'
 import { listenError } from './listen.js'
 import { createLog } from './log.js'
+import { pageAt } from './page-routes.js'
 import type { Running } from './role.js'
 import type { Software } from './software.js'
 import { refuseOtherUpgrades } from './upgrades.js'
@@ -143,6 +144,7 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
   const api = createApi({
     hypervisor: replica,
     weights,
+    pageAt: pageAt(replica.maps.map),
     clock,
     chance,
     log,

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { stepsBetween } from '../../src/balancer/commands.js'
+import { exactRows, prefixRows } from '../../src/balancer/maps.js'
 import {
   addressOf,
   addressText,
   beginning,
-  covers,
   readTargets,
   readWeights,
   type Shape,
@@ -13,7 +13,7 @@ import {
   shapeOf,
   type WantedTargets,
 } from '../../src/balancer/shape.js'
-import { patternMatches } from '../../src/cloud/routing/routing.js'
+import { covers, patternMatches, patternsFor } from '../../src/cloud/routing/routing.js'
 
 const server = (id: string, port: number, urls: readonly string[] = ['/*'], draining = false) => ({
   id,
@@ -96,6 +96,28 @@ describe('a shape', () => {
       ['a', 50],
       ['e', 256],
     ])
+  })
+})
+
+describe('the maps', () => {
+  it('send a path where its most specific pattern says', () => {
+    const segment = fc.constantFrom('a', 'b', 'ab')
+    const path = fc.array(segment, { maxLength: 3 }).map(parts => `/${parts.join('/')}`)
+    const pattern = fc.oneof(
+      path,
+      path.map(each => (each === '/' ? '/*' : `${each}/*`)),
+    )
+    fc.assert(
+      fc.property(fc.array(pattern, { maxLength: 6 }), path, (patterns, asked) => {
+        const shape = shapeOf(targets([server('r1', 1, patterns)]), 2)
+        // As HAProxy looks it up.
+        const exact = new Map(exactRows(shape)).get(asked)
+        const prefixes = prefixRows(shape).filter(([prefix]) => asked.startsWith(prefix))
+        const longest = prefixes.sort(([a], [b]) => b.length - a.length)[0]?.[1]
+        const group = shape.pages.find(each => each.name === (exact ?? longest))
+        expect(group?.pattern).toBe(patternsFor(patterns, asked)[0])
+      }),
+    )
   })
 })
 

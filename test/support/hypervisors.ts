@@ -9,6 +9,8 @@ import { AppliedBook } from '../../src/hypervisor/applied.js'
 import { LoadBook } from '../../src/hypervisor/loads.js'
 import type { Log, Peers } from '../../src/hypervisor/ports.js'
 import { Replica } from '../../src/hypervisor/replica.js'
+import { WeightBook } from '../../src/hypervisor/weights.js'
+import { pageAt } from '../../src/main/page-routes.js'
 import { systemChance, systemClock } from '../../src/main/world.js'
 import type { Etcd } from '../../src/store/etcd.js'
 import { openStore } from '../../src/store/store.js'
@@ -71,8 +73,11 @@ export async function aHypervisor(twin: { client(): Etcd } = aTwin(), id = 'h1',
     ...(role === 'node' ? { node: { kind: 'mothership' as const, id: 'm1' } } : {}),
   }))
   const replica = new Replica({ ...store, loads, applied, clock, chance, log, bootstrap })
+  const weights = new WeightBook(replica.maps, loads, clock)
   const api = createApi({
     hypervisor: replica,
+    weights: () => weights.weights(),
+    pageAt: pageAt(replica.maps.map),
     clock,
     chance,
     log,

@@ -7,6 +7,25 @@ import type { RainServerRecord } from '../records.js'
 export const patternMatches = (pattern: string, path: string): boolean =>
   pattern.endsWith('/*') ? path.startsWith(pattern.slice(0, -1)) || path === pattern.slice(0, -2) : pattern === path
 
+/** Whether all paths of `narrow` are paths of `wide`. */
+export function covers(wide: string, narrow: string): boolean {
+  if (wide === narrow) return true
+  if (!wide.endsWith('/*')) return false
+  const prefix = wide.slice(0, -1)
+  const path = narrow.endsWith('/*') ? narrow.slice(0, -1) : narrow
+  return path.startsWith(prefix) || (narrow === wide.slice(0, -2) && narrow !== '')
+}
+
+/** Those that match a path, the one that decides first: the whole path, then the longest prefix. */
+export const patternsFor = (patterns: Iterable<string>, path: string): string[] =>
+  [...new Set(patterns)].filter(each => patternMatches(each, path)).sort(bySpecificity)
+
+/** Whole paths before prefixes, longer ones before shorter ones. */
+export function bySpecificity(a: string, b: string): number {
+  const prefix = (pattern: string): number => Number(pattern.endsWith('/*'))
+  return prefix(a) - prefix(b) || b.length - a.length || (a < b ? -1 : Number(a > b))
+}
+
 /** A path without query; one that does not begin with `/` matches nothing. */
 export const canRender = (server: Pick<RainServerRecord, 'urls'>, path: string): boolean =>
   path.startsWith('/') && server.urls.some(pattern => patternMatches(pattern, path))
