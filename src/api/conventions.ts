@@ -125,7 +125,7 @@ export function sendProblem(
 }
 
 /** The seed's header, or the standard one. */
-function secretOf(request: FastifyRequest): string | undefined {
+export function secretOf(request: FastifyRequest): string | undefined {
   const bearer = /^Bearer\s+(\S{1,512})$/i.exec(request.headers.authorization ?? '')?.[1]
   const { user } = request.headers
   return bearer ?? (typeof user === 'string' && user.length <= 512 ? user : undefined)

@@ -127,5 +127,8 @@ function requestBody(body: TSchema | undefined, consumes: string | undefined): R
 
 const answer = (schema: TSchema | null, produces: string): Record<string, unknown> => ({
   description: schema === null ? 'Done' : 'The answer',
-  ...(schema === null ? {} : { content: { [produces]: { schema } } }),
+  ...(schema === null ? {} : { content: { [isText(schema) ? produces : 'application/json']: { schema } } }),
 })
+
+/** Whatever is no text is JSON. */
+const isText = (schema: TSchema): boolean => (schema as { type?: unknown }).type === 'string'

@@ -10,6 +10,7 @@ import { CloudError } from '../cloud/errors.js'
 import { componentIdPattern, instanceIdPattern, nodeIdPattern } from '../cloud/ids.js'
 import { type Role, roles } from '../cloud/records.js'
 import type { Hypervisor } from '../hypervisor/hypervisor.js'
+import type { Polls } from '../hypervisor/polls.js'
 import type { Chance, Clock, Log } from '../hypervisor/ports.js'
 import type { ViewPorts } from '../hypervisor/views.js'
 import type { PageAt } from './routing-schemas.js'
@@ -23,6 +24,7 @@ export const admins: Access = ['admin']
 /** A node registers itself too, and fetches packages. */
 export const changersAndNodes: Access = ['admin', 'operator', 'node']
 export const everyToken: Access = roles
+export const nodesOnly: Access = ['node']
 
 export interface ApiPorts {
   readonly hypervisor: Hypervisor
@@ -38,6 +40,8 @@ export interface ApiPorts {
   /** What a rain server would make of a path: what is told of pages where it is absent is nothing. */
   readonly pageAt?: PageAt
   readonly metrics: { readonly contentType: string; metrics(): Promise<string> }
+  /** Sessions of nodes over polls; absent where nodes are not taken. */
+  readonly polls?: () => Polls
   readonly onRequest: (method: string, route: string | undefined, status: number, ms: number) => void
 }
 

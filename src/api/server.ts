@@ -12,6 +12,7 @@ import { componentRoutes } from './routes/components.js'
 import { instanceRoutes } from './routes/instances.js'
 import { mothershipRoutes } from './routes/motherships.js'
 import { platformRoutes } from './routes/platform.js'
+import { pollRoutes } from './routes/polls.js'
 import { rainServerRoutes } from './routes/rainservers.js'
 import { rebalanceRoutes } from './routes/rebalance.js'
 import { rolloutRoutes } from './routes/rollouts.js'
@@ -55,6 +56,7 @@ export function createApi(ports: ApiPorts): FastifyInstance {
   rolloutRoutes(app, ports)
   routingRoutes(app, ports)
   platformRoutes(app, ports)
+  pollRoutes(app, ports)
   pages(app, () => openApi.document())
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0]!

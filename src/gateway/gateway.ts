@@ -1,22 +1,27 @@
 /**
- * The replica's side of nodes' sessions: authenticated before the upgrade, one session per node (N2), wanted states
- * sent as a whole whenever they change, reports passed on. A node is told only what concerns it and may speak only of
- * itself (N1).
+ * The replica's side of nodes' sessions: authenticated before the upgrade (or with each poll, where websockets do not
+ * pass), one session per node (N2), wanted states sent as a whole whenever they change, reports passed on. A node is
+ * told only what concerns it and may speak only of itself (N1).
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import { nodeName } from '../cloud/ids.js'
+import { type NodeRef, nodeName } from '../cloud/ids.js'
 import type { Applied } from '../cloud/map.js'
 import { actorOf, digestOf } from '../hypervisor/actors.js'
+import type { Polls } from '../hypervisor/polls.js'
 import { wantedKinds } from '../hypervisor/wanted.js'
 import { frameBytesMax, nodePath, subprotocol } from '../protocol/messages.js'
 import type { GatewayOptions } from './options.js'
+import { PollBook } from './polls.js'
 import { Session } from './session.js'
+import { NodeSocket, type Wire } from './wire.js'
 
 export interface Gateway {
   /** Nodes with a session here. */
   sessions(): number
+  /** For those whose websockets do not pass. */
+  readonly polls: Polls
   /** Tells every node to go elsewhere and leaves their sessions in etcd to the replica that takes them. */
   close(): Promise<void>
 }
@@ -29,6 +34,8 @@ const pushShare = 10
 const backWithinMs = 300
 
 const lookEveryMs = 500
+/** Of one node, not over yet: more than one while it moves, or when its opening was doubled on the way. */
+const sessionsOfNodeMax = 8
 /** A map that is older than this would mislead: nodes go to a replica with a fresher one, if there is any (N6). */
 const staleMaxMs = 2_000
 
@@ -38,11 +45,14 @@ export function attachGateway(options: GatewayOptions): Gateway {
     noServer: true,
     maxPayload: frameBytesMax,
     perMessageDeflate: false,
+    WebSocket: NodeSocket,
     handleProtocols: protocols => (protocols.has(subprotocol) ? subprotocol : false),
   })
   const sessions = new Map<string, Session>()
   /** Open or not yet, each with the digest of the credential that it came in by. */
   const begun = new Map<Session, string>()
+  /** How many of these each node has. */
+  const countOf = new Map<string, number>()
   let closed = false
   let cancelPush: (() => void) | undefined
   let pushTookMs = 0
@@ -57,12 +67,19 @@ export function attachGateway(options: GatewayOptions): Gateway {
     if (!actor) return refuseUpgrade(socket, 401, 'no valid credential')
     const { node } = actor
     if (actor.role !== 'node' || !node) return refuseUpgrade(socket, 403, 'not the credential of a node')
-    if (begun.size >= sessionsMax) return refuseUpgrade(socket, 503, 'too many sessions')
-    sockets.handleUpgrade(request, socket, head, websocket => {
-      const session = new Session(websocket, node, { ...options, onOpen, onEnd })
-      begun.set(session, digestOf(bearer))
-      session.begin()
-    })
+    if (isFull(node)) return refuseUpgrade(socket, 503, 'too many sessions')
+    sockets.handleUpgrade(request, socket, head, websocket => begin(websocket, node, digestOf(bearer)))
+  }
+
+  const isFull = (node: NodeRef): boolean =>
+    begun.size >= sessionsMax || (countOf.get(nodeName(node)) ?? 0) >= sessionsOfNodeMax
+
+  const begin = (wire: Wire, node: NodeRef, credential: string): void => {
+    const session = new Session(wire, node, ports)
+    const name = nodeName(node)
+    begun.set(session, credential)
+    countOf.set(name, (countOf.get(name) ?? 0) + 1)
+    session.begin()
   }
 
   /** Of two that were opened at a time the one with the higher number has the key, whichever is told first (N2). */
@@ -77,10 +94,16 @@ export function attachGateway(options: GatewayOptions): Gateway {
 
   const onEnd = (session: Session): void => {
     const name = nodeName(session.node)
-    begun.delete(session)
+    if (begun.delete(session)) uncount(name)
     if ((sessions.get(name) ?? session) !== session) return
     sessions.delete(name)
     if (session.number > 0 && !closed) clock.after(backWithinMs, () => void forget(session))
+  }
+
+  const uncount = (name: string): void => {
+    const left = (countOf.get(name) ?? 1) - 1
+    if (left === 0) countOf.delete(name)
+    else countOf.set(name, left)
   }
 
   /** Unless it is back, here or elsewhere: the number would be another one then. */
@@ -142,17 +165,31 @@ export function attachGateway(options: GatewayOptions): Gateway {
     for (const each of balancers) each.hint(weights)
   }
 
+  /** One timer for all of them. */
   const look = (): void => {
+    const nowMs = clock.nowMs()
+    for (const session of begun.keys()) session.look(nowMs)
     sendElsewhere()
     hint()
     cancelLook = clock.after(lookEveryMs, look)
   }
   let cancelLook = clock.after(lookEveryMs, look)
+  const ports = { ...options, onOpen, onEnd }
+  const polls = new PollBook({
+    clock,
+    chance: options.chance,
+    mayBegin: node => {
+      if (closed) return 'this replica is going away'
+      return isFull(node) ? 'too many sessions' : undefined
+    },
+    begin,
+  })
 
   const unsubscribe = hypervisor.maps.onChange(onChanges)
   server.on('upgrade', onUpgrade)
   return {
     sessions: () => sessions.size,
+    polls,
     close: async () => {
       closed = true
       unsubscribe()

@@ -1,6 +1,5 @@
-/** One node's websocket at this replica, from hello to the end. */
-import { createHash } from 'node:crypto'
-import WebSocket from 'ws'
+/** One node's session at this replica, from hello to the end, whatever it is carried by. */
+import { hash } from 'node:crypto'
 import type { Command } from '../cloud/commands.js'
 import { CloudError } from '../cloud/errors.js'
 import { type NodeRef, nodeName } from '../cloud/ids.js'
@@ -8,10 +7,10 @@ import { compareOrder, type Order } from '../cloud/order.js'
 import { decode, encode } from '../protocol/codec.js'
 import { type Message, type MessageOf, type MessageType, replicaFrameBytesMax } from '../protocol/messages.js'
 import type { GatewayOptions } from './options.js'
+import type { Wire, WireEnd } from './wire.js'
 
 const helloWithinMs = 5_000
 const silentMaxMs = 2_500
-const checkEveryMs = 500
 const bufferedMax = 4 * 1024 * 1024
 const wrongFramesMax = 10
 const repeatAfterMs = 2_000
@@ -23,11 +22,13 @@ const msPerNode = 2
 
 type SessionPorts = Omit<GatewayOptions, 'server'> & {
   readonly onOpen: (session: Session) => void
-  /** The websocket is closed. Said once more when a number comes only afterwards. */
+  /** The wire is closed. Said once more when a number comes only afterwards. */
   readonly onEnd: (session: Session) => void
 }
 
-export class Session {
+type ObservedItem = MessageOf<'observed'>['items'][number]
+
+export class Session implements WireEnd {
   /** 0 until it is open; the modification revision of the session's key. */
   number = 0
   #state: 'new' | 'opening' | 'open' | 'over' = 'new'
@@ -40,24 +41,24 @@ export class Session {
   #wrongFrames = 0
   #heardAtMs: number
   readonly #begunAtMs: number
-  #cancelTimer: (() => void) | undefined
+  #whenOver: (() => void) | undefined
   #appliedOrder: Order | undefined
   #sentOrder: Order | undefined
   /** The newest order under which what was sent last is wanted. */
   #standsAt: Order | undefined
   /** The last word on each of its copies. */
-  readonly #observed = new Map<string, MessageOf<'observed'>['items'][number]>()
+  #observed: Map<string, ObservedItem> | undefined
   #hinted = ''
   #hintedAtMs = Number.NEGATIVE_INFINITY
   /** What the node had applied when it came: this replica may be behind that. */
   #ahead: Order | undefined
   /** Words on copies of which this replica has not heard yet. */
-  readonly #unheardOf = new Map<string, MessageOf<'observed'>['items'][number]>()
+  #unheardOf: Map<string, ObservedItem> | undefined
   /** What arrived while the session was being opened. */
-  readonly #early: Message[] = []
+  #early: Message[] | undefined
 
   constructor(
-    private readonly socket: WebSocket,
+    private readonly wire: Wire,
     readonly node: NodeRef,
     private readonly ports: SessionPorts,
   ) {
@@ -65,14 +66,7 @@ export class Session {
   }
 
   begin(): void {
-    this.socket.on('message', data => this.#onFrame(data as Buffer))
-    this.socket.on('ping', () => this.#heard())
-    this.socket.on('pong', () => this.#heard())
-    this.socket.on('error', error =>
-      this.ports.log.info({ node: this.#name, reason: error.message }, 'a session failed'),
-    )
-    this.socket.on('close', () => this.#end())
-    this.#watch()
+    this.wire.carry(this)
   }
 
   /**
@@ -85,13 +79,13 @@ export class Session {
     const { order } = hypervisor.maps.map
     this.#catchUp(order)
     const put = Object.fromEntries(wanted(this.node))
-    const digest = createHash('sha1').update(JSON.stringify(put)).digest('base64')
+    const digest = hash('sha1', JSON.stringify(put), 'base64')
     if (digest === this.#sent && !this.#mayRepeat(order)) {
       this.#owed = this.#refused !== undefined
       if (attest) this.#stands(order)
       return
     }
-    this.#owed = this.socket.bufferedAmount > bufferedMax
+    this.#owed = this.wire.bufferedAmount > bufferedMax
     if (this.#owed) return
     this.#sent = digest
     this.#sentOrder = order
@@ -111,7 +105,7 @@ export class Session {
 
   /** Without order and without answer: whoever is slow to read misses it. */
   hint(weights: Readonly<Record<string, number>>): void {
-    if (this.#state !== 'open' || this.socket.bufferedAmount > 0) return
+    if (this.#state !== 'open' || this.wire.bufferedAmount > 0) return
     const nowMs = this.ports.clock.nowMs()
     const text = JSON.stringify(weights)
     if (text === this.#hinted && nowMs - this.#hintedAtMs < hintAgainMs) return
@@ -139,11 +133,11 @@ export class Session {
   goodbye(): Promise<void> {
     return new Promise(resolve => {
       if (this.#state === 'over') return resolve()
-      const cancel = this.ports.clock.after(500, () => this.socket.terminate())
-      this.socket.once('close', () => {
+      const cancel = this.ports.clock.after(500, () => this.wire.terminate())
+      this.#whenOver = () => {
         cancel()
         resolve()
-      })
+      }
       this.leave('going-away')
     })
   }
@@ -152,21 +146,24 @@ export class Session {
     return nodeName(this.node)
   }
 
-  #heard(): void {
+  onHeard(): void {
     this.#heardAtMs = this.ports.clock.nowMs()
   }
 
-  #watch(): void {
-    const nowMs = this.ports.clock.nowMs()
-    const late = this.#state === 'new' ? nowMs - this.#begunAtMs > helloWithinMs : nowMs - this.#heardAtMs > silentMaxMs
-    if (late) return this.socket.terminate()
-    if (this.#owed) this.push()
-    this.#cancelTimer = this.ports.clock.after(checkEveryMs, () => this.#watch())
+  onTrouble(reason: string): void {
+    this.ports.log.info({ node: this.#name, reason }, 'a session failed')
   }
 
-  #onFrame(frame: Buffer): void {
-    if (this.socket.readyState !== WebSocket.OPEN) return // it was told to go
-    this.#heard()
+  /** Now and then: whether the node is still there, and what it is still owed. */
+  look(nowMs: number): void {
+    const late = this.#state === 'new' ? nowMs - this.#begunAtMs > helloWithinMs : nowMs - this.#heardAtMs > silentMaxMs
+    if (late) this.wire.terminate()
+    else if (this.#owed) this.push()
+  }
+
+  onFrame(frame: Buffer): void {
+    if (!this.wire.open) return // it was told to go
+    this.onHeard()
     const decoded = decode(frame)
     if (decoded.kind === 'message') this.#onMessage(decoded.message)
     else if (decoded.kind === 'unknown') this.#send({ t: 'error', about: decoded.type, message: 'unknown type' })
@@ -179,11 +176,12 @@ export class Session {
   }
 
   #onMessage(message: Message): void {
-    if (message.t === 'bye') return void this.socket.close(1000)
+    if (message.t === 'bye') return void this.wire.close(1000)
     if (this.#state === 'new') {
       if (message.t === 'hello') void this.#onHello(message)
       else this.#onWrong(`${message.t} before hello`)
     } else if (this.#state === 'opening') {
+      this.#early ??= []
       if (this.#early.length < 100) this.#early.push(message)
     } else if (this.#state === 'open') this.#onReport(message)
   }
@@ -226,7 +224,8 @@ export class Session {
     log.info({ node: this.#name, session: this.number }, 'session opened')
     onOpen(this)
     this.#observe(hello.runs ?? [])
-    for (const message of this.#early.splice(0)) this.#onReport(message)
+    for (const message of this.#early ?? []) this.#onReport(message)
+    this.#early = undefined
     this.#heardAtMs = clock.nowMs()
   }
 
@@ -264,9 +263,11 @@ export class Session {
     if (this.node.kind !== 'mothership') return this.#onWrong('only a mothership observes instances')
     const { hypervisor } = this.ports
     const own = items.filter(item => this.#isWanted(item.instance))
+    this.#observed ??= new Map()
     for (const item of own) this.#observed.set(item.instance, item)
-    if (this.#ahead) for (const item of items) this.#unheardOf.set(item.instance, item)
-    for (const item of own) this.#unheardOf.delete(item.instance)
+    if (this.#ahead) this.#unheardOf ??= new Map()
+    if (this.#ahead) for (const item of items) this.#unheardOf?.set(item.instance, item)
+    for (const item of own) this.#unheardOf?.delete(item.instance)
     hypervisor.observations.report(this.node.id, this.number, own)
   }
 
@@ -274,8 +275,8 @@ export class Session {
   #catchUp(order: Order): void {
     if (!this.#ahead || compareOrder(order, this.#ahead) < 0) return
     this.#ahead = undefined
-    const items = [...this.#unheardOf.values()]
-    this.#unheardOf.clear()
+    const items = [...(this.#unheardOf?.values() ?? [])]
+    this.#unheardOf = undefined
     this.#observe(items.filter(item => this.#isWanted(item.instance)))
   }
 
@@ -286,9 +287,10 @@ export class Session {
   /** The session was put anew: what was reported under its old number may have been dropped, so it is said again. */
   renumber(number: number): void {
     this.number = number
-    for (const instance of this.#observed.keys()) if (!this.#isWanted(instance)) this.#observed.delete(instance)
+    const observed = this.#observed ?? new Map<string, ObservedItem>()
+    for (const instance of observed.keys()) if (!this.#isWanted(instance)) observed.delete(instance)
     if (this.#appliedOrder) this.#applied(this.#appliedOrder)
-    const items = [...this.#observed.values()]
+    const items = [...observed.values()]
     if (items.length > 0) this.ports.hypervisor.observations.report(this.node.id, number, items)
   }
 
@@ -328,8 +330,8 @@ export class Session {
 
   #close(code: string, reconnect: boolean, status: number, reason?: string): void {
     this.#send({ t: 'bye', code, reconnect, ...(reason === undefined ? {} : { reason }) })
-    this.socket.close(status, reason?.slice(0, 100))
-    this.ports.clock.after(1_000, () => this.socket.terminate())
+    this.wire.close(status, reason?.slice(0, 100))
+    this.ports.clock.after(1_000, () => this.wire.terminate())
   }
 
   #send(message: Message): void {
@@ -337,14 +339,14 @@ export class Session {
   }
 
   #sendFrame(frame: Uint8Array): void {
-    if (this.socket.readyState !== WebSocket.OPEN) return
-    if (this.socket.bufferedAmount > bufferedMax) this.socket.terminate()
-    else this.socket.send(frame)
+    if (!this.wire.open) return
+    if (this.wire.bufferedAmount > bufferedMax) this.wire.terminate()
+    else this.wire.send(frame)
   }
 
-  #end(): void {
+  onClosed(): void {
     this.#state = 'over'
-    this.#cancelTimer?.()
+    this.#whenOver?.()
     this.ports.onEnd(this)
   }
 }

@@ -152,6 +152,7 @@ async function openEdges(config: HypervisorConfig, parts: Parts): Promise<() => 
     privateMetrics: config.privateMetrics,
     metrics: metrics.registry,
     onRequest: metrics.onRequest,
+    polls: () => gateway.polls,
     ...(prometheus ? { prometheus: () => prometheus.state } : {}),
   })
   await api.ready()

@@ -1,4 +1,5 @@
-/** Gateways on real listeners over fake hypervisors, and nodes that connect to them. */
+/** Gateways on real listeners, behind the real REST, over fake hypervisors; and nodes that connect to them. */
+import { createApi } from '../../src/api/server.js'
 import type { NodeRef } from '../../src/cloud/ids.js'
 import { put } from '../../src/cloud/records.js'
 import { attachGateway, type Gateway } from '../../src/gateway/gateway.js'
@@ -9,7 +10,7 @@ import { NodeSession, type NodeSessionOptions, type WantedState } from '../../sr
 import { FakeClock } from './fake-clock.js'
 import { aToken, FakeHypervisor, FakeLog } from './fake-hypervisor.js'
 import type { PlainStore } from './plain-store.js'
-import { type Listening, listening, RawPeer } from './sockets.js'
+import { type Listening, RawPeer } from './sockets.js'
 
 export interface GatewayReplica extends Listening {
   readonly hypervisor: FakeHypervisor
@@ -34,7 +35,13 @@ export async function aReplica(id = 'h1', sharedStore?: PlainStore): Promise<Gat
   const log = new FakeLog()
   const hypervisor = new FakeHypervisor(id, sharedStore, clock)
   const { store } = hypervisor
-  const listener = await listening()
+  const chance = { next: () => 0, id: (length: number) => String(++ids).padStart(length, '0') }
+  const metrics = { contentType: 'text/plain', metrics: () => Promise.resolve('') }
+  const rest = { software: '0.0.0', privateMetrics: false, metrics, onRequest: () => undefined }
+  const api = createApi({ ...rest, hypervisor, clock, chance, log, polls: () => gateway.polls })
+  await api.ready()
+  const url = await api.listen({ host: '127.0.0.1', port: 0 })
+  const listener = { server: api.server, url, close: () => closeNow(api) }
   store.apply([put('replicas', id, { schema: 1, id, url: listener.url, incarnation: `${id}-1` })])
   let ids = 0
   let fresherElsewhere = false
@@ -48,7 +55,7 @@ export async function aReplica(id = 'h1', sharedStore?: PlainStore): Promise<Gat
     loads: hypervisor.loads,
     applied: hypervisor.applied,
     clock,
-    chance: { next: () => 0, id: length => String(++ids).padStart(length, '0') },
+    chance,
     log,
   })
   opened.push({
@@ -62,6 +69,12 @@ export async function aReplica(id = 'h1', sharedStore?: PlainStore): Promise<Gat
   })
   const elsewhere = (fresher: boolean): void => void (fresherElsewhere = fresher)
   return { ...listener, hypervisor, store, gateway, clock, log, elsewhere }
+}
+
+async function closeNow(api: ReturnType<typeof createApi>): Promise<void> {
+  const closed = api.close()
+  api.server.closeAllConnections()
+  await closed
 }
 
 export const mothership = (id: string): NodeRef => ({ kind: 'mothership', id })
