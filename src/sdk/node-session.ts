@@ -1,26 +1,19 @@
 /**
  * A node's one session to the hypervisor: to any replica, moved to another one when that goes away, for as long as the
- * node runs. Level-triggered: the replica sends what is wanted, the node applies it, keeps the highest order that it has
- * seen and refuses lower ones; what it observed is told again in each session, so a lost message costs latency only.
+ * node runs; by websockets, or by polls where these do not pass (`way.ts`). Level-triggered: the replica sends what is
+ * wanted, the node applies it (`wanted-book.ts`); what it observed is told again in each session, so a lost message
+ * costs latency only.
  */
-import WebSocket from 'ws'
-import { CloudError } from '../cloud/errors.js'
 import type { NodeRef } from '../cloud/ids.js'
-import { beginning, compareOrder, type Order } from '../cloud/order.js'
-import { decode, encode } from '../protocol/codec.js'
-import { type Message, type MessageOf, nodePath, replicaFrameBytesMax, subprotocol } from '../protocol/messages.js'
+import type { Order } from '../cloud/order.js'
+import type { Message, MessageOf } from '../protocol/messages.js'
 import { Backoff } from './backoff.js'
+import { Connection, type ConnectionEnd } from './connection.js'
+import { Dialer, type DialerOptions } from './dialer.js'
+import { type Refused, WantedBook, type WantedState } from './wanted-book.js'
+import { afterEnding, afterProbe, firstWays, type Way, type Ways } from './way.js'
 
-export interface WantedState {
-  readonly order: Order
-  /** The whole, merged. */
-  readonly entries: ReadonlyMap<string, unknown>
-}
-
-export interface Refused {
-  readonly key: string
-  readonly reason: string
-}
+export type { Refused, WantedState } from './wanted-book.js'
 
 type Hello = Omit<MessageOf<'hello'>, 't' | 'kind' | 'id' | 'o'>
 type Observed = MessageOf<'observed'>['items'][number]
@@ -45,46 +38,59 @@ export interface NodeSessionOptions {
   readonly onStatus?: (status: SessionStatus) => void
   /** The highest order applied in an earlier life. */
   readonly initialOrder?: Order
+  /** Through proxies, and how long polls are held. */
+  readonly network?: DialerOptions
   readonly log: SessionLog
   readonly random?: () => number
 }
 
 export type SessionStatus = 'connecting' | 'live' | 'stopped'
 
-const pingEveryMs = 1_000
-const silentMaxMs = 2_500
-const openWithinMs = 5_000
 /** After a bye that asks not to come back: another process has this identity, or what it says is refused. */
 const unwantedWaitMs = 5_000
-const bufferedMax = 4 * 1024 * 1024
+/** A websocket that is tried beside polls answers so many pings before it takes the session. */
+const probeProofs = 2
+const stopWithinMs = 500
 
 export class NodeSession {
   #status: SessionStatus = 'connecting'
-  #socket: WebSocket | undefined
-  #replica = ''
-  #heardAtMs = 0
+  #main: Connection | undefined
+  /** A websocket tried beside polls, which takes their place once it is welcome. */
+  #probe: Connection | undefined
+  /** The probe has taken the session: what is left of the polls goes nowhere. */
+  #given = false
+  #ways: Ways = firstWays
   #reconnectWithinMs = 0
   #unwanted = false
   #known: readonly string[]
-  #order: Order
-  #entries = new Map<string, unknown>()
-  #haveBase = false
-  #pending: WantedState | undefined
-  #applying = false
+  readonly #wanted: WantedBook
   readonly #observed = new Map<string, Observed>()
   readonly #backoff: Backoff
   readonly #random: () => number
-  #timers = new Set<NodeJS.Timeout>()
+  readonly #dialer: Dialer
+  #retry: NodeJS.Timeout | undefined
+  #probeTimer: NodeJS.Timeout | undefined
 
   constructor(private readonly options: NodeSessionOptions) {
     this.#known = options.hypervisors
-    this.#order = options.initialOrder ?? beginning
     this.#random = options.random ?? Math.random
     this.#backoff = new Backoff(100, 2_000, this.#random)
+    this.#dialer = new Dialer(options.node.id, options.token, options.network)
+    this.#wanted = new WantedBook({
+      ...(options.initialOrder ? { initialOrder: options.initialOrder } : {}),
+      onWanted: options.onWanted,
+      answer: message => this.#send(message),
+      onError: error => options.log.error({ err: error }, 'a wanted state could not be applied'),
+    })
   }
 
   get status(): SessionStatus {
     return this.#status
+  }
+
+  /** How the session is carried, or is to be. */
+  get way(): Way {
+    return this.#main?.way ?? this.#ways.way
   }
 
   /** Urls of the replicas as last heard. */
@@ -98,46 +104,42 @@ export class NodeSession {
 
   async stop(): Promise<void> {
     this.#setStatus('stopped')
-    for (const timer of this.#timers) clearTimeout(timer)
-    const socket = this.#socket
-    this.#socket = undefined
-    if (!socket || socket.readyState === WebSocket.CLOSED) return
-    if (socket.readyState === WebSocket.OPEN) {
-      this.#sendOn(socket, { t: 'bye', code: 'stopping', reconnect: false })
-    }
-    await new Promise<void>(resolve => {
-      const timer = setTimeout(() => socket.terminate(), 500)
-      socket.once('close', () => {
-        clearTimeout(timer)
-        resolve()
+    clearTimeout(this.#retry)
+    this.#endProbe()
+    const main = this.#main
+    if (main) {
+      main.send({ t: 'bye', code: 'stopping', reconnect: false })
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(() => main.terminate(), stopWithinMs)
+        this.#onStopped = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+        main.close()
       })
-      socket.close(1000)
-    })
+    }
+    this.#dialer.close()
   }
+
+  #onStopped: (() => void) | undefined
 
   /** Told at once when there is a session, else in the next one (the newest word on each instance). */
   observed(items: readonly Observed[]): void {
     if (this.#status === 'live') this.#send({ t: 'observed', items: [...items] })
-    else for (const item of items) this.#observed.set(item.instance, item)
+    // While a probe has, or may have, the session, the word may be lost with the polls.
+    if (this.#status !== 'live' || this.#probe?.helloSaid) {
+      for (const item of items) this.#observed.set(item.instance, item)
+    }
   }
 
   load(load: Load): void {
-    const socket = this.#socket
-    if (this.#status === 'live' && socket && socket.bufferedAmount === 0) this.#send({ t: 'load', ...load })
+    if (this.#status === 'live' && this.#main?.idle) this.#main.sendWithPing({ t: 'load', ...load })
   }
 
   #setStatus(status: SessionStatus): void {
     if (this.#status === status) return
     this.#status = status
     this.options.onStatus?.(status)
-  }
-
-  #later(ms: number, run: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer)
-      run()
-    }, ms)
-    this.#timers.add(timer)
   }
 
   /** Another replica than the one that failed, by chance. */
@@ -150,73 +152,47 @@ export class NodeSession {
 
   #connect(failed: string | undefined): void {
     if (this.#status === 'stopped') return
-    const url = this.#choose(failed)
-    const socket = new WebSocket(url.replace(/^http/, 'ws') + nodePath, subprotocol, {
-      headers: { authorization: `Bearer ${this.options.token}` },
-      maxPayload: replicaFrameBytesMax,
-      perMessageDeflate: false,
-      handshakeTimeout: openWithinMs,
-    })
-    this.#socket = socket
-    this.#replica = url
     this.#unwanted = false
-    let said = ''
-    socket.on('unexpected-response', (_request, response) => {
-      said = `it answered ${response.statusCode}`
-      if (response.statusCode === 401 || response.statusCode === 403) said += ': is the credential of this node right?'
-      response.resume()
-      socket.terminate()
-    })
-    socket.on('error', error => {
-      said ||= error.message
-    })
-    socket.on('open', () => this.#onOpen(socket))
-    socket.on('message', data => this.#onFrame(socket, data as Buffer))
-    socket.on('pong', () => this.#heard(socket))
-    socket.on('ping', () => this.#heard(socket))
-    socket.on('close', code => this.#onClose(socket, said || `closed (${code})`))
+    this.#given = false
+    this.#main = this.#dial(this.#choose(failed), this.#ways.way, 0)
   }
 
-  #onOpen(socket: WebSocket): void {
-    this.#heard(socket)
-    this.#haveBase = false
-    const { node, hello } = this.options
-    const o: [number, number] = [this.#order.era, this.#order.revision]
-    this.#sendOn(socket, { t: 'hello', kind: node.kind, id: node.id, o, ...hello() })
-    this.#later(openWithinMs, () => {
-      if (this.#socket === socket && this.#status !== 'live') socket.terminate()
-    })
-    this.#ping(socket)
-  }
-
-  #ping(socket: WebSocket): void {
-    if (this.#socket !== socket) return
-    if (performance.now() - this.#heardAtMs > silentMaxMs) {
-      socket.terminate()
-      return
+  #dial(url: string, way: Way, proofs: number): Connection {
+    const dial: ConstructorParameters<typeof Connection>[0]['dial'] = events => this.#dialer.dial(url, way, events)
+    const events = {
+      onMessage: (from: Connection, message: Message) => this.#onMessage(from, message),
+      onUnreadable: (reason: string) => this.options.log.warn({ reason }, 'a frame of the replica cannot be read'),
+      onEnd: (ended: Connection, end: ConnectionEnd) => this.#onEnd(ended, end),
     }
-    if (socket.readyState === WebSocket.OPEN) socket.ping()
-    this.#later(pingEveryMs, () => this.#ping(socket))
+    return new Connection({ url, way, dial, hello: () => this.#hello(), proofs }, events)
   }
 
-  #heard(socket: WebSocket): void {
-    if (this.#socket === socket) this.#heardAtMs = performance.now()
+  #hello(): MessageOf<'hello'> {
+    const { node, hello } = this.options
+    const { era, revision } = this.#wanted.order
+    return { t: 'hello', kind: node.kind, id: node.id, o: [era, revision], ...hello() }
   }
 
-  #onClose(socket: WebSocket, reason: string): void {
-    if (this.#socket !== socket || this.#status === 'stopped') return
+  #onEnd(ended: Connection, end: ConnectionEnd): void {
+    if (ended === this.#probe) return this.#onProbeEnd(ended, end)
+    if (ended !== this.#main) return
+    this.#main = undefined
+    if (this.#status === 'stopped') return this.#onStopped?.()
+    // The probe has the session, and its welcome is on the way.
+    if (!(this.#given && this.#probe)) this.#onLost(ended, end)
+  }
+
+  #onLost(ended: Connection, end: ConnectionEnd): void {
+    this.#endProbe()
     const wasLive = this.#status === 'live'
-    this.#socket = undefined
     this.#setStatus('connecting')
-    for (const timer of this.#timers) clearTimeout(timer)
-    this.#timers.clear()
+    this.#ways = afterEnding(this.#ways, end, performance.now(), this.#random())
     const waitMs = this.#waitMs(wasLive)
     this.options.log.warn(
-      { replica: this.#replica, reason, againInMs: Math.round(waitMs) },
+      { replica: ended.url, reason: end.reason, way: this.#ways.way, againInMs: Math.round(waitMs) },
       'no session: trying another replica',
     )
-    const failed = this.#replica
-    this.#later(waitMs, () => this.#connect(failed))
+    this.#retry = setTimeout(() => this.#connect(ended.url), waitMs)
   }
 
   /** Two processes with one credential would otherwise take the session from each other as fast as they can. */
@@ -225,32 +201,22 @@ export class NodeSession {
     return wasLive ? this.#random() * this.#reconnectWithinMs : this.#backoff.nextMs()
   }
 
-  #onFrame(socket: WebSocket, data: Buffer): void {
-    if (this.#socket !== socket) return
-    this.#heard(socket)
-    const decoded = decode(data, replicaFrameBytesMax)
-    if (decoded.kind === 'message') this.#onMessage(socket, decoded.message)
-    else if (decoded.kind === 'unknown') this.#send({ t: 'error', about: decoded.type, message: 'unknown type' })
-    else this.options.log.warn({ reason: decoded.reason }, 'a frame of the replica cannot be read')
-  }
-
-  #onMessage(socket: WebSocket, message: Message): void {
+  #onMessage(from: Connection, message: Message): void {
+    if (from === this.#probe) return this.#onProbeMessage(from, message)
+    if (from !== this.#main) return
     switch (message.t) {
       case 'welcome':
-        return this.#onWelcome(message)
+        return this.#onWelcome(from, message)
       case 'replicas':
         this.#known = urlsOf(message.replicas)
         return
       case 'wanted':
-        return this.#onWanted(message)
+        return this.#wanted.onWanted(message)
       case 'hint':
         this.options.onHint?.(message.weights)
         return
       case 'bye':
-        this.options.log.info({ code: message.code, reason: message.reason }, 'the replica says good-bye')
-        this.#unwanted = !message.reconnect
-        socket.close(1000)
-        return
+        return this.#onBye(from, message)
       case 'error':
         this.options.log.warn({ about: message.about, said: message.message }, 'the replica did not understand')
         return
@@ -259,66 +225,72 @@ export class NodeSession {
     }
   }
 
-  #onWelcome(message: MessageOf<'welcome'>): void {
+  #onBye(from: Connection, message: MessageOf<'bye'>): void {
+    // It is this node itself that has taken the session: what becomes of the probe decides.
+    if (message.code === 'replaced' && this.#probe?.helloSaid) {
+      this.#given = true
+      return
+    }
+    this.options.log.info({ code: message.code, reason: message.reason }, 'the replica says good-bye')
+    this.#unwanted = !message.reconnect
+    from.close()
+  }
+
+  #onWelcome(from: Connection, message: MessageOf<'welcome'>): void {
     if (message.replicas.length > 0) this.#known = urlsOf(message.replicas)
     this.#reconnectWithinMs = message.reconnectWithinMs
     this.#backoff.reset()
+    this.#wanted.forgetBase()
     this.#setStatus('live')
-    this.options.log.info({ replica: this.#replica, session: message.session }, 'session is live')
+    this.options.log.info({ replica: from.url, session: message.session, way: from.way }, 'session is live')
     const items = [...this.#observed.values()]
     this.#observed.clear()
     if (items.length > 0) this.#send({ t: 'observed', items })
+    if (from.way === 'polling') this.#probeLater()
   }
 
-  #onWanted(message: MessageOf<'wanted'>): void {
-    const order: Order = { era: message.o[0], revision: message.o[1] }
-    const o = message.o
-    if (compareOrder(order, this.#order) < 0) {
-      const reason = `older than ${this.#order.era}.${this.#order.revision}, which is applied here`
-      this.#send({ t: 'applied', o, refused: [{ key: '', reason }] })
-      return
-    }
-    if (message.base === null) this.#entries = new Map(Object.entries(message.put))
-    else if (!this.#haveBase || message.base[0] !== this.#order.era || message.base[1] !== this.#order.revision) {
-      this.#send({ t: 'applied', o, refused: [{ key: '', reason: 'the base is not what is here: send the whole' }] })
-      return
-    } else {
-      this.#entries = new Map(this.#entries)
-      for (const [key, value] of Object.entries(message.put)) this.#entries.set(key, value)
-      for (const key of message.gone) this.#entries.delete(key)
-    }
-    this.#haveBase = true
-    this.#order = order
-    this.#pending = { order, entries: this.#entries }
-    if (!this.#applying) void this.#apply()
+  #probeLater(): void {
+    clearTimeout(this.#probeTimer)
+    const inMs = Math.max(0, this.#ways.probeAtMs - performance.now())
+    this.#probeTimer = setTimeout(() => this.#startProbe(), inMs)
   }
 
-  /** One at a time; of what came meanwhile only the newest. */
-  async #apply(): Promise<void> {
-    this.#applying = true
-    for (let state = this.#pending; state; state = this.#pending) {
-      this.#pending = undefined
-      const o: [number, number] = [state.order.era, state.order.revision]
-      try {
-        const refused = await this.options.onWanted(state)
-        this.#send({ t: 'applied', o, ...(refused.length > 0 ? { refused: [...refused] } : {}) })
-      } catch (error) {
-        const reason = error instanceof CloudError ? error.message : 'could not be applied'
-        this.options.log.error({ err: error }, 'a wanted state could not be applied')
-        this.#send({ t: 'applied', o, refused: [{ key: '', reason }] })
-      }
-    }
-    this.#applying = false
+  #startProbe(): void {
+    const main = this.#main
+    if (this.#status !== 'live' || main?.way !== 'polling' || this.#probe) return
+    this.#probe = this.#dial(main.url, 'websocket', probeProofs)
+  }
+
+  #onProbeMessage(probe: Connection, message: Message): void {
+    if (message.t === 'bye') return probe.terminate()
+    if (message.t !== 'welcome') return
+    const polls = this.#main
+    this.#main = probe
+    this.#probe = undefined
+    this.#ways = afterProbe(this.#ways, true, performance.now(), this.#random())
+    polls?.close()
+    this.#onWelcome(probe, message)
+  }
+
+  #onProbeEnd(probe: Connection, end: ConnectionEnd): void {
+    this.#probe = undefined
+    this.#ways = afterProbe(this.#ways, false, performance.now(), this.#random())
+    this.options.log.info({ reason: end.reason }, 'websockets still do not pass')
+    if (!this.#given) this.#probeLater()
+    // The replica has given the session to the probe, which never heard of it.
+    else if (this.#main) this.#main.terminate()
+    else this.#onLost(probe, { ...end, fate: 'ended' })
+  }
+
+  #endProbe(): void {
+    clearTimeout(this.#probeTimer)
+    const probe = this.#probe
+    this.#probe = undefined
+    probe?.terminate()
   }
 
   #send(message: Message): void {
-    if (this.#socket) this.#sendOn(this.#socket, message)
-  }
-
-  #sendOn(socket: WebSocket, message: Message): void {
-    if (socket.readyState !== WebSocket.OPEN) return
-    if (socket.bufferedAmount > bufferedMax) socket.terminate()
-    else socket.send(encode(message))
+    this.#main?.send(message)
   }
 }
 
