@@ -7,6 +7,7 @@ import { CloudError } from './cloud/errors.js'
 import type { Option } from './config/options.js'
 import { options, type RoleName } from './config/options.js'
 import { type Measure, parse, type UidRange } from './config/parse.js'
+import { type Proxies, readProxies } from './config/proxies.js'
 
 export { type Option, options, type RoleName } from './config/options.js'
 
@@ -41,6 +42,14 @@ interface NodeConfig {
   readonly hypervisors: readonly string[]
   readonly token: string
   readonly address: string
+  readonly network?: NetworkConfig
+}
+
+/** How a node gets out to the replicas. */
+export interface NetworkConfig {
+  /** Absent: everything is reached directly. */
+  readonly proxy?: Proxies
+  readonly pollHoldMs: number
 }
 
 export interface MothershipConfig extends NodeConfig {
@@ -97,6 +106,12 @@ export function readConfig<R extends RoleName>(role: R, flags: Flags, environmen
     if ('problem' in parsed) problems.push(`--${option.flag} ${JSON.stringify(text)}: ${parsed.problem}`)
     else values.set(option.flag, parsed.value)
   }
+  const proxies =
+    role === 'hypervisor'
+      ? { value: undefined }
+      : readProxies((values.get('proxy') as string | undefined) ?? '', environment)
+  if ('problem' in proxies) problems.push(proxies.problem)
+  else values.set('proxies', proxies.value)
   problems.push(...samePorts(values), ...halfAuth(values))
   if (problems.length > 0) throw new CloudError('misconfigured', problems.join('; '))
   return Object.freeze(compose(role, values)) as Readonly<Configs[R]>
@@ -163,6 +178,7 @@ function compose(role: RoleName, values: ReadonlyMap<string, unknown>): Configs[
     hypervisors: get<string[]>('hypervisor'),
     token: get<string>('token-file'),
     address: get<string>('address') || `${scheme}://${origin}`,
+    network: networkOf(get<Proxies | undefined>('proxies'), get<number>('poll-hold')),
   }
   if (role === 'balancer') {
     return {
@@ -190,6 +206,11 @@ function compose(role: RoleName, values: ReadonlyMap<string, unknown>): Configs[
     },
   }
 }
+
+const networkOf = (proxy: Proxies | undefined, pollHoldMs: number): NetworkConfig => ({
+  ...(proxy ? { proxy } : {}),
+  pollHoldMs,
+})
 
 /** An IPv6 address as it stands in an url. */
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)

@@ -68,9 +68,34 @@ describe('the configuration', () => {
       dataDir: '/var/lib/rain',
       capacity: { bandwidth: 1_000_000 },
       measure: 'processes',
+      network: { pollHoldMs: 20_000 },
     })
     expect(readConfig('server', least.server, {})).toMatchObject({ urls: ['/*'], address: 'http://127.0.0.1:0' })
     expect(readConfig('balancer', least.balancer, {})).toMatchObject({ apiPort: 8081, haproxy: 'haproxy', slots: 32 })
+  })
+
+  it('takes proxies from the flag, or from the variables that other programs go by; this machine is reached directly', () => {
+    const proxiesOf = (flags: Flags, environment: Flags) =>
+      readConfig('mothership', { ...least.mothership, ...flags }, environment).network?.proxy
+    const given = 'http://node:secret@proxy.example:3128'
+    expect(proxiesOf({}, {})).toBeUndefined()
+    expect(proxiesOf({ proxy: `${given}/` }, { NO_PROXY: 'a.example, .b.example' })).toEqual({
+      http: given,
+      https: given,
+      except: ['a.example', '.b.example'],
+    })
+    expect(proxiesOf({}, { https_proxy: 'proxy.example:3128', NO_PROXY: 'a.example' })).toEqual({
+      https: 'http://proxy.example:3128',
+      except: ['localhost', '127.0.0.1', '::1', 'a.example'],
+    })
+    expect(proxiesOf({}, { HTTP_PROXY: given })).toMatchObject({ http: given })
+    expect(complaint('server', { proxy: 'proxy.example:3128' })).toBe(
+      '--proxy "proxy.example:3128": not like http://host:port',
+    )
+    expect(complaint('server', {}, { HTTPS_PROXY: 'socks5://me:secret@proxy.example:1' })).toBe(
+      'HTTPS_PROXY is not like http://host:port',
+    )
+    expect(complaint('hypervisor', {}, { HTTPS_PROXY: 'socks5://proxy.example:1' })).toBe('nothing')
   })
 
   it('takes a flag before the environment, and the environment before the default', () => {

@@ -92,6 +92,7 @@ class Agent implements Balancer {
       node: { kind: 'balancer', id: config.id },
       hypervisors: config.hypervisors,
       token: config.token,
+      ...(config.network ? { network: config.network } : {}),
       hello: () => ({
         address: config.address,
         metrics: metricsUrl(config),

@@ -20,6 +20,7 @@ export type OptionType =
   | 'urls'
   | 'origin'
   | 'url'
+  | 'proxy'
   | 'file'
   | 'secret'
 
@@ -100,6 +101,20 @@ export const options: readonly Option[] = [
     help: 'file with a bearer token for that Prometheus',
   },
   { flag: 'hypervisor', type: 'urls', roles: nodes, help: 'urls of hypervisor replicas, separated by commas' },
+  {
+    flag: 'proxy',
+    type: 'proxy',
+    roles: nodes,
+    default: '',
+    help: 'HTTP proxy that sessions and packages go through by CONNECT (default HTTPS_PROXY and HTTP_PROXY, except NO_PROXY)',
+  },
+  {
+    flag: 'poll-hold',
+    type: 'duration',
+    roles: nodes,
+    default: '20s',
+    help: 'how long a replica may hold a poll, where websockets do not pass: less than a firewall lets a connection be idle',
+  },
   { flag: 'token-file', type: 'secret', roles: nodes, help: 'file with the credential of this node' },
   { flag: 'metrics-port', type: 'port', roles: nodes, help: 'port of /metrics, apart from pages and links' },
   {

@@ -33,6 +33,8 @@ export function parse(option: Option, text: string, role: RoleName): Parsed {
       return parseOrigin(text, role === 'mothership' ? 'ws' : 'http')
     case 'url':
       return parseUrl(text)
+    case 'proxy':
+      return parseProxy(text)
     case 'patterns':
       return parsePatterns(text)
     case 'secret':
@@ -104,6 +106,12 @@ function parseUrl(text: string): Parsed {
     return { problem: 'not an url like http://host:port' }
   }
   return { value: `${url.origin}${url.pathname.replace(/\/+$/, '')}` }
+}
+
+/** May hold a name and a password; empty: none. */
+function parseProxy(text: string): Parsed {
+  const fits = text === '' || (/^http:\/\/[^\s/?#]+\/?$/.test(text) && URL.canParse(text))
+  return fits ? { value: text.replace(/\/$/, '') } : { problem: 'not like http://host:port' }
 }
 
 function parsePatterns(text: string): Parsed {

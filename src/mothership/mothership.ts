@@ -81,6 +81,7 @@ class RunningMothership implements Mothership {
     this.#packages = new PackageStore({
       dataDir: config.dataDir,
       token: config.token,
+      ...(config.network ? { network: config.network } : {}),
       log,
       replicas: () => this.#session?.replicas ?? config.hypervisors,
     })
@@ -146,6 +147,7 @@ class RunningMothership implements Mothership {
       node: { kind: 'mothership', id: this.config.id },
       hypervisors: this.config.hypervisors,
       token: this.config.token,
+      ...(this.config.network ? { network: this.config.network } : {}),
       hello: () => this.#hello(),
       onWanted: state => this.#onWanted(state),
       log: this.deps.log,
@@ -161,6 +163,7 @@ class RunningMothership implements Mothership {
     this.#stopped = true
     for (const cancel of this.#timers) cancel()
     await this.#session?.stop()
+    this.#packages.close()
     await this.#links.close()
     await this.#instances.stop()
     await this.#state?.close()

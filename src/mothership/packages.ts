@@ -6,12 +6,15 @@ import { digestOfPackage, type Files, packageBytesMax, unpack } from '../cloud/c
 import { isModule } from '../cloud/component/code.js'
 import { CloudError } from '../cloud/errors.js'
 import type { Log } from '../hypervisor/ports.js'
+import { Dialer, type DialerOptions } from '../sdk/dialer.js'
+import { call } from '../sdk/http.js'
 
 export interface PackageStoreOptions {
   readonly dataDir: string
   /** Urls of replicas, best first. */
   readonly replicas: () => readonly string[]
   readonly token: string
+  readonly network?: DialerOptions
   readonly log: Log
 }
 
@@ -21,9 +24,11 @@ const digestText = /^sha256:[0-9a-f]{64}$/
 export class PackageStore {
   readonly #root: string
   readonly #underWay = new Map<string, Promise<string>>()
+  readonly #dialer: Dialer
 
   constructor(private readonly options: PackageStoreOptions) {
     this.#root = join(options.dataDir, 'packages')
+    this.#dialer = new Dialer('', options.token, options.network)
   }
 
   /** Throws `misconfigured` when the data directory cannot be written. */
@@ -89,13 +94,7 @@ export class PackageStore {
     let last = 'no replica is known'
     for (const replica of this.options.replicas()) {
       try {
-        const response = await fetch(`${replica}/packages/${encodeURIComponent(digest)}`, {
-          headers: { authorization: `Bearer ${this.options.token}` },
-          signal: AbortSignal.timeout(fetchMs),
-        })
-        if (!response.ok) throw new Error(`${replica} answered ${response.status}`)
-        const bytes = Buffer.from(await response.arrayBuffer())
-        if (bytes.byteLength > packageBytesMax) throw new Error(`${replica} sent too much`)
+        const bytes = await this.#fetchFrom(replica, digest)
         if (digestOfPackage(bytes) !== digest) throw new Error(`${replica} sent other bytes than ${digest}`)
         return bytes
       } catch (error) {
@@ -104,6 +103,24 @@ export class PackageStore {
       }
     }
     throw new Error(`the package could not be fetched: ${last}`)
+  }
+
+  async #fetchFrom(replica: string, digest: string): Promise<Buffer> {
+    const agent = this.#dialer.agentFor(replica)
+    const { status, body } = await call({
+      method: 'GET',
+      url: `${replica}/packages/${encodeURIComponent(digest)}`,
+      headers: { authorization: `Bearer ${this.options.token}` },
+      ...(agent ? { agent } : {}),
+      withinMs: fetchMs,
+      bytesMax: packageBytesMax,
+    }).answer
+    if (status !== 200) throw new Error(`${replica} answered ${status}`)
+    return body
+  }
+
+  close(): void {
+    this.#dialer.close()
   }
 }
 

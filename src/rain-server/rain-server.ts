@@ -100,6 +100,7 @@ class RunningRainServer implements RainServer {
       node: { kind: 'rainserver', id: config.id },
       hypervisors: config.hypervisors,
       token: config.token,
+      ...(config.network ? { network: config.network } : {}),
       hello: () => this.#hello(),
       onWanted: state => this.#onWanted(state),
       log: deps.log,
