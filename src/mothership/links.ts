@@ -8,6 +8,7 @@ import { decode, encode } from '../protocol/codec.js'
 import { frameBytesMax, type Message, type MessageOf, renderPath, subprotocol } from '../protocol/messages.js'
 import { checkTicket, type TicketKey } from '../protocol/ticket.js'
 import type { Failed } from './component-process.js'
+import { Credit } from './credit.js'
 import { LinkSockets } from './link-sockets.js'
 import type { OpenSocket, SocketEvents } from './process-sockets.js'
 import { refuseUpgrade } from './refusal.js'
@@ -38,6 +39,7 @@ const checkEveryMs = 2_500
 
 interface LinkState {
   readonly underWay: Set<number>
+  readonly credit: Credit
   readonly sockets: LinkSockets
 }
 
@@ -115,7 +117,8 @@ export class RenderLinks {
       overloaded: () => socket.bufferedAmount > socketsBufferedMax,
     })
     socket.once('close', () => sockets.endAll())
-    const link = { sockets, underWay: new Set<number>(), wrongFrames: 0, heardAtMs: clock.nowMs() }
+    const credit = new Credit(frame => this.#sendFrame(socket, frame))
+    const link = { sockets, credit, underWay: new Set<number>(), wrongFrames: 0, heardAtMs: clock.nowMs() }
     const heard = (): void => {
       link.heardAtMs = clock.nowMs()
     }
@@ -144,9 +147,11 @@ export class RenderLinks {
   }
 
   async #onMessage(socket: WebSocket, message: Message, bytesIn: number, link: LinkState): Promise<void> {
-    const { underWay, sockets } = link
+    const { underWay, sockets, credit } = link
+    if (message.t === 'credit') return credit.grant(message.bytes)
     if (message.t === 'cancel') {
       sockets.end(message.r)
+      credit.drop(message.r)
       return void underWay.delete(message.r)
     }
     if (message.t === 'socket' || message.t === 'socket-data' || message.t === 'socket-close') {
@@ -164,7 +169,7 @@ export class RenderLinks {
     underWay.add(r)
     const answer = await this.#answerTo(message)
     // Cancelled meanwhile: nobody waits for it.
-    const bytesOut = underWay.delete(r) ? this.#send(socket, answer) : 0
+    const bytesOut = underWay.delete(r) ? this.#sendAnswer(socket, credit, r, answer) : 0
     this.options.onTraffic(message, bytesIn, bytesOut)
   }
 
@@ -188,20 +193,30 @@ export class RenderLinks {
     }
   }
 
-  /** Returns how many bytes are on their way. */
-  #send(socket: WebSocket, message: Message): number {
-    if (socket.readyState !== WebSocket.OPEN) return 0
-    if (socket.bufferedAmount > bufferedMax) {
-      socket.terminate()
-      return 0
-    }
-    let frame = encode(message)
-    if (frame.byteLength > frameBytesMax && 'r' in message) {
+  /** Returns how many bytes go, now or as soon as there is credit. */
+  #sendAnswer(socket: WebSocket, credit: Credit, r: number, answer: Message): number {
+    let frame = encode(answer)
+    if (frame.byteLength > frameBytesMax) {
       const reason = `a fragment of ${frame.byteLength} bytes does not fit into a frame`
-      frame = encode({ t: 'failed', r: message.r, status: 500, reason })
+      frame = encode({ t: 'failed', r, status: 500, reason })
     }
+    // What says that it failed is short, and is to be heard in any case.
+    if (answer.t === 'failed') this.#sendFrame(socket, frame)
+    else if (!credit.offer({ r, frame })) {
+      frame = encode({ t: 'failed', r, status: 503, reason: 'the rain server does not take what it asks for' })
+      this.#sendFrame(socket, frame)
+    }
+    return frame.byteLength
+  }
+
+  #send(socket: WebSocket, message: Message): void {
+    this.#sendFrame(socket, encode(message))
+  }
+
+  #sendFrame(socket: WebSocket, frame: Uint8Array): void {
+    if (socket.readyState !== WebSocket.OPEN) return
+    if (socket.bufferedAmount > bufferedMax) return socket.terminate()
     this.bytesOut += frame.byteLength
     socket.send(frame)
-    return frame.byteLength
   }
 }

@@ -18,7 +18,7 @@ import { RenderLinks } from './links.js'
 import { WantedMemory } from './memory.js'
 import { type Measured, Meter } from './meter.js'
 import { PackageStore } from './packages.js'
-import { readResource } from './resources.js'
+import { readFallback, readResource } from './resources.js'
 import { Sockets } from './sockets.js'
 import { languagesOf } from './speech.js'
 import type { Ask, AskOutcome } from './state/asks.js'
@@ -277,11 +277,16 @@ class RunningMothership implements Mothership {
 
   async #onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
     const { r, component, path, request } = message
-    if (message.kind !== 'resource') return this.#onControl(message)
+    if (message.kind !== 'resource' && message.kind !== 'fallback') return this.#onControl(message)
     const digest = this.#instances.digestOf(component, normaliseVersion(message.version) ?? message.version)
     if (digest === undefined) return { t: 'failed', r, status: 404, reason: `${component} does not run here` }
     const directory = await this.#packages.directory(digest).catch((error: Error) => error)
     if (directory instanceof Error) return { t: 'failed', r, status: 503, reason: directory.message }
+    if (message.kind === 'fallback') {
+      const html = await readFallback(directory, path)
+      if (html === undefined) return { t: 'failed', r, status: 404, reason: `nothing stands in for ${path}` }
+      return { t: 'answer', r, status: 200, headers: {}, body: html }
+    }
     // RAIN's way to ask for the file of a language, if there is one.
     const languages = /[?&]loc(=|&|$)/.test(request?.url ?? '') ? languagesOf(message) : []
     const { status, headers, body } = await readResource(directory, path, request?.headers, languages)

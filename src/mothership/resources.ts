@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto'
 import { readFile, realpath, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
+import { viewsOf } from '../cloud/component/described.js'
+import type { Descriptor } from '../cloud/component/descriptor.js'
 
 export interface Resource {
   readonly status: number
@@ -38,6 +40,21 @@ const types: Readonly<Record<string, string>> = {
 const bytesMax = 1_000_000
 
 const none = (status: number): Resource => ({ status, headers: {} })
+
+/** The html that stands in for a view, as the package's descriptor names it; undefined when there is none. */
+export async function readFallback(directory: string, view: string): Promise<string | undefined> {
+  try {
+    const descriptor = JSON.parse(await readFile(join(directory, 'meta.json'), 'utf8')) as Descriptor
+    const fallback = viewsOf(descriptor).find(each => each.id === view)?.fallback
+    if (fallback === undefined) return undefined
+    const base = await realpath(join(directory, 'client/templates'))
+    const file = await realpath(join(base, fallback))
+    if (!file.startsWith(base + sep) || (await stat(file)).size > bytesMax) return undefined
+    return await readFile(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
 
 /** Compared weakly, as conditional requests are: a proxy that compresses marks tags as weak. */
 const isOneOf = (etag: string, header = ''): boolean =>

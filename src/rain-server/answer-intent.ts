@@ -2,7 +2,10 @@
 import type { PageRequest } from '../protocol/messages.js'
 import { callController } from './controller.js'
 import { readIntent, resolveIntent } from './intent.js'
-import { type PagePorts, renderPage } from './page.js'
+import type { Links } from './links.js'
+import { wholeView } from './output.js'
+import { openPage, type PagePorts } from './page.js'
+import { Waiting } from './race.js'
 import type { Visit } from './visit.js'
 import type { ServerState } from './wanted.js'
 
@@ -19,6 +22,7 @@ export async function answerIntent(
   visit: Visit,
   request: PageRequest,
   ports: PagePorts,
+  links: Links,
 ): Promise<JsonAnswer> {
   const reading = readIntent(body.toString())
   if (reading.kind === 'bad') return refused(400, reading.reason)
@@ -35,9 +39,12 @@ export async function answerIntent(
   const { session, held, locale, languages } = visit
   if (provider.kind === 'view') {
     const { context } = intent
-    const asked = { component, view: provider.view, context, session, held, locale, request }
-    const { status, html, css, js, title, reason } = await renderPage(state, asked, ports)
+    const asked = { component, view: provider.view, context, session, held, locale, languages, request }
+    const page = await openPage(state, asked, ports, new Waiting())
+    const { status, title, reason } = page
     if (status !== 200) return refused(status, reason ?? 'the view could not be shown')
+    await page.whole
+    const { html, css, js } = wholeView(page)
     return { status, body: { kind: 'view', ...who, view: provider.view, title: title ?? null, html, css, js } }
   }
   const { category, action } = intent
@@ -54,7 +61,7 @@ export async function answerIntent(
       languages,
       deadlineMs: state.server.pageDeadlineMs,
     },
-    ports.links,
+    links,
     ports.clock,
   )
   if (answer.kind === 'failed') {

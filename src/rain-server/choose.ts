@@ -15,6 +15,7 @@ const weightOf = (session: string, component: string, copy: Copy): number =>
 
 /** Best first; those that cannot be reached come after those that can. */
 export function order(component: WantedComponent, session: string, reachable: (mothership: string) => boolean): Copy[] {
+  if (component.copies.length < 2) return [...component.copies]
   return component.copies
     .map(copy => ({ copy, here: reachable(copy.mothership) ? 0 : 1, weight: weightOf(session, component.id, copy) }))
     .sort((a, b) => a.here - b.here || b.weight - a.weight)

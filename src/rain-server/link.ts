@@ -4,6 +4,7 @@ import type { Clock, Log } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
 import {
   frameBytesMax,
+  linkCreditBytes,
   type Message,
   type MessageOf,
   renderPath,
@@ -21,6 +22,11 @@ export type Failed = {
   readonly reason: string
   readonly unanswered: boolean
 }
+/** A request that has been sent, unless it could not be. */
+export interface UnderWay {
+  /** Nobody waits for it any more. */
+  cancel(): void
+}
 export type RenderAnswer = { readonly kind: 'fragment'; readonly fragment: MessageOf<'fragment'> } | Failed
 export type CallAnswer = { readonly kind: 'answer'; readonly answer: MessageOf<'answer'> } | Failed
 
@@ -35,7 +41,7 @@ type Answer =
 
 interface Pending {
   readonly settle: (answer: Answer) => void
-  readonly cancel: () => void
+  readonly cancelTimer: () => void
 }
 
 const pingEveryMs = 1_000
@@ -44,6 +50,9 @@ const pingsUnansweredMax = 3
 const openWithinMs = 3_000
 const underWayMax = 1_000
 const bufferedMax = 4 * 1024 * 1024
+
+const creditEvery = linkCreditBytes / 4
+const nothingUnderWay: UnderWay = { cancel: () => undefined }
 
 const failed = (status: number, reason: string, unanswered: boolean): Failed => ({
   kind: 'failed',
@@ -60,6 +69,8 @@ export class Link {
   #closed = false
   #next = 1
   #pingsUnanswered = 0
+  /** Bytes that came since the last credit. */
+  #taken = 0
   readonly #pending = new Map<number, Pending>()
   readonly #sockets = new LinkSockets(message => this.#socket && this.#send(this.#socket, encode(message)))
   readonly #backoff: Backoff
@@ -98,11 +109,17 @@ export class Link {
     if (moved) this.#socket?.terminate()
   }
 
-  async render(request: RenderRequest): Promise<RenderAnswer> {
-    const answer = await this.#ask(r => ({ t: 'render', r, ...request }), request.deadlineMs)
-    if (answer.kind === 'failed') return answer
-    if (answer.message.t === 'fragment') return { kind: 'fragment', fragment: answer.message }
-    return failed(502, 'the mothership answered something else', false)
+  /** `settle` is called once, unless it is cancelled: at once when nothing could be sent. */
+  render(request: RenderRequest, settle: (answer: RenderAnswer) => void): UnderWay {
+    return this.#begin(
+      r => ({ t: 'render', r, ...request }),
+      request.deadlineMs,
+      answer => {
+        if (answer.kind === 'failed') settle(answer)
+        else if (answer.message.t === 'fragment') settle({ kind: 'fragment', fragment: answer.message })
+        else settle(failed(502, 'the mothership answered something else', false))
+      },
+    )
   }
 
   async call(request: CallRequest): Promise<CallAnswer> {
@@ -140,25 +157,40 @@ export class Link {
   }
 
   #ask(message: (r: number) => Message, deadlineMs: number): Promise<Answer> {
+    return new Promise(resolve => this.#begin(message, deadlineMs, resolve))
+  }
+
+  #begin(message: (r: number) => Message, deadlineMs: number, settle: (answer: Answer) => void): UnderWay {
     const socket = this.#socket
-    if (!this.#open || !socket) return Promise.resolve(failed(503, `no link to ${this.#wire.mothership}`, true))
+    const refused = (status: number, reason: string, unanswered: boolean): UnderWay => {
+      settle(failed(status, reason, unanswered))
+      return nothingUnderWay
+    }
+    if (!this.#open || !socket) return refused(503, `no link to ${this.#wire.mothership}`, true)
     if (this.#pending.size >= underWayMax || socket.bufferedAmount > bufferedMax) {
-      return Promise.resolve(failed(503, `the link to ${this.#wire.mothership} is overloaded`, true))
+      return refused(503, `the link to ${this.#wire.mothership} is overloaded`, true)
     }
     const r = this.#next++
     const frame = encode(message(r))
     // The mothership would close the link for it, and with it lose what others wait for.
     if (frame.byteLength > frameBytesMax) {
-      return Promise.resolve(failed(500, `a request of ${frame.byteLength} bytes does not fit into a frame`, false))
+      return refused(500, `a request of ${frame.byteLength} bytes does not fit into a frame`, false)
     }
-    return new Promise(resolve => {
-      const cancel = this.clock.after(Math.max(1, deadlineMs), () => {
-        this.#settle(r, failed(504, `no answer in ${Math.round(deadlineMs)} ms`, false))
-        this.#send(socket, encode({ t: 'cancel', r }))
-      })
-      this.#pending.set(r, { settle: resolve, cancel })
-      this.#send(socket, frame)
+    const cancelTimer = this.clock.after(Math.max(1, deadlineMs), () => {
+      this.#settle(r, failed(504, `no answer in ${Math.round(deadlineMs)} ms`, false))
+      this.#send(socket, encode({ t: 'cancel', r }))
     })
+    this.#pending.set(r, { settle, cancelTimer })
+    this.#send(socket, frame)
+    return { cancel: () => this.#cancel(socket, r) }
+  }
+
+  #cancel(socket: WebSocket, r: number): void {
+    const pending = this.#pending.get(r)
+    if (!pending) return
+    this.#pending.delete(r)
+    pending.cancelTimer()
+    this.#send(socket, encode({ t: 'cancel', r }))
   }
 
   #send(socket: WebSocket, frame: Uint8Array): void {
@@ -186,6 +218,9 @@ export class Link {
       this.#tried = true
       this.#backoff.reset()
       this.#pingsUnanswered = 0
+      this.#taken = 0
+      // From here on the mothership counts.
+      this.#send(socket, encode({ t: 'credit', bytes: 0 }))
       this.#ping(socket)
       this.log.info({ mothership }, 'linked')
       this.onChange()
@@ -222,6 +257,7 @@ export class Link {
       return
     }
     const { message } = decoded
+    if (message.t === 'fragment' || message.t === 'answer') this.#take(frame.byteLength)
     if (message.t === 'fragment' || message.t === 'answer' || message.t === 'socket-open') {
       this.#settle(message.r, { kind: 'message', message })
     } else if (message.t === 'socket-data' || message.t === 'socket-session' || message.t === 'socket-close')
@@ -234,6 +270,14 @@ export class Link {
       this.#socket?.close(1000)
       this.onChange()
     }
+  }
+
+  /** What came has been taken out of the connection: as much may follow. */
+  #take(bytes: number): void {
+    this.#taken += bytes
+    if (this.#taken < creditEvery || !this.#socket) return
+    this.#send(this.#socket, encode({ t: 'credit', bytes: this.#taken }))
+    this.#taken = 0
   }
 
   #lost(reason: string): void {
@@ -250,7 +294,7 @@ export class Link {
     const pending = this.#pending.get(r)
     if (!pending) return
     this.#pending.delete(r)
-    pending.cancel()
+    pending.cancelTimer()
     pending.settle(answer)
   }
 }

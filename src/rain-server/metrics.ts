@@ -1,11 +1,13 @@
 /** What a rain server counts. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { FragmentOutcome } from './page.js'
+import type { Fragments } from './fragments.js'
+import type { Because, Step } from './page.js'
 
 export class ServerMetrics {
   readonly registry = new Registry()
   readonly #pages: Histogram<'status'>
   readonly #fragments: Histogram<'outcome'>
+  readonly #degraded: Counter<'component' | 'step' | 'reason'>
   readonly #links: Gauge
   readonly #load: Gauge<'resource'>
   readonly #refused: Counter
@@ -24,9 +26,15 @@ export class ServerMetrics {
     })
     this.#fragments = new Histogram({
       name: 'rain_server_fragment_seconds',
-      help: 'Time to get a fragment from motherships.',
+      help: 'Time to get a fragment, by where it came from.',
       labelNames: ['outcome'],
       buckets,
+      registers,
+    })
+    this.#degraded = new Counter({
+      name: 'rain_server_degraded_total',
+      help: 'Fragments in whose place another copy or something lesser was shown, and why.',
+      labelNames: ['component', 'step', 'reason'],
       registers,
     })
     this.#links = new Gauge({ name: 'rain_server_links_open', help: 'Open links to motherships.', registers })
@@ -55,8 +63,32 @@ export class ServerMetrics {
     this.#pages.observe({ status: `${Math.floor(status / 100)}xx` }, ms / 1000)
   }
 
-  readonly fragment = (_component: string, outcome: FragmentOutcome, ms: number): void => {
-    this.#fragments.observe({ outcome }, ms / 1000)
+  readonly fragment = (component: string, step: Step, because: Because | undefined, ms: number): void => {
+    const outcome = step.replace(' ', '-')
+    if (step === 'copy' || step === 'other copy' || step === 'kept') this.#fragments.observe({ outcome }, ms / 1000)
+    if (step === 'copy' || step === 'kept') return
+    this.#degraded.inc({ component, step: outcome, reason: because ?? 'unreachable' })
+  }
+
+  /** What is remembered, and who is not asked. */
+  watch({ breakers, cache }: Fragments): void {
+    const registers = [this.registry]
+    new Gauge({
+      name: 'rain_server_breakers_open',
+      help: 'Views at copies that are not asked for the time being, because they failed again and again.',
+      registers,
+      collect() {
+        this.set(breakers.open)
+      },
+    })
+    new Gauge({
+      name: 'rain_server_fragment_cache_bytes',
+      help: 'Fragments that may be shown again.',
+      registers,
+      collect() {
+        this.set(cache.bytes)
+      },
+    })
   }
 
   overload(): void {

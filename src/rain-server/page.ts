@@ -1,59 +1,58 @@
 /**
  * A page from its fragments. Versions are resolved on the one state that the page began with; children are fetched in
- * parallel, each with a deadline, from another copy where one fails; whatever goes wrong in a child shows in its place
- * and never breaks the page. The page's status is that of its own component.
+ * parallel, each with a deadline. Whatever goes wrong in a child has its place taken by the next best thing: another
+ * copy, what was shown last, the package's own fallback, the platform's error view, nothing. The page's status is that
+ * of its own component, and of the children that it cannot do without.
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../hypervisor/ports.js'
-import type {
-  Block,
-  GuestRequest,
-  MessageOf,
-  PageRequest,
-  Viewer,
-  ViewRequest,
-  WantedComponent,
-} from '../protocol/messages.js'
-import { copiesTried, order } from './choose.js'
+import type { GuestRequest, ViewRequest, WantedComponent } from '../protocol/messages.js'
 import { escapeHtml } from './document.js'
-import type { Epochs } from './epochs.js'
-import { platformLanguages } from './language.js'
-import type { Links } from './links.js'
+import type { Fallbacks } from './fallbacks.js'
+import type { Fragment } from './fragment-cache.js'
+import { type Asker, type Failure, type Fragments, failure, type Got, termsOf, type Wish } from './fragments.js'
+import { type Assets, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
+import type { Waiting } from './race.js'
 import { pick } from './route.js'
-import type { VisitorSession } from './sessions.js'
 import type { ServerState } from './wanted.js'
 
-export interface PageAsked {
+export interface PageAsked extends Asker {
   readonly component: WantedComponent
   readonly view: string
   /** What the view starts with. */
   readonly context?: Readonly<Record<string, unknown>>
-  readonly session: string
-  readonly held: VisitorSession
-  readonly user?: Viewer
-  readonly locale: string
-  readonly request: PageRequest
 }
 
+/** A page whose status is known; slots may be empty still. */
 export interface Page {
   readonly status: number
+  readonly root: Piece
   readonly title: string | undefined
-  readonly html: string
-  readonly css: readonly string[]
-  readonly js: readonly string[]
   /** Why the page's own component could not be shown. */
   readonly reason?: string
+  /** No slot is empty any more. */
+  readonly whole: Promise<void>
+  readonly isWhole: () => boolean
+  /** Resolves when nothing is under way that may change the session. */
+  readonly sessionSettled: Promise<void>
+  /** For how long the whole may be shown again, ms; 0: not at all. Once it is whole. */
+  readonly shelfMs: () => number
+  /** That all of it was named by exact versions: a newer one changes nothing. */
+  readonly isExact: () => boolean
+  /** The platform's placeholder, if there is one. */
+  readonly placeholder: () => Promise<Piece | undefined>
 }
 
-export type FragmentOutcome = 'ok' | 'retried' | 'failed' | 'timeout'
+/** What became of a fragment, and why what was wanted first did not. */
+export type Step = 'copy' | 'other copy' | 'kept' | 'stale' | 'fallback' | 'error' | 'empty'
+export type Because = 'timeout' | 'unreachable' | 'failed' | 'refused' | 'missing' | 'limit'
 
 export interface PagePorts {
-  readonly links: Links
-  readonly epochs: Epochs
+  readonly fragments: Fragments
+  readonly fallbacks: Fallbacks
+  readonly assets: LearntAssets
   readonly clock: Clock
-  readonly onFragment: (component: string, outcome: FragmentOutcome, ms: number) => void
-  /** A component failed at a view: what it said is for who runs it, not for who looks at the page. */
-  readonly onFailed: (component: string, view: string, reason: string) => void
+  readonly onFragment: (component: string, step: Step, because: Because | undefined, ms: number) => void
 }
 
 const depthMax = 16
@@ -61,17 +60,10 @@ const fragmentsMax = 200
 /** Kept back from a fragment's time, so that its error view still goes with the page. */
 const spareMs = 5
 
-interface Wanted {
-  readonly component: WantedComponent
-  readonly view: string
-  readonly context: Readonly<Record<string, unknown>>
-  readonly block?: Block
-}
-
 /** A view that stands in a block: it belongs to who wrote the block, and goes into what the container makes of it. */
 interface Guest {
   readonly asked: GuestRequest
-  readonly author: Wanted
+  readonly author: Wish
   readonly inherited: Readonly<Record<string, unknown>>
   /** The author and the views above: containers within containers are no cycle, for a block has an end. */
   readonly path: readonly string[]
@@ -83,195 +75,294 @@ interface Visit extends Omit<Guest, 'asked'> {
 }
 
 /** Where in the page: the views above, the id of this one, and the guests of all blocks around it. */
-interface Place {
+interface Spot {
   readonly path: readonly string[]
   readonly id?: string
   readonly guests: readonly Guest[]
 }
 
-/** Finished, with the files that it and all within it need: in the order of the page, which is the same at each visit. */
-interface Finished {
-  readonly html: string
-  readonly css: readonly string[]
-  readonly js: readonly string[]
-}
-type Part = ({ readonly kind: 'part'; readonly title?: string } & Finished) | Failure
-interface Failure {
-  readonly kind: 'failure'
-  readonly status: number
-  readonly reason: string
-}
+type Part = { readonly kind: 'part'; readonly piece: Piece } | Failure
 
-export async function renderPage(state: ServerState, asked: PageAsked, ports: PagePorts): Promise<Page> {
-  const assembly = new Assembly(state, asked, ports)
-  const top = await assembly.part(
-    { component: asked.component, view: asked.view, context: asked.context ?? {} },
-    { path: [], guests: [] },
-  )
-  if (top.kind === 'part') {
-    const css = [...new Set([...top.css, ...assembly.css])]
-    return { status: 200, title: top.title, html: top.html, css, js: [...new Set(top.js)] }
+/** Resolves as soon as the status is known. */
+export async function openPage(
+  state: ServerState,
+  asked: PageAsked,
+  ports: PagePorts,
+  waiting: Waiting,
+): Promise<Page> {
+  const assembly = new Assembly(state, asked, ports, waiting)
+  const { component, view, context = {} } = asked
+  const top = await assembly.part({ component, view, context }, { path: [], guests: [] })
+  const common = {
+    whole: assembly.whole(),
+    isWhole: () => assembly.pending === 0,
+    sessionSettled: assembly.sessionSettled(),
+    isExact: () => assembly.exact,
+    placeholder: () => assembly.placeholder(),
   }
-  const html = await assembly.errorView(top, asked.component.id)
-  return { status: top.status, title: undefined, html, css: [...assembly.css], js: [], reason: top.reason }
+  if (top.kind === 'part') {
+    return { status: 200, root: top.piece, title: top.piece.title, shelfMs: () => assembly.shelfMs, ...common }
+  }
+  const { status, reason } = top
+  const root = await assembly.errorPiece(top, { component, view })
+  return { status, root, title: undefined, reason, shelfMs: () => 0, ...common }
 }
 
 class Assembly {
-  /** Of error views, which come after all others. */
-  readonly css = new Set<string>()
   readonly #untilMs: number
-  readonly #languages: readonly string[]
   #fragments = 0
+  /** Slots that are empty. */
+  pending = 0
+  #sessionsPending = 0
+  readonly #onWhole: (() => void)[] = []
+  readonly #onSessions: (() => void)[] = []
+  /** What is shown a second time on a page has its ids changed. */
+  readonly #shown = new Set<Fragment>()
+  shelfMs = Number.POSITIVE_INFINITY
+  exact = true
 
   constructor(
     private readonly state: ServerState,
     private readonly asked: PageAsked,
     private readonly ports: PagePorts,
+    private readonly waiting: Waiting,
   ) {
     this.#untilMs = ports.clock.nowMs() + state.server.pageDeadlineMs
-    this.#languages = platformLanguages(state.server)
   }
 
-  async part(wanted: Wanted, { path, id: self, guests }: Place): Promise<Part> {
-    const name = `${wanted.component.id}/${wanted.component.version}/${wanted.view}`
+  whole(): Promise<void> {
+    return this.pending === 0 ? Promise.resolve() : new Promise(resolve => this.#onWhole.push(resolve))
+  }
+
+  sessionSettled(): Promise<void> {
+    return this.#sessionsPending === 0 ? Promise.resolve() : new Promise(resolve => this.#onSessions.push(resolve))
+  }
+
+  async part(wish: Wish, { path, id: self, guests }: Spot): Promise<Part> {
+    const name = `${wish.component.id}/${wish.component.version}/${wish.view}`
     if (path.length >= depthMax) return failure(508, `views are nested more than ${depthMax} deep`)
-    if (path.filter(each => each === name).length > 1) return failure(508, `${name} contains itself`)
+    if (path.length > 1 && path.filter(each => each === name).length > 1) return failure(508, `${name} contains itself`)
     if (++this.#fragments > fragmentsMax) return failure(508, `more than ${fragmentsMax} fragments on a page`)
-    const fragment = await this.#fragment(wanted)
-    if (fragment.kind === 'failure') return fragment
-    const { html, css, js, children, context, title, instance, mothership } = fragment.fragment
-    const from = { author: wanted, inherited: context, path: [...path, name] }
-    const within = [...guests, ...(fragment.fragment.guests ?? []).map(each => ({ asked: each, ...from }))]
-    const own = children.map(child => ({ at: child.at, length: 0, guest: { asked: child, ...from } }))
-    const places = [...own, ...seats(html, self === undefined ? [] : guests.filter(each => each.asked.host === self))]
-    const inner = await Promise.all(places.map(({ guest }) => (guest ? this.#child(guest, within) : nothing)))
-    const { id, exact } = wanted.component
+    const got = await this.#fragment(wish)
+    if (got.kind === 'failure') return got
+    this.shelfMs = Math.min(this.shelfMs, wish.component.useSession === true ? 0 : got.leftMs)
+    const fragment = this.#shown.has(got.fragment) ? withOtherIds(got.fragment) : got.fragment
+    this.#shown.add(got.fragment)
+    const { html, css, js, children, context, title, instance, mothership, guests: brought = [] } = fragment
+    this.ports.assets.learn(name, fragment)
+    const from = { author: wish, inherited: context, path: [...path, name] }
+    const within = brought.length === 0 ? guests : [...guests, ...brought.map(each => ({ asked: each, ...from }))]
+    const required: Promise<Part>[] = []
+    const places: Place[] = children.map(child => ({
+      at: child.at,
+      length: 0,
+      ...this.#seat({ asked: child, ...from }, within, required),
+    }))
+    const seated = self === undefined || guests.length === 0 ? [] : guests.filter(each => each.asked.host === self)
+    for (const { at, length, guest } of seats(html, seated)) {
+      places.push({ at, length, ...(guest ? this.#seat(guest, within, required) : {}) })
+    }
+    for (const each of required.length > 0 ? await Promise.all(required) : []) {
+      if (each.kind === 'failure') return each
+    }
+    const { id, exact } = wish.component
     const open =
       `<div data-rain-component="${escapeHtml(id)}" data-rain-version="${escapeHtml(exact)}"` +
       ` data-rain-instance="${escapeHtml(instance)}" data-rain-mothership="${escapeHtml(mothership)}">`
-    return {
-      kind: 'part',
-      html: `${open}${insert(html, places, inner)}</div>`,
-      css: [...css, ...inner.flatMap(each => each.css)],
-      js: [...js, ...inner.flatMap(each => each.js)],
-      ...(title === undefined ? {} : { title }),
-    }
+    const piece = { ...split(open, html, '</div>', places), css, js, ...(title === undefined ? {} : { title }) }
+    return { kind: 'part', piece }
   }
 
-  /** What stands in the place of a view that failed: the platform's error view, or a plain note. */
-  async errorView({ status, reason }: Failure, component: string): Promise<string> {
+  /** What stands in the place of a view that failed: the platform's error view, or nothing but a note to who looks closer. */
+  async errorPiece(failed: Failure, { component, view }: Pick<Wish, 'component' | 'view'>): Promise<Piece> {
+    return this.#errorPiece(failed, component.id, view)
+  }
+
+  async placeholder(): Promise<Piece | undefined> {
+    const { loadingComponent } = this.state.server
+    return loadingComponent == null ? undefined : this.#standIn(loadingComponent, 'index', {})
+  }
+
+  async #errorPiece({ status, reason }: Failure, component: string, view: string): Promise<Piece> {
+    this.shelfMs = 0
+    if (this.waiting.left) return pieceOf('')
     const { errorComponent } = this.state.server
-    const found = errorComponent === null ? undefined : pick(this.state.components.get(errorComponent) ?? [], undefined)
-    if (found && component !== found.id) {
-      const view = found.views.includes(String(status)) ? String(status) : 'default'
-      if (found.views.includes(view)) {
-        const fragment = await this.#fragment({ component: found, view, context: { status, component } })
-        if (fragment.kind === 'fragment') {
-          for (const sheet of fragment.fragment.css) this.css.add(sheet)
-          return inPlaceOf(component, status, fragment.fragment.html)
-        }
+    const because = becauseOf(status)
+    if (errorComponent !== null && errorComponent !== component) {
+      const context = { status, component, view }
+      const shown =
+        (await this.#standIn(errorComponent, String(status), context)) ??
+        (await this.#standIn(errorComponent, 'default', context))
+      if (shown) {
+        this.ports.onFragment(component, 'error', because, 0)
+        return around(component, status, shown)
       }
     }
-    return inPlaceOf(component, status, 'This part is not available at the moment.', reason)
+    this.ports.onFragment(component, 'empty', because, 0)
+    return pieceOf(`<!-- rain: ${commented(`${component}/${view} ${status}: ${reason}`)} -->`)
   }
 
-  async #child({ asked: child, author, inherited, path }: Visit, guests: readonly Guest[]): Promise<Finished> {
-    const versions = this.state.components.get(child.component) ?? []
+  /** A view of a component of the platform itself; its children are not looked at. */
+  async #standIn(id: string, view: string, context: Wish['context']): Promise<Piece | undefined> {
+    const component = pick(this.state.components.get(id) ?? [], undefined)
+    if (!component?.views.includes(view)) return undefined
+    const got = await this.#fetch({ component, view, context })
+    return got.kind === 'failure' ? undefined : pieceOf(got.fragment.html, got.fragment)
+  }
+
+  /** Begins a child. What is required is waited for before what it stands in is shown at all. */
+  #seat(visit: Visit, guests: readonly Guest[], required: Promise<Part>[]): { slot?: Slot } {
+    const { asked: child, author } = visit
     const own = child.component === author.component.id && child.version === author.component.exact
-    const component = own ? author.component : pick(versions, child.version)
-    const what = `${child.component}${child.version === undefined ? '' : `/${child.version}`}`
-    const part = !component
-      ? failure(404, `there is no component ${what}`)
-      : component.views.includes(child.view)
-        ? await this.part(
-            {
-              component,
-              view: child.view,
-              context: { ...inherited, ...child.context },
-              ...(child.block ? { block: child.block } : {}),
-            },
-            { path, id: child.id, guests },
-          )
-        : failure(404, `${what} has no view ${child.view}`)
-    return part.kind === 'part' ? part : { html: await this.errorView(part, child.component), css: [], js: [] }
-  }
-
-  /** From the copy that is this session's, or else from the next ones, for as long as there is time. */
-  async #fragment(wanted: Wanted): Promise<{ kind: 'fragment'; fragment: MessageOf<'fragment'> } | Failure> {
-    const { links, clock, epochs, onFragment } = this.ports
-    const { component } = wanted
-    const startMs = clock.nowMs()
-    const untilMs = Math.min(startMs + this.state.server.fragmentDeadlineMs, this.#untilMs) - spareMs
-    const copies = order(component, this.asked.session, links.reachable)
-    let last: Failure = failure(
-      503,
-      copies.length === 0 ? `no copy of ${component.id} runs` : 'no copy could be reached',
+    const component = own ? author.component : pick(this.state.components.get(child.component) ?? [], child.version)
+    if (!own && child.version !== component?.exact) this.exact = false
+    const needed = child.required === true || (component && termsOf(component, child.view).required === true)
+    const slot = new Slot(
+      component ? this.ports.assets.expected(`${component.id}/${component.version}/${child.view}`) : noAssets,
+      this.ports.clock.nowMs(),
+      child.placeholder === true,
     )
-    let tries = 0
-    for (const copy of copies.slice(0, copiesTried)) {
-      const leftMs = untilMs - clock.nowMs()
-      if (leftMs <= 0) break
-      tries++
-      const answer = await links.get(copy.mothership)?.render(this.#request(wanted, copy.instance, leftMs))
-      if (answer?.kind === 'fragment') {
-        const { state } = answer.fragment
-        if (state && !epochs.accepts(copy.instance, state)) {
-          last = failure(503, 'a copy answered of which nothing is to be shown any more')
-          continue
-        }
-        this.asked.held.change(component.id, answer.fragment.sessionChange)
-        onFragment(component.id, tries > 1 ? 'retried' : 'ok', clock.nowMs() - startMs)
-        return answer
-      }
-      if (answer) last = this.#told(wanted, answer)
-      // What the component itself decided is the same at every copy.
-      if (answer && !answer.unanswered && answer.status < 502) break
-    }
-    if (clock.nowMs() >= untilMs) last = failure(504, `${component.id} did not answer in time`)
-    onFragment(component.id, last.status === 504 ? 'timeout' : 'failed', clock.nowMs() - startMs)
-    return last
+    const part = this.#child(visit, component, guests)
+    const usesSession = component?.useSession === true
+    this.pending++
+    if (usesSession) this.#sessionsPending++
+    if (needed) required.push(part)
+    void this.#fill(slot, part, child, needed === true).finally(() => {
+      if (--this.pending === 0) for (const each of this.#onWhole.splice(0)) each()
+      if (usesSession && --this.#sessionsPending === 0) for (const each of this.#onSessions.splice(0)) each()
+    })
+    return { slot }
   }
 
-  #told(
-    { component, view }: Wanted,
-    { status, reason }: { readonly status: number; readonly reason: string },
-  ): Failure {
-    if (status !== 500) return failure(status, reason)
-    this.ports.onFailed(component.id, view, reason)
-    return failure(500, `${component.id} failed`)
+  async #fill(slot: Slot, part: Promise<Part>, { component, view }: ViewRequest | GuestRequest, needed: boolean) {
+    const made = await part
+    if (made.kind === 'part') slot.fill(made.piece)
+    // Without what is required nothing is shown of what it stands in.
+    else if (needed) slot.fill(pieceOf(''))
+    else slot.fill(await this.#errorPiece(made, component, view))
   }
 
-  #request(
-    wanted: Wanted,
-    instance: string,
-    deadlineMs: number,
-  ): Parameters<NonNullable<ReturnType<Links['get']>>['render']>[0] {
-    const { session, held, user, locale, request } = this.asked
-    const { id, useSession } = wanted.component
-    return {
-      instance,
-      view: wanted.view,
-      context: { ...wanted.context },
-      session,
-      locale,
-      request,
-      deadlineMs,
-      ...(wanted.block ? { block: wanted.block } : {}),
-      ...(user === undefined ? {} : { user }),
-      ...(useSession === true ? { sessionData: held.of(id) } : {}),
-      ...(this.#languages.length > 0 ? { languages: [...this.#languages] } : {}),
+  #child(
+    { asked: child, inherited, path }: Visit,
+    component: WantedComponent | undefined,
+    guests: readonly Guest[],
+  ): Promise<Part> {
+    const what = `${child.component}${child.version === undefined ? '' : `/${child.version}`}`
+    if (!component) return Promise.resolve(failure(404, `there is no component ${what}`))
+    if (!component.views.includes(child.view)) return Promise.resolve(failure(404, `${what} has no view ${child.view}`))
+    return this.part(
+      {
+        component,
+        view: child.view,
+        context: { ...inherited, ...child.context },
+        ...(child.block ? { block: child.block } : {}),
+      },
+      { path, id: child.id, guests },
+    )
+  }
+
+  #fetch(wish: Wish): Promise<Got | Failure> {
+    const { fragments, clock } = this.ports
+    const { fragmentDeadlineMs, developing } = this.state.server
+    const ownMs = termsOf(wish.component, wish.view).deadlineMs ?? fragmentDeadlineMs
+    const untilMs = Math.min(clock.nowMs() + ownMs, this.#untilMs) - spareMs
+    return fragments.fetch(wish, this.asked, untilMs, this.waiting, developing === true)
+  }
+
+  /** The fragment, or else what may stand in for it: what was shown last, or what the package brings along. */
+  async #fragment(wish: Wish): Promise<Got | Failure> {
+    const { fragments, fallbacks, clock, onFragment } = this.ports
+    const { component, view } = wish
+    const startMs = clock.nowMs()
+    const got = await this.#fetch(wish)
+    const ms = clock.nowMs() - startMs
+    if (got.kind === 'fragment') {
+      onFragment(component.id, got.source, got.after === undefined ? undefined : becauseOf(got.after), ms)
+      return got
     }
+    // What somebody may not see, or is not there, was so decided by the component.
+    if (got.status < 500 || got.status === 508) return got
+    const stale = fragments.stale(wish, this.asked)
+    if (stale) {
+      onFragment(component.id, 'stale', becauseOf(got.status), ms)
+      return stale
+    }
+    const html = fallbacks.of(component, view)
+    if (html === undefined) return got
+    onFragment(component.id, 'fallback', becauseOf(got.status), ms)
+    return { kind: 'fragment', fragment: standing(html), source: 'stale', leftMs: 0 }
   }
 }
 
-/** `html` as it is; the reason is for who looks closer. */
-const inPlaceOf = (component: string, status: number, html: string, reason?: string): string =>
-  `<div class="rain-error" data-rain-component="${escapeHtml(component)}" data-rain-status="${status}"` +
-  `${reason === undefined ? '' : ` title="${escapeHtml(reason)}"`} role="note">${html}</div>`
+/** What views needed before: so that the head of a page names it, though their fragments come later. */
+export class LearntAssets {
+  readonly #byView = new Map<string, Assets>()
 
-const nothing: Finished = { html: '', css: [], js: [] }
+  /** `view`: component, version and view. */
+  learn(view: string, { css, js }: Assets): void {
+    if (!this.#byView.has(view) && this.#byView.size >= learntMax) this.#byView.clear()
+    this.#byView.set(view, { css, js })
+  }
 
-const failure = (status: number, reason: string): Failure => ({ kind: 'failure', status, reason })
+  expected(view: string): Assets {
+    return this.#byView.get(view) ?? noAssets
+  }
+
+  clear(): void {
+    this.#byView.clear()
+  }
+}
+
+const learntMax = 50_000
+
+const standing = (html: string): Fragment => ({
+  t: 'fragment',
+  r: 0,
+  instance: 'fallback',
+  mothership: '',
+  html,
+  css: [],
+  js: [],
+  context: {},
+  children: [],
+})
+
+function becauseOf(status: number): Because {
+  if (status === 504) return 'timeout'
+  if (status === 508) return 'limit'
+  if (status === 502 || status === 503) return 'unreachable'
+  return status === 404 ? 'missing' : status < 500 ? 'refused' : 'failed'
+}
+
+const around = (component: string, status: number, { texts, ...piece }: Piece): Piece => ({
+  ...piece,
+  texts: [
+    `<div class="rain-error" data-rain-component="${escapeHtml(component)}" data-rain-status="${status}"` +
+      ` role="note">${texts.join('')}</div>`,
+  ],
+})
+
+/** Within a comment nothing may end it. */
+const commented = (text: string): string =>
+  text
+    .slice(0, 300)
+    .replace(/[<>]/g, each => (each === '<' ? '‹' : '›'))
+    .replace(/--+/g, '–')
+    .replace(/-$/, '–')
+
+/** Ids of views are texts by lot, so that they are found wherever they stand; others of the same length take their places. */
+function withOtherIds(fragment: Fragment): Fragment {
+  let { html } = fragment
+  const renamed = new Map(fragment.children.map(({ id }) => [id, newId(id)]))
+  for (const [id, other] of renamed) if (other !== id) html = html.replaceAll(id, other)
+  const children = fragment.children.map(each => ({ ...each, id: renamed.get(each.id)! }))
+  const { guests } = fragment
+  const moved = guests?.map(each => ({ ...each, host: renamed.get(each.host) ?? each.host }))
+  return { ...fragment, html, children, ...(moved ? { guests: moved } : {}) }
+}
+
+/** One that a mothership has not made is left as it is. */
+const newId = (id: string): string => (/^v[0-9a-f]{16}$/.test(id) ? `v${randomBytes(8).toString('hex')}` : id)
 
 /** Where guests go: each to the first place of its token; what else there is of tokens only goes. */
 function seats(html: string, guests: readonly Guest[]): { at: number; length: number; guest?: Guest }[] {
@@ -283,25 +374,6 @@ function seats(html: string, guests: readonly Guest[]): { at: number; length: nu
     }
     return found
   })
-}
-
-/** Children go in at their offsets, in the place of so many characters, whatever the html around them says. */
-export function insert(
-  html: string,
-  children: readonly { readonly at: number; readonly length?: number }[],
-  inner: readonly { readonly html: string }[],
-): string {
-  const places = children
-    .map(({ at, length = 0 }, index) => ({ at, length, html: inner[index]?.html ?? '' }))
-    .sort((a, b) => a.at - b.at)
-  let out = ''
-  let from = 0
-  for (const place of places) {
-    const at = Math.min(Math.max(place.at, from), html.length)
-    out += html.slice(from, at) + place.html
-    from = Math.min(at + place.length, html.length)
-  }
-  return out + html.slice(from)
 }
 
 export const newSession = (): string => randomBytes(16).toString('hex')

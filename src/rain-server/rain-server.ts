@@ -8,14 +8,13 @@ import type { Clock, Log } from '../hypervisor/ports.js'
 import type { MessageOf } from '../protocol/messages.js'
 import { NodeSession, type Refused, type WantedState } from '../sdk/node-session.js'
 import { answerIntent } from './answer-intent.js'
-import { order } from './choose.js'
 import { bodyBytesMax, callController, controllerHeaders, sendAnswer } from './controller.js'
-import { documentOf, errorDocument } from './document.js'
-import { Epochs } from './epochs.js'
+import { errorDocument } from './document.js'
+import { Files } from './files.js'
 import { intentsPath } from './intent.js'
 import { Links } from './links.js'
 import { ServerMetrics } from './metrics.js'
-import { type PagePorts, renderPage } from './page.js'
+import { Pages } from './pages.js'
 import { pageRequest, readBody, wantsHtml } from './request.js'
 import { type Route, reaches, routeOf } from './route.js'
 import { Sessions } from './sessions.js'
@@ -51,11 +50,13 @@ export async function startRainServer(config: RainServerConfig, deps: RainServer
 
 class RunningRainServer implements RainServer {
   readonly #metrics = new ServerMetrics(() => this.#sockets.count)
-  readonly #epochs = new Epochs()
   readonly #links: Links
   readonly #http: Server
   readonly #sockets: Sockets
   readonly #sessions: Sessions
+  readonly #pages: Pages
+  readonly #files: Files
+  #generation: number | undefined
   #session: NodeSession | undefined
   #state: ServerState | undefined
   #underWay = 0
@@ -71,6 +72,9 @@ class RunningRainServer implements RainServer {
     this.#links = new Links(deps.clock, deps.log)
     const { clock, log } = deps
     this.#sessions = new Sessions(clock, log)
+    const [links, sessions, metrics] = [this.#links, this.#sessions, this.#metrics]
+    this.#pages = new Pages({ links, sessions, metrics, clock, log })
+    this.#files = new Files(links)
     const state = (): ServerState | undefined => (this.#stopping ? undefined : this.#state)
     this.#sockets = new Sockets({ links: this.#links, clock, log, sessions: this.#sessions, state })
     this.#http = createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => void this.#serve(request, response))
@@ -121,6 +125,7 @@ class RunningRainServer implements RainServer {
     while (this.#underWay > 0 && this.deps.clock.nowMs() < untilMs) await this.#pause(20)
     this.#http.closeAllConnections()
     await closed
+    this.#pages.stop()
     await this.#links.close()
   }
 
@@ -145,7 +150,10 @@ class RunningRainServer implements RainServer {
     this.#state = state
     if (state) {
       this.#links.apply(state)
+      if (this.#generation !== undefined && this.#generation !== state.server.generation) this.#files.clear()
+      this.#generation = state.server.generation
       await this.#links.settled(linksWithinMs)
+      this.#pages.apply(state)
     }
     return refused
   }
@@ -218,62 +226,20 @@ class RunningRainServer implements RainServer {
       response.setHeader('allow', 'GET, HEAD')
       return this.#error(request, response, 405)
     }
-    if (route.kind === 'view') return this.#page(request, response, state, route)
-    return this.#resource(request, response, state, route)
+    if (route.kind === 'resource') return this.#file(request, response, state, route)
+    return this.#pages.serve(request, response, state, route, status => this.#error(request, response, status))
   }
 
-  async #page(
+  /** Answers what is no page and no file of one's own making. */
+  async #file(
     request: IncomingMessage,
     response: ServerResponse,
     state: ServerState,
-    { component, view }: Extract<Route, { kind: 'view' }>,
+    route: Extract<Route, { kind: 'resource' }>,
   ): Promise<void> {
-    const { cookies, ...visit } = visitOf(request, state, this.#sessions)
-    const { locale } = visit
-    const asked = { component, view, ...visit, request: pageRequest(request) }
-    const page = await renderPage(state, asked, this.#pagePorts)
-    if (page.status !== 200) {
-      this.deps.log.warn({ url: request.url, status: page.status, reason: page.reason }, 'a page could not be shown')
-      if (!wantsHtml(request)) return this.#error(request, response, page.status)
-    }
-    const set = cookies()
-    if (set.length > 0) response.setHeader('set-cookie', set)
-    send(request, response, page.status, documentOf({ ...page, title: page.title ?? component.pageTitle, locale }))
-  }
-
-  readonly #onFailed = (component: string, view: string, reason: string): void =>
-    this.deps.log.warn({ component, view, reason }, 'a component failed')
-
-  /** From whatever copy answers: files of a version are the same everywhere. */
-  async #resource(
-    request: IncomingMessage,
-    response: ServerResponse,
-    state: ServerState,
-    { component, path }: Extract<Route, { kind: 'resource' }>,
-  ): Promise<void> {
-    const { locale, languages } = visitOf(request, state, this.#sessions)
-    for (const copy of order(component, '', this.#links.reachable)) {
-      const answer = await this.#links.get(copy.mothership)?.call({
-        kind: 'resource',
-        component: component.id,
-        version: component.version,
-        path,
-        verb: 'GET',
-        request: pageRequest(request, ['if-none-match', 'range', 'if-range']),
-        locale,
-        languages: [...languages],
-        deadlineMs: state.server.fragmentDeadlineMs,
-      })
-      if (answer?.kind !== 'answer') continue
-      const { status, headers, body } = answer.answer
-      // A range that is not there is told with how large the file is.
-      if (status >= 400 && status !== 416) return this.#error(request, response, status)
-      const bytes = body instanceof Uint8Array ? body : Buffer.from(String(body ?? ''))
-      response.writeHead(status, status === 304 ? headers : { ...headers, 'content-length': bytes.byteLength })
-      response.end(request.method === 'HEAD' || status === 304 ? undefined : bytes)
-      return
-    }
-    this.#error(request, response, 503)
+    const visit = visitOf(request, state, this.#sessions)
+    const status = await this.#files.serve(request, response, state, route, visit)
+    if (status !== undefined) this.#error(request, response, status)
   }
 
   async #control(
@@ -310,16 +276,11 @@ class RunningRainServer implements RainServer {
     const body = await this.#body(request, response)
     if (!body) return
     const visit = visitOf(request, state, this.#sessions)
-    const answer = await answerIntent(body, state, visit, pageRequest(request, controllerHeaders), this.#pagePorts)
+    const told = pageRequest(request, controllerHeaders)
+    const answer = await answerIntent(body, state, visit, told, this.#pages.ports, this.#links)
     const { status, reason } = answer
     if (reason !== undefined) this.deps.log.warn({ status, reason }, 'an intent failed')
     sendJson(response, status, answer.body, visit.cookies())
-  }
-
-  get #pagePorts(): PagePorts {
-    const onFragment = this.#metrics.fragment
-    const links = this.#links
-    return { links, epochs: this.#epochs, clock: this.deps.clock, onFragment, onFailed: this.#onFailed }
   }
 
   /** Undefined when there is none that can be used, which has been answered. */

@@ -5,11 +5,17 @@ import type { WantedComponent } from '../protocol/messages.js'
 import type { ServerState } from './wanted.js'
 
 export type Route =
-  | { readonly kind: 'view'; readonly component: WantedComponent; readonly view: string }
-  | { readonly kind: 'resource'; readonly component: WantedComponent; readonly path: string }
+  | ({ readonly kind: 'view'; readonly view: string } & Named)
+  | ({ readonly kind: 'resource'; readonly path: string } & Named)
   | { readonly kind: 'socket'; readonly component: WantedComponent; readonly channel: string }
   | { readonly kind: 'controller'; readonly component: WantedComponent; readonly name: string }
   | { readonly kind: 'none'; readonly status: 404 | 400; readonly reason: string }
+
+/** `exact`: by its exact version, so that the url means the same for ever. */
+interface Named {
+  readonly component: WantedComponent
+  readonly exact: boolean
+}
 
 const versionText = /^\d{1,9}(\.\d{1,9}){0,2}$/
 const staticPlaces: ReadonlySet<string> = new Set(['css', 'js', 'resources', 'locale'])
@@ -28,7 +34,8 @@ export function routeOf(state: ServerState, path: string): Route {
   const versioned = rest[0] !== undefined && versionText.test(rest[0]) && !hasView(versions, rest)
   const component = pick(versions, versioned ? rest[0] : undefined)
   if (!component) return none(`there is no version ${versioned ? rest[0] : ''} of ${id} that may be shown`)
-  return within(component, versioned ? rest.slice(1) : rest)
+  const exact = versioned && (rest[0] === component.exact || rest[0] === component.version)
+  return within({ component, exact }, versioned ? rest.slice(1) : rest)
 }
 
 export const reaches = ({ server }: ServerState, path: string): boolean =>
@@ -64,14 +71,14 @@ export function pick(versions: readonly WantedComponent[], version: string | und
   return resolveVersion(version, running) ?? resolveVersion(version, active)
 }
 
-function within(component: WantedComponent, rest: readonly string[]): Route {
+function within({ component, exact }: Named, rest: readonly string[]): Route {
   const [place, ...further] = rest
   if (place !== undefined && staticPlaces.has(place) && further.length > 0) {
-    return { kind: 'resource', component, path: rest.join('/') }
+    return { kind: 'resource', component, exact, path: rest.join('/') }
   }
   if (place === 'websockets' && further.length > 0) return { kind: 'socket', component, channel: further.join('/') }
   if (place === 'controller' && further.length > 0) return { kind: 'controller', component, name: further.join('/') }
   const view = rest.length === 0 ? 'index' : rest.join('/')
   if (!component.views.includes(view)) return none(`${component.id} has no view ${view}`)
-  return { kind: 'view', component, view }
+  return { kind: 'view', component, exact, view }
 }

@@ -1,0 +1,134 @@
+/**
+ * A page on its way out, in the order of its html: what is there goes at once, what is late is waited for, and all that
+ * becomes ready meanwhile goes with it. Where a placeholder is allowed, it stands in after half a second, and what it
+ * stands for follows at the end of the page, with a line of script that puts it into its place.
+ */
+import type { Clock } from '../hypervisor/ports.js'
+import { assetsOf, headOf, lateOf, placeholderOf, tail } from './document.js'
+import type { Page } from './page.js'
+import { assetsWithin, type Piece, type Slot, Told, Walk } from './piece.js'
+
+export interface Sink {
+  write(text: string): void
+  /** Resolves when more may be written; at once when nobody reads any more. */
+  ready(): Promise<void>
+  end(text: string): void
+}
+
+export interface OutputOptions {
+  readonly locale: string
+  readonly title: string | undefined
+  readonly clock: Clock
+  /** Where a script may put things into their places. */
+  readonly placeholders: boolean
+}
+
+/** RAIN's: a placeholder comes after so long. */
+export const placeholderAfterMs = 500
+
+/** All of it; every slot has to be filled. */
+export function wholeDocument(page: Page, { locale, title }: Pick<OutputOptions, 'locale' | 'title'>): string {
+  const head = headOf({ title, locale, ...assetsWithin(page.root, new Told()) })
+  return head + new Walk(page.root, () => '').next().text + tail
+}
+
+/** Its html alone, with what it needs; every slot has to be filled. */
+export function wholeView(page: Page): { html: string; css: readonly string[]; js: readonly string[] } {
+  return { html: new Walk(page.root, () => '').next().text, ...assetsWithin(page.root, new Told()) }
+}
+
+export async function streamDocument(page: Page, sink: Sink, options: OutputOptions): Promise<void> {
+  await new Streaming(page, sink, options).run()
+}
+
+class Streaming {
+  readonly #told = new Told()
+  #late = 0
+
+  constructor(
+    private readonly page: Page,
+    private readonly sink: Sink,
+    private readonly options: OutputOptions,
+  ) {}
+
+  async run(): Promise<void> {
+    const { page, options, sink } = this
+    const { locale, title } = options
+    const head = headOf({ title, locale, ...assetsWithin(page.root, this.#told) })
+    const [text, late] = await this.#walk(page.root, head, options.placeholders)
+    if (late.length === 0) return sink.end(text + tail)
+    sink.write(text)
+    await this.#inOrderOfArrival(late)
+    sink.end(tail)
+  }
+
+  /** Returns what is to be written still, and what has a placeholder in its place. */
+  async #walk(root: Piece, begun: string, placeholders: boolean): Promise<[string, [string, Slot][]]> {
+    const walk = new Walk(root, piece => this.#assets(piece))
+    const late: [string, Slot][] = []
+    let text = begun
+    for (;;) {
+      const stretch = walk.next()
+      text += stretch.text
+      const { slot } = stretch
+      if (!slot) return [text, late]
+      this.sink.write(text)
+      text = ''
+      await this.sink.ready()
+      if (await this.#filled(slot, placeholders && slot.placeholder)) continue
+      const name = `rain-late-${++this.#late}`
+      const standing = await this.page.placeholder()
+      if (slot.piece) continue
+      late.push([name, slot])
+      text = placeholderOf(name, standing ? this.#assets(standing) + standing.texts.join('') : '') + walk.skip()
+    }
+  }
+
+  /** What a piece needs that was not named in the head, because nobody knew of it. */
+  #assets(piece: Piece): string {
+    if (piece.css.length + piece.js.length === 0) return ''
+    const isNew = (url: string): boolean => this.#told.isNew(url)
+    return assetsOf({ css: piece.css.filter(isNew), js: piece.js.filter(isNew) })
+  }
+
+  /** False: the time for it is over, and a placeholder may stand there. What arrives together goes together. */
+  #filled(slot: Slot, mayBeLate: boolean): Promise<boolean> {
+    const { clock } = this.options
+    return new Promise(resolve => {
+      const leftMs = slot.sinceMs + placeholderAfterMs - clock.nowMs()
+      const cancel = mayBeLate ? clock.after(Math.max(0, leftMs), () => resolve(false)) : undefined
+      slot.onFilled(() => {
+        cancel?.()
+        setImmediate(() => resolve(true))
+      })
+    })
+  }
+
+  async #inOrderOfArrival(late: readonly [string, Slot][]): Promise<void> {
+    const arrivals = late.map(
+      ([name, slot]) =>
+        new Promise<[string, Slot]>(resolve => {
+          slot.onFilled(() => resolve([name, slot]))
+        }),
+    )
+    const open = new Map(late.map(([name], index) => [name, arrivals[index]!]))
+    while (open.size > 0) {
+      const [name, slot] = await Promise.race(open.values())
+      open.delete(name)
+      this.sink.write(lateOf(name, await this.#wholeOf(slot.piece!)))
+      await this.sink.ready()
+    }
+  }
+
+  /** A piece with all within it, as one text: it can only be put into its place as a whole. */
+  async #wholeOf(piece: Piece): Promise<string> {
+    const walk = new Walk(piece, each => this.#assets(each))
+    let text = ''
+    for (;;) {
+      const stretch = walk.next()
+      text += stretch.text
+      if (!stretch.slot) return text
+      await this.#filled(stretch.slot, false)
+    }
+  }
+}
