@@ -13,6 +13,9 @@ const nodeMin = [20, 19]
 /** Programs that the cloud runs, and the Debian packages that hold them. */
 const programs = { etcd: 'etcd-server', etcdctl: 'etcd-client', haproxy: 'haproxy', prometheus: 'prometheus' }
 
+/** Programs that some tests need; these are skipped where they cannot be had. */
+const testPrograms = { chromium: 'chromium', nginx: 'nginx-light' }
+
 // HAProxy is where only root's PATH looks.
 process.env.PATH = `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin`
 
@@ -21,10 +24,11 @@ const say = text => process.stdout.write(`${text}\n`)
 class SetupError extends Error {}
 
 /** Ends the process with one line when something is missing that it may not install itself. */
-export function setup() {
+export function setup({ forTests = false } = {}) {
   try {
     checkNode()
-    systemPackages()
+    systemPackages(programs)
+    if (forTests) packagesForTests()
     npmPackages()
     build()
   } catch (error) {
@@ -42,7 +46,16 @@ function checkNode() {
 
 const has = program => spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0
 
-function systemPackages() {
+function packagesForTests() {
+  try {
+    systemPackages(testPrograms)
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    say(`without ${Object.keys(testPrograms).join(' or ')} some tests are skipped: ${error.message}`)
+  }
+}
+
+function systemPackages(programs) {
   const missing = Object.keys(programs).filter(program => !has(program))
   if (missing.length === 0) return
   const packages = missing.map(program => programs[program])

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root, setup } from './setup.mjs'
 
-setup()
+setup({ forTests: true })
 
 const startedMs = performance.now()
 const modules = join(root, 'node_modules')

@@ -61,6 +61,8 @@ class RunningRainServer implements RainServer {
   #state: ServerState | undefined
   #underWay = 0
   #stopping = false
+  /** Nobody sends anything here any more. */
+  #leaving = false
   #cancelLoad: (() => void) | undefined
   #usage = { cpu: process.cpuUsage(), bytes: 0, in: 0, out: 0, atMs: 0 }
   port = 0
@@ -75,7 +77,7 @@ class RunningRainServer implements RainServer {
     const [links, sessions, metrics] = [this.#links, this.#sessions, this.#metrics]
     this.#pages = new Pages({ links, sessions, metrics, clock, log })
     this.#files = new Files(links)
-    const state = (): ServerState | undefined => (this.#stopping ? undefined : this.#state)
+    const state = (): ServerState | undefined => (this.#leaving ? undefined : this.#state)
     this.#sockets = new Sockets({ links: this.#links, clock, log, sessions: this.#sessions, state })
     this.#http = createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => void this.#serve(request, response))
     this.#http.on('clientError', refuse)
@@ -118,6 +120,7 @@ class RunningRainServer implements RainServer {
     this.#cancelLoad?.()
     await this.#session?.stop()
     await this.#pause(this.#state ? noticeMs : 0)
+    this.#leaving = true
     this.#sockets.closeAll(1001)
     const untilMs = this.deps.clock.nowMs() + drainMs
     const closed = new Promise<void>(resolve => this.#http.close(() => resolve()))

@@ -225,3 +225,25 @@ describe("a component's websocket", () => {
     expect(await open('/chat/websockets/room')).toBe(503)
   })
 })
+
+describe('a rain server that stops', () => {
+  it('takes whoever is still sent to it while it says that it goes, and closes all when it does', async () => {
+    await m3.hosts(['chat'])
+    want(['m3'])
+    const early = await eventually()
+    const stopped = cloud.server.stop()
+    await waitUntil('it says so', async () => (await cloud.ask('/healthz')).status === 503)
+    const late = await opened()
+    await stopped
+    for (const each of [early, late]) await closed(each)
+    expect([early.closed, late.closed]).toEqual(['1001', '1001'])
+  })
+
+  /** Once m3 can be reached. */
+  async function eventually(): Promise<BrowserSocket> {
+    let found: BrowserSocket | number = 503
+    await waitUntil('there is one', async () => typeof (found = await open('/chat/websockets/room')) === 'object')
+    browsers.push(found as unknown as BrowserSocket)
+    return found as unknown as BrowserSocket
+  }
+})

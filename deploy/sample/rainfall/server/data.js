@@ -1,0 +1,3 @@
+exports.index = (environment, callback) => {
+  callback(null, { instance: environment.instance, mothership: environment.mothership })
+}
