@@ -1,6 +1,6 @@
 /**
  * Starts all of them and compares their pages with what they must be, byte for byte: `node bench/peers/check.mjs`.
- * Fragments take 50 ms; a page that takes as long as two of them one after the other did not fetch them side by side.
+ * Fragments take 50 ms; pages come sooner than half of them would one after the other.
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -67,10 +67,22 @@ async function rightPages(system, port) {
     assert.equal(text, wanted, `${system}: the page of ${count}`)
     assert.equal(answer.headers.get('content-length'), String(Buffer.byteLength(wanted)))
     assert(tookMs >= timerMs - 2, `${system} took ${tookMs} ms: its fragments did not wait`)
-    if (count > 5) assert(tookMs < (timerMs * count) / 2, `${system} took ${tookMs} ms: not side by side`)
     process.stdout.write(`${system}: the page of ${count} is right, ${tookMs.toFixed(1)} ms\n`)
   }
+  await sideBySide(system, port)
   for (const wrong of ['0', '51', 'x']) assert.equal((await fetch(`${url(port)}/page/${wrong}`)).status, 404)
+}
+
+/** The quickest of five, as the machine may have other things to do. */
+async function sideBySide(system, port) {
+  const times = []
+  while (times.length < 5) {
+    const fromMs = performance.now()
+    await fetch(`${url(port)}/page/${fragmentsMax}`).then(answer => answer.text())
+    times.push(performance.now() - fromMs)
+  }
+  const quickestMs = Math.min(...times)
+  assert(quickestMs < (timerMs * fragmentsMax) / 2, `${system} took ${quickestMs} ms: not side by side`)
 }
 
 /** All at once, so that they differ. */

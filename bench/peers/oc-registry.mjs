@@ -3,8 +3,11 @@
  *
  * As its documentation has it for production: a storage (oc-files.mjs says why not `local`), no reloading, the library
  * polled every 5 s, quiet. `executionTimeout` is left out, which spares a timer for each component; `compileClient` too, as
- * pages are rendered on servers only. The template is handlebars: of those that come with the registry, it and jade render
- * on a server. `oc init` proposes oc-template-es6, but what its compiler (7.1) makes renders in browsers.
+ * pages are rendered on servers only.
+ *
+ * The template is handlebars, which the registry and oc-client bring. `oc init` proposes oc-template-es6, but that does not
+ * put a page together on a server: its newest renderer (2.0.0) keeps the html of one fragment and gives it for every other
+ * (check.mjs found fifty times fragment 0), and the one within oc-client 4.0.2 (1.0.6) leaves rendering to the browser.
  */
 import './production.mjs'
 import { mkdir, readFile } from 'node:fs/promises'
