@@ -122,6 +122,40 @@ export const Placement = Type.Object({
   now: Type.Optional(Type.Object({ candidates, refusedByRule, reasons: Type.Optional(reasons) })),
 })
 
+export const RainServerWiring = Type.Object({
+  id: text,
+  redundancy: Type.Integer({
+    description: 'With how many motherships each version is to be wired, where so many have a copy',
+  }),
+  changedAt: Type.Optional(text),
+  wires: Type.Array(
+    Type.Object({
+      mothership: text,
+      because: Type.Enum(['covers', 'employs', 'waits', 'none'], {
+        description:
+          '`covers`: needed for redundancy; `employs`: without it a copy would be idle; `waits`: kept while the mothership is away; `none`: about to go',
+      }),
+      components: Type.Array(
+        Type.Object({
+          component: text,
+          state: Type.Enum(['serves', 'leaves', 'comes', 'away']),
+          only: Type.Boolean({ description: 'No other wire leads to a copy that serves' }),
+        }),
+      ),
+    }),
+  ),
+  components: Type.Array(
+    Type.Object({
+      component: text,
+      motherships: Type.Integer({ description: 'With a copy' }),
+      wired: Type.Integer({ description: 'Of these, wired' }),
+      serving: Type.Integer({ description: 'Of these, wired and serving' }),
+      wanted: Type.Integer({ description: 'How many are to be wired' }),
+    }),
+  ),
+  withoutCopies: Type.Array(text, { description: 'Versions that pages can come to, and that have no copy' }),
+})
+
 export const UrlEntry = Type.Object({
   pattern: text,
   components: Type.Array(Type.Object({ id: text, version: text })),
@@ -245,6 +279,7 @@ export const CloudView = Type.Object({
   rainServers: Type.Array(RainServer),
   motherships: Type.Array(Mothership),
   components: Type.Array(Component),
+  wires: Type.Array(Type.Object({ rainServer: text, mothership: text })),
   instances: count,
 })
 

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { CloudError, type Refusal } from '../cloud/errors.js'
 import { instanceIdPattern, nodeIdPattern } from '../cloud/ids.js'
+import type { WiringWhy } from '../cloud/wiring/explain.js'
 import type { ComponentView, InstanceView, MothershipView, RainServerView } from '../hypervisor/views.js'
 import type { Client } from '../sdk/client.js'
 import { registerActivations } from './activations.js'
@@ -18,7 +19,7 @@ import { registerUndeploy } from './undeploy.js'
 
 export function registerVerbs(program: Command, environment: Environment, finish: Finish): void {
   const verb = verbOf(program)
-  verb('get', 'show motherships, servers, components, instances or replicas')
+  verb('get', 'show motherships, servers, their wiring, components, instances or replicas')
     .argument('<kind>', kindNames.join(', '), kindOf)
     .argument('[id]', 'one of them only; a component as id or id/version')
     .action((kind: KindName, id: string | undefined, given) =>
@@ -46,7 +47,7 @@ export function registerVerbs(program: Command, environment: Environment, finish
   registerRoutes(program, environment, finish)
 }
 
-const kindNames = ['motherships', 'servers', 'components', 'instances', 'replicas'] as const
+const kindNames = ['motherships', 'servers', 'wiring', 'components', 'instances', 'replicas'] as const
 type KindName = (typeof kindNames)[number]
 
 function kindOf(text: string): KindName {
@@ -87,6 +88,23 @@ const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
     idPattern: nodeIdPattern,
     one: id => `/rainservers/${encodeURIComponent(id)}`,
   }),
+  wiring: kind<WiringWhy & { readonly id: string }>({
+    heads: ['RAIN SERVER', 'WIRES', 'SHORT OF', 'WITHOUT COPIES'],
+    row: ({ id, wires, components, withoutCopies }) => [
+      id,
+      wires.map(each => `${each.mothership} (${each.because} ${each.components.length})`).join(', '),
+      components
+        .filter(each => each.serving < each.wanted)
+        .map(each => `${each.component} (${each.serving} of ${each.wanted})`)
+        .join(', '),
+      withoutCopies.join(', '),
+    ],
+    list: async function* (client) {
+      for await (const { id } of client.all<RainServerView>('/rainservers/all')) yield await client.get(wiringPath(id))
+    },
+    idPattern: nodeIdPattern,
+    one: wiringPath,
+  }),
   components: kind<ComponentView>({
     heads: ['ID', 'VERSION', 'ACTIVE', 'INSTANCES', 'PHASES', 'MOTHERSHIPS'],
     row: each => [
@@ -124,6 +142,10 @@ const kindsByName: Readonly<Record<KindName, Kind<unknown>>> = {
     idPattern: nodeIdPattern,
     one: () => '/replicas',
   }),
+}
+
+function wiringPath(id: string): string {
+  return `/rainservers/${encodeURIComponent(id)}/wiring`
 }
 
 /** By mothership, each once. */

@@ -16,6 +16,7 @@ import { nodeName } from '../cloud/ids.js'
 import type { Applied, CloudMap } from '../cloud/map.js'
 import type { Evenness } from '../cloud/placement/plan.js'
 import { defaultSettings, type ObservedRecord, put, type TokenRecord } from '../cloud/records.js'
+import { canSpare } from '../cloud/wiring/users.js'
 import type { Applied as AppliedOrders } from './applied.js'
 import { Collector } from './collector.js'
 import { Failures } from './failures.js'
@@ -24,6 +25,7 @@ import type { Blobs, Chance, Election, Loads, Log, Term } from './ports.js'
 import { LeaderQueue, type QueuePorts } from './queue.js'
 import { Rebalancing } from './rebalancing.js'
 import { Unsettled } from './unsettled.js'
+import { hasApplied } from './views.js'
 import { heatsOf, type Wires } from './wires.js'
 
 const passEveryMs = 500
@@ -63,6 +65,8 @@ export class Leading {
   #cancelTimer: (() => void) | undefined
   #cancelSoon: (() => void) | undefined
   #rewire = true
+  /** Copies that leave are kept until rain servers can do without them. */
+  #unspared = false
   #wiresMovedAtMs: number
   #passTookMs = 0
   #stopped = false
@@ -87,7 +91,7 @@ export class Leading {
     }
     const unsubscribe = maps.onChange(changes => this.#note(changes))
     const unhear = applied.onChange(() => {
-      if (maps.map.count('stops') > 0) this.#soon()
+      if (maps.map.count('stops') > 0 || this.#unspared) this.#soon()
     })
     this.queue.propose({ name: 'bootstrap', steps: draft => firstThings(draft, this.ports, this.#at()) })
     this.#tick()
@@ -265,11 +269,13 @@ export class Leading {
   }
 
   #upkeepSteps(draft: Draft): Step[] {
+    this.#unspared = false
     const steps: Step[] = []
     const context = {
       goneForMs: (id: string) => this.ports.liveness.goneForMs({ kind: 'mothership', id }),
       place: this.ports.place,
       at: this.#at(),
+      canSpare: (key: string, mothership: string) => this.#canSpare(key, mothership),
     }
     for (const id of this.#nextUnsettled()) {
       const step = repair(draft, id, context)
@@ -281,6 +287,15 @@ export class Leading {
     }
     if (this.#unseen) this.#soon()
     return steps
+  }
+
+  #canSpare(key: string, mothership: string): boolean {
+    const { maps, applied, wires } = this.ports
+    const hasAppliedSo = (rainServer: string, revision: number): boolean =>
+      hasApplied(maps.map, applied, rainServer, revision)
+    const can = canSpare(maps.map, wires.wiring, { key, mothership, hasApplied: hasAppliedSo })
+    if (!can) this.#unspared = true
+    return can
   }
 
   /** A bounded share, so that instances that cannot be helped do not hold up those that can. */

@@ -88,6 +88,9 @@ export function platformRoutes(app: FastifyInstance, ports: ApiPorts): void {
         rainServers: sortedIds(maps.map, 'rainservers').map(id => rainServerView(id, views)),
         motherships: sortedIds(maps.map, 'motherships').map(id => mothershipView(id, views)),
         components: sortedIds(maps.map, 'components').map(key => componentView(key, views)),
+        wires: sortedIds(maps.map, 'wiring').flatMap(id =>
+          maps.map.get('wiring', id)!.value.wires.map(({ mothership }) => ({ rainServer: id, mothership })),
+        ),
         instances: maps.map.count('instances'),
       }
     },

@@ -4,6 +4,7 @@ import { RegisterRainServer, UpdateRainServer } from '../../cloud/commands.js'
 import { CloudError } from '../../cloud/errors.js'
 import { byId } from '../../cloud/ids.js'
 import { type CloudMap, sortedIds } from '../../cloud/map.js'
+import { explainWiring } from '../../cloud/wiring/explain.js'
 import { reachable } from '../../cloud/wiring/wiring.js'
 import { rainServerView } from '../../hypervisor/views.js'
 import { pageOf } from '../lists.js'
@@ -19,7 +20,7 @@ import {
   submit,
   viewPorts,
 } from '../route.js'
-import { List, listQuery, RainServer, UrlEntry } from '../schemas.js'
+import { List, listQuery, RainServer, RainServerWiring, UrlEntry } from '../schemas.js'
 
 const params = { id: pathParams.node }
 const tag = 'rain servers'
@@ -62,6 +63,20 @@ export function rainServerRoutes(app: FastifyInstance, ports: ApiPorts): void {
     handle: ({ params: { id }, query, request }) => {
       const { urls } = found(maps.map.get('rainservers', id)?.value, 'rain server', id)
       return pageOf(urls, query, pattern => urlEntry(maps.map, pattern), maps.map.order, request)
+    },
+  })
+
+  define(app, {
+    method: 'GET',
+    url: '/rainservers/:id/wiring',
+    access: anyone,
+    tag,
+    summary: 'Why a rain server is wired as it is, and how redundantly it makes what its urls reach',
+    params,
+    answers: { 200: RainServerWiring },
+    handle: ({ params: { id } }) => {
+      const why = explainWiring(maps.map, ports.hypervisor.wires.wiring, id)
+      return { id, ...found(why, 'rain server', id) }
     },
   })
 

@@ -8,7 +8,7 @@ import { type Change, type Decision, type InstanceRecord, put, remove } from '..
 import { repairKept } from './kept.js'
 import { failsEverywhere } from './quarantine.js'
 import type { Step } from './verdict.js'
-import { forget, isDraining, isLost, isOverdue, more, sameSet, type UpkeepContext } from './whereabouts.js'
+import { forget, isDraining, isLost, isOverdue, isSpared, more, sameSet, type UpkeepContext } from './whereabouts.js'
 
 export type { UpkeepContext } from './whereabouts.js'
 
@@ -38,7 +38,8 @@ interface Reshaped {
 }
 
 /**
- * Copies that were lost go at once. Copies that leave (drain, move) go when there are enough others that serve; those
+ * Copies that were lost go at once. Copies that leave (drain, move) go when there are enough others that serve and rain
+ * servers are wired to them; those
  * that failed when there is another place for them; those that should have left by a deadline when there is, or when
  * another one serves.
  */
@@ -58,8 +59,9 @@ function reshape(map: CloudMap, instance: InstanceRecord, context: UpkeepContext
   const goes = (id: string): boolean =>
     state.get(id) === 'failed' ? covered : isOverdue(map, id, context) && (covered || serving.length > 0)
   const enough = serving.length >= wanted
+  const shown = enough ? leaving.filter(id => !isSpared(map, instance, id, serving, context)) : []
   const stay = enough
-    ? best(instance, staying, serving, wanted, context)
+    ? [...best(instance, staying, serving, wanted, context), ...shown]
     : kept.filter(id => staying.includes(id) || !goes(id))
   const next = configure(instance, [...stay, ...added], id => state.get(id) === 'serves')
   if (!next || sameConfiguration(instance, next)) return undefined
@@ -142,7 +144,17 @@ export function departures(map: CloudMap): Step[] {
 export function settled(map: CloudMap, id: string): boolean {
   const instance = map.get('instances', id)?.value
   if (map.get('stops', id)) return true
-  return !instance || (instance.learners.length === 0 && instance.inSync.length >= (instance.placement.copies ?? 1))
+  if (!instance) return true
+  const has = instance.learners.length === 0 && instance.inSync.length >= (instance.placement.copies ?? 1)
+  return has && !isMoving(map, instance)
+}
+
+/** The copy that is moved and the one that it is moved to are both there: one is to go. */
+function isMoving(map: CloudMap, instance: InstanceRecord): boolean {
+  const move = map.count('moves') > 0 ? map.get('moves', instance.id)?.value : undefined
+  if (!move || move.over) return false
+  const copies = copiesOf(instance)
+  return copies.includes(move.from) && copies.includes(move.to)
 }
 
 /** Whether all its copies are where they are to be: on no mothership that is unknown, drains, has no session, or failed it. */

@@ -10,6 +10,27 @@ export interface UpkeepContext {
   readonly place: (map: CloudMap, question: PlacementQuestion) => PlacementResult
   /** RFC 3339, for deadlines. */
   readonly at: string
+  /**
+   * Whether all rain servers that show this version through the mothership can show it through another one, which serves
+   * it and stays, and have said so. Not asked where nobody looks after wires.
+   */
+  readonly canSpare?: (componentVersion: string, mothership: string) => boolean
+}
+
+/** How long a copy that leaves is kept for rain servers that do not say that they can spare it. */
+const sparedWithinMs = 3_000
+
+/** Whether pages can do without a copy that leaves, now that these serve. */
+export function isSpared(
+  map: CloudMap,
+  { id, component, version }: InstanceRecord,
+  mothership: string,
+  serving: readonly string[],
+  { at, canSpare }: UpkeepContext,
+): boolean {
+  if (!canSpare || map.get('observed', `${mothership}/${id}`)?.value.phase !== 'running') return true
+  const since = serving.map(each => Date.parse(map.get('observed', `${each}/${id}`)?.value.since ?? at))
+  return Date.parse(at) - Math.max(...since) >= sparedWithinMs || canSpare(`${component}/${version}`, mothership)
 }
 
 /** Unknown, or without a session for so long that it is not waited for any more. */

@@ -20,7 +20,8 @@ type Hosts = ReadonlyMap<string, Tier>
 export function wiringFaults(map: CloudMap): string[] {
   const hosts = hostsIn(map)
   const servers = sortedIds(map, 'rainservers').map(id => wiredIn(map, id))
-  const faults = servers.flatMap(server => serverFaults(map, server, servers, hosts))
+  const around = { all: servers, hosts, held: heldIn(hosts) }
+  const faults = servers.flatMap(server => serverFaults(map, server, around))
   for (const id of sortedIds(map, 'wiring')) {
     if (!map.get('rainservers', id)) faults.push(`wiring of ${id}, which is not registered`)
   }
@@ -56,6 +57,14 @@ function hostsIn(map: CloudMap): Map<string, Map<string, Tier>> {
   return hosts
 }
 
+function heldIn(hosts: ReadonlyMap<string, Hosts>): Map<string, string[]> {
+  const held = new Map<string, string[]>()
+  for (const [key, of] of hosts) {
+    for (const mothership of of.keys()) held.set(mothership, [...(held.get(mothership) ?? []), key])
+  }
+  return held
+}
+
 const tiers: readonly Tier[] = [1, 2, 3, 4]
 
 /** How far the wires fall short of what is wanted of a version. */
@@ -67,12 +76,7 @@ function short(map: CloudMap, wires: ReadonlySet<string>, of: Hosts): boolean {
   })
 }
 
-function serverFaults(
-  map: CloudMap,
-  server: Wired,
-  all: readonly Wired[],
-  hosts: ReadonlyMap<string, Hosts>,
-): string[] {
+function serverFaults(map: CloudMap, server: Wired, { all, hosts, held }: Omit<Around, 'keys'>): string[] {
   const { id, wires, reaches } = server
   const faults: string[] = []
   for (const key of [...reaches].sort(byId)) {
@@ -82,8 +86,8 @@ function serverFaults(
     }
   }
   for (const mothership of wires) {
-    const keys = [...reaches].filter(key => hosts.get(key)?.has(mothership))
-    if (!isOfUse(map, server, mothership, { keys, all, hosts })) {
+    const keys = [...(held.get(mothership) ?? [])].filter(key => reaches.has(key))
+    if (!isOfUse(map, server, mothership, { keys, all, hosts, held })) {
       faults.push(`rain server ${id}: the wire to ${mothership} is of no use`)
     }
   }
@@ -95,6 +99,8 @@ interface Around {
   readonly keys: readonly string[]
   readonly all: readonly Wired[]
   readonly hosts: ReadonlyMap<string, Hosts>
+  /** By mothership. */
+  readonly held: ReadonlyMap<string, readonly string[]>
 }
 
 function isOfUse(map: CloudMap, server: Wired, mothership: string, { keys, all, hosts }: Around): boolean {

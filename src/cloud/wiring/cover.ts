@@ -11,9 +11,8 @@ import type { Tier } from './hosts.js'
 export type Cost = (mothership: number) => number
 
 /** Returns the motherships that are wired now. */
-export function cover(graph: Graph, server: Server, versions: Iterable<number>, cost: Cost): number[] {
-  const of = [...versions]
-  return ([1, 2, 3, 4] as const).flatMap(tier => coverTier(graph, server, of, tier, cost))
+export function cover(graph: Graph, server: Server, versions: readonly number[], cost: Cost): number[] {
+  return ([1, 2, 3, 4] as const).flatMap(tier => coverTier(graph, server, versions, tier, cost))
 }
 
 interface Open {
@@ -32,6 +31,8 @@ function coverTier(graph: Graph, server: Server, versions: readonly number[], ti
   for (const version of versions) {
     const hosts = graph.hostsOf(version)
     const end = hosts.ends[tier - 1]!
+    // Nothing is wanted beyond what the better tiers want.
+    if (end === (hosts.ends[tier - 2] ?? 0)) continue
     if (end > graph.redundancy) open.push(version)
     else for (let index = 0; index < end; index++) add(hosts.on[index]!)
   }

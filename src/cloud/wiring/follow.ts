@@ -7,7 +7,7 @@ import { settingsOf } from '../decide/verdict.js'
 import type { Applied, CloudMap } from '../map.js'
 import type { InstanceRecord, ObservedRecord, RainServerRecord, WiringRecord } from '../records.js'
 import { Graph, type Hosts, hostsBy, nowhere, type Server, tierIn } from './graph.js'
-import { hostsOf, standingOf } from './hosts.js'
+import { hostsOf, type Standing, standingOf, type Tier } from './hosts.js'
 import { Flags } from './names.js'
 import { Reach, type Shift } from './reach.js'
 
@@ -16,6 +16,8 @@ const goneMax = 10_000
 
 /** What of a rain server's wiring may be wrong: versions that may be short of wires, wires that may be of no use. */
 export interface Unsettled {
+  /** All of them. */
+  all: boolean
   readonly versions: Set<number>
   readonly wires: Set<number>
 }
@@ -26,13 +28,15 @@ export class Follower {
   readonly unsettled = new Map<Server, Unsettled>()
   /** Versions of which copies may be idle. */
   readonly idle = new Set<number>()
+  /** Rain servers that are not registered and may have a record of their wires. */
+  readonly orphans = new Set<string>()
   /** Whether that is gathered: it is not where nobody plans. */
   #gathering = false
   readonly #components = new Set<string>()
   readonly #versions = new Set<number>()
   readonly #motherships = new Set<string>()
   readonly #servers = new Set<string>()
-  readonly #known = new Map<string, string>()
+  readonly #known = new Map<string, Standing>()
   #settings = true
   #errorComponent: string | null
   readonly #byNumber: (Server | undefined)[] = []
@@ -47,11 +51,7 @@ export class Follower {
     for (const id of this.#motherships) motherships.number(id)
   }
 
-  note(changes: Iterable<Applied>): void {
-    for (const change of changes) this.#note(change)
-  }
-
-  #note(change: Applied): void {
+  note(change: Applied): void {
     const { kind, id } = change
     if (kind === 'instances') this.#noteInstance(change.value, change.before as InstanceRecord | undefined)
     else if (kind === 'observed') this.#noteObserved(id, change.value, change.before as ObservedRecord | undefined)
@@ -94,6 +94,7 @@ export class Follower {
   gather(): void {
     this.look()
     this.#gathering = true
+    for (const [id] of this.map.all('wiring')) if (!this.map.get('rainservers', id)) this.orphans.add(id)
     for (const server of this.graph.servers.values()) this.unsettle(server)
   }
 
@@ -106,6 +107,7 @@ export class Follower {
     this.#gathering = false
     this.unsettled.clear()
     this.idle.clear()
+    this.orphans.clear()
     for (const server of this.graph.servers.values()) this.load(server, this.map.get('wiring', server.id)?.value)
   }
 
@@ -121,15 +123,13 @@ export class Follower {
   /** All of it is to be looked at. */
   unsettle(server: Server): void {
     if (!this.#gathering) return
-    const of = this.#unsettledOf(server)
-    for (const each of server.territory.list) of.versions.add(each)
-    for (const each of server.wires) of.wires.add(each)
+    this.#unsettledOf(server).all = true
     this.#mayBeIdle(server.territory.list)
   }
 
   #unsettledOf(server: Server): Unsettled {
     let of = this.unsettled.get(server)
-    if (!of) this.unsettled.set(server, (of = { versions: new Set(), wires: new Set() }))
+    if (!of) this.unsettled.set(server, (of = { all: false, versions: new Set(), wires: new Set() }))
     return of
   }
 
@@ -154,11 +154,10 @@ export class Follower {
   #readMothership(id: string): void {
     const number = this.graph.motherships.number(id)
     const standing = standingOf(this.map, id)
-    const now = standing && JSON.stringify(standing)
     const before = this.#known.get(id)
-    if (now === before) return
-    if (now === undefined) this.#known.delete(id)
-    else this.#known.set(id, now)
+    if (standing?.there === before?.there && standing?.draining === before?.draining) return
+    if (standing === undefined) this.#known.delete(id)
+    else this.#known.set(id, standing)
     this.graph.away.set(number, standing?.there === false)
     for (const version of this.graph.holds(number)) this.#versions.add(version)
     if (before === undefined) {
@@ -170,11 +169,10 @@ export class Follower {
 
   #readVersion(version: number): void {
     const { graph } = this
-    const tiers = new Map(
-      [...hostsOf(this.map, graph.versions.name(version))].map(([id, tier]) => {
-        return [graph.motherships.number(id), tier] as const
-      }),
-    )
+    const tiers = new Map<number, Tier>()
+    for (const [id, tier] of hostsOf(this.map, graph.versions.name(version), each => this.#known.get(each))) {
+      tiers.set(graph.motherships.number(id), tier)
+    }
     const [before, after] = [graph.hostsOf(version), tiers.size === 0 ? nowhere : hostsBy(tiers)]
     if (same(before, after)) return
     graph.setHosts(version, after)
@@ -189,16 +187,17 @@ export class Follower {
     const alike = before.on.length === after.on.length && all.length === after.on.length
     if (alike && graph.takesAll(before)) return
     const wanted = ({ ends }: Hosts): string => ends.map(end => Math.min(end, graph.redundancy)).join()
-    const changed =
-      wanted(before) === wanted(after) ? all.filter(each => tierIn(before, each) !== tierIn(after, each)) : undefined
-    for (const { reaches, servers } of this.reach.territories()) {
-      if (!reaches.has(version)) continue
+    const changed = all.filter(each => tierIn(before, each) !== tierIn(after, each))
+    const asBefore = wanted(before) === wanted(after)
+    for (const { servers } of this.reach.reaching(version)) {
       for (const number of servers) {
         const server = this.serverOf(number)
-        if (changed && !changed.some(each => server.wired.has(each))) continue
+        const concerned = changed.filter(each => server.wired.has(each))
+        if (asBefore && concerned.length === 0) continue
         const of = this.#unsettledOf(server)
+        if (of.all) continue
         of.versions.add(version)
-        for (const each of all) if (server.wired.has(each)) of.wires.add(each)
+        for (const each of concerned) of.wires.add(each)
       }
     }
     this.#mayBeIdle([version])
@@ -229,6 +228,7 @@ export class Follower {
     const record = this.map.get('rainservers', id)?.value
     const server = this.graph.servers.get(id)
     if (!record) {
+      this.orphans.add(id)
       if (server) this.#forget(server)
     } else if (server) this.#reread(server, record)
     else this.#meet(id, record)
@@ -242,7 +242,7 @@ export class Follower {
     const number = this.#byNumber.length
     const server: Server = {
       ...{ id, number, urls: record.urls, territory: this.reach.join(record.urls, number) },
-      ...{ wired: new Flags(), wires: new Set(), user: this.#isUser(record) },
+      ...{ wired: new Flags(), wires: [], user: this.#isUser(record) },
     }
     this.graph.servers.set(id, server)
     this.#byNumber[number] = server
@@ -286,8 +286,8 @@ export class Follower {
 
   isWired({ wires }: Server, wiring: WiringRecord | undefined): boolean {
     const all = wiring?.wires ?? []
-    if (all.length !== wires.size) return false
-    return all.every(({ mothership }) => wires.has(this.graph.motherships.number(mothership)))
+    if (all.length !== wires.length) return false
+    return all.every(({ mothership }, index) => mothership === this.graph.motherships.name(wires[index]!))
   }
 
   /** The wires that a record names, instead of those that are known. */

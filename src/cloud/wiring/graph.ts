@@ -39,7 +39,8 @@ export interface Server {
   territory: Territory
   /** By number of the mothership. */
   readonly wired: Flags
-  readonly wires: Set<number>
+  /** Numbers of the motherships, by name. */
+  readonly wires: number[]
   /** It takes visitors: copies that it is wired to are not idle. */
   user: boolean
 }
@@ -55,6 +56,7 @@ export class Graph {
   /** By mothership: the rain servers that are wired to it. */
   readonly #wiredTo: Set<Server>[] = []
   readonly #spare: Set<Server>[] = []
+  readonly #wireTo: { mothership: string }[] = []
   /** Registered, without a session. */
   readonly away = new Flags()
   redundancy = 3
@@ -92,7 +94,7 @@ export class Graph {
   wire(server: Server, mothership: number): void {
     if (server.wired.has(mothership)) return
     server.wired.set(mothership, true)
-    server.wires.add(mothership)
+    server.wires.splice(this.#place(server, mothership), 0, mothership)
     this.wiredTo(mothership).add(server)
     this.wireCount++
   }
@@ -100,10 +102,27 @@ export class Graph {
   cut(server: Server, mothership: number): void {
     if (!server.wired.has(mothership)) return
     server.wired.set(mothership, false)
-    server.wires.delete(mothership)
+    server.wires.splice(this.#place(server, mothership), 1)
     this.wiredTo(mothership).delete(server)
     this.#spare[mothership]?.delete(server)
     this.wireCount--
+  }
+
+  /** As it stands in records: the same for all of them. */
+  wireTo(mothership: number): { mothership: string } {
+    return (this.#wireTo[mothership] ??= { mothership: this.motherships.name(mothership) })
+  }
+
+  /** Where it is among the wires, or would be. */
+  #place({ wires }: Server, mothership: number): number {
+    const name = this.motherships.name(mothership)
+    let [from, to] = [0, wires.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if (this.motherships.name(wires[middle]!) < name) from = middle + 1
+      else to = middle
+    }
+    return from
   }
 
   /** How many wires to the best `tier` tiers are missing. */

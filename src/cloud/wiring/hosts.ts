@@ -35,15 +35,19 @@ export function tierOf({ there, draining }: Standing, { serving, leaving }: Copi
 }
 
 /** Registered motherships with a copy of this version (`id/version`, normalised) that no stop ends. */
-export function hostsOf(map: CloudMap, key: string): Map<string, Tier> {
+export function hostsOf(
+  map: CloudMap,
+  key: string,
+  standing: (mothership: string) => Standing | undefined,
+): Map<string, Tier> {
   const { copies, serving, leaving, stopping } = map.tallyOf(key)
   const hosts = new Map<string, Tier>()
   for (const [mothership, count] of copies) {
     if (count <= (stopping.get(mothership) ?? 0)) continue
-    const standing = standingOf(map, mothership)
-    if (!standing) continue
+    const there = standing(mothership)
+    if (!there) continue
     const here = { serving: serving.get(mothership) ?? 0, leaving: leaving.get(mothership) ?? 0 }
-    hosts.set(mothership, tierOf(standing, here))
+    hosts.set(mothership, tierOf(there, here))
   }
   return hosts
 }

@@ -55,6 +55,8 @@ export class Reach {
   readonly #children = new Map<number, Children>()
   /** By component: the versions whose views name it, of those whose children are known. */
   readonly #usedBy = new Map<string, Set<number>>()
+  /** By version. */
+  readonly #reaching: Set<Known>[] = []
   /** Versions with intents. */
   readonly #answering = new Set<number>()
   /** When a version was last met: by round. */
@@ -69,8 +71,9 @@ export class Reach {
     for (const [key] of map.all('components')) if (offersIntents(map, key)) this.#answering.add(versions.number(key))
   }
 
-  territories(): Iterable<Territory> {
-    return this.#territories.values()
+  /** Where a version is reached. */
+  reaching(version: number): Iterable<Territory> {
+    return (this.#reaching[version] ??= new Set())
   }
 
   join(urls: readonly string[], server: number): Territory {
@@ -84,7 +87,9 @@ export class Reach {
 
   leave(territory: Territory, server: number): void {
     territory.servers.delete(server)
-    if (territory.servers.size === 0) this.#territories.delete(territory.key)
+    if (territory.servers.size > 0) return
+    this.#territories.delete(territory.key)
+    for (const each of territory.list) this.#reaching[each]!.delete(territory as Known)
   }
 
   /** These versions (`id/version`) came, went, or are others now. */
@@ -200,8 +205,16 @@ export class Reach {
     list: readonly number[],
   ): Shift | undefined {
     if (added.length + removed.length === 0) return undefined
-    for (const each of added) known.reaches.set(each, true)
-    for (const each of removed) known.reaches.set(each, false)
+    for (const each of added) {
+      known.reaches.set(each, true)
+      const reaching = this.#reaching[each]
+      if (reaching) reaching.add(known)
+      else this.#reaching[each] = new Set([known])
+    }
+    for (const each of removed) {
+      known.reaches.set(each, false)
+      this.#reaching[each]!.delete(known)
+    }
     known.list = list
     return { territory: known, added, removed }
   }

@@ -46,11 +46,23 @@ export function isSettled(map: CloudMap, wiring: Wiring, key: string): boolean {
 const isShort = (wired: ReadonlySet<number>, hosts: Hosts, redundancy: number): boolean =>
   hosts.ends.some(end => hosts.on.slice(0, end).filter(each => wired.has(each)).length < Math.min(redundancy, end))
 
-/** Motherships that serve the version and are to go on with it. */
-export function staysOn(wiring: Wiring, key: string): string[] {
+/**
+ * Whether rain servers that show the version through this mothership can show it through another one that serves it and
+ * stays. `hasApplied`: whether a rain server said that it has come so far.
+ */
+export function canSpare(map: CloudMap, wiring: Wiring, { key, mothership, hasApplied }: Sparing): boolean {
   const { graph } = wiring
   const version = graph.versions.find(key)
-  if (version === undefined) return []
-  const hosts = graph.hostsOf(version)
-  return hosts.on.filter(each => tierIn(hosts, each) === 1).map(each => graph.motherships.name(each))
+  if (version === undefined) return true
+  const stays = (id: string): boolean =>
+    id !== mothership && tierIn(graph.hostsOf(version), graph.motherships.number(id)) === 1
+  return usersOf(map, wiring, key)
+    .filter(({ through }) => through.has(mothership))
+    .every(({ id, through, wiredIn }) => [...through].some(stays) && hasApplied(id, wiredIn))
+}
+
+export interface Sparing {
+  readonly key: string
+  readonly mothership: string
+  readonly hasApplied: (rainServer: string, revision: number) => boolean
 }

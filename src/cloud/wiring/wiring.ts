@@ -20,6 +20,9 @@ export { reachable }
 /** What a crowded mothership costs beside a warm one. */
 const crowdWeight = 0.5
 
+/** When so many come at once, it is quicker to look at all wires than to ask which are concerned. */
+const manyWires = 3
+
 export interface Planning {
   /** Where the records of wiring are read, and whether a rain server is still there: a draft over the map. */
   readonly view?: CloudMap
@@ -40,7 +43,17 @@ export class Wiring {
   }
 
   note(changes: Iterable<Applied>): void {
-    this.#follower.note(changes)
+    for (const change of changes) {
+      this.#follower.note(change)
+      if (change.kind === 'wiring' && this.#given.size > 0) this.#confirm(change.id, change.value)
+    }
+  }
+
+  #confirm(id: string, record: WiringRecord | null): void {
+    const { wires } = this.#given.get(id) ?? { wires: [] }
+    const same = (each: { readonly mothership: string }, index: number): boolean =>
+      each.mothership === record?.wires[index]?.mothership
+    if (!record || (wires.length === record.wires.length && wires.every(same))) this.#given.delete(id)
   }
 
   /** In step with the map. */
@@ -65,13 +78,9 @@ export class Wiring {
     return reached.map(version => graph.versions.name(version)).sort(byId)
   }
 
-  /** What was given out, and is not in the map: to be asked for again when it does not come. */
+  /** Something was given out, and is not in the map yet: to be asked for again when it does not come. */
   get unconfirmed(): boolean {
-    for (const [id, record] of this.#given) {
-      if (JSON.stringify(this.map.get('wiring', id)?.value.wires ?? []) !== JSON.stringify(record.wires)) return true
-      this.#given.delete(id)
-    }
-    return false
+    return this.#given.size > 0
   }
 
   /** Whoever plans is done with it: the map is right. */
@@ -90,22 +99,25 @@ export class Wiring {
     const follower = this.#follower
     if (follower.gathering) follower.look()
     else follower.gather()
-    for (const id of this.#given.keys()) {
+    for (const id of [...this.#given.keys()]) {
       const server = follower.graph.servers.get(id)
       if (server && !follower.isWired(server, view.get('wiring', id)?.value)) follower.unsettle(server)
     }
     const pass = new Pass(follower, view, heatOf)
     pass.settle()
     if (move && move.max > 0) pass.coolDown(move)
-    const changes = [...pass.records(at), ...leftovers(view)]
+    const changes = [...pass.records(at), ...this.#leftovers(view)]
     for (const { id, value } of changes) if (value) this.#given.set(id, value as WiringRecord)
     return changes
   }
-}
 
-/** Of rain servers that are not registered. */
-function* leftovers(view: CloudMap): Iterable<Change> {
-  for (const [id] of view.all('wiring')) if (!view.get('rainservers', id)) yield remove('wiring', id)
+  /** Of rain servers that are not registered. */
+  *#leftovers(view: CloudMap): Iterable<Change> {
+    for (const id of [...this.#follower.orphans].sort(byId)) {
+      if (view.get('wiring', id) && !view.get('rainservers', id)) yield remove('wiring', id)
+      else this.#follower.orphans.delete(id)
+    }
+  }
 }
 
 class Pass {
@@ -149,32 +161,38 @@ class Pass {
       for (const each of [...server.wires]) this.#graph.cut(server, each)
       this.#touched.add(server)
     }
-    const { list } = server.territory
-    this.#mend(server, loaded && !reset ? what.versions : list, loaded && !reset ? what.wires : server.wires)
+    const all = what.all || !loaded || reset
+    const reached = all ? server.territory.list : [...what.versions].filter(each => server.territory.reaches.has(each))
+    this.#mend(server, reached, all ? undefined : what.wires)
   }
 
-  /** Wires what is missing of the versions, and cuts what is of no use then. */
-  #mend(server: Server, versions: Iterable<number>, wires: Iterable<number>): void {
-    const suspects = new Set(wires)
-    const reached = [...versions].filter(each => server.territory.reaches.has(each))
-    const added = cover(this.#graph, server, reached, this.#cost)
-    this.#cutBeside(server, added, suspects)
+  /** Wires what is missing of the versions, and cuts what is of no use then, of these wires (or all). */
+  #mend(server: Server, versions: readonly number[], wires: ReadonlySet<number> | undefined): void {
+    const added = cover(this.#graph, server, versions, this.#cost)
+    this.#cutBeside(server, added, wires && this.#suspects(server, versions, new Set(wires)))
   }
 
-  #cutBeside(server: Server, added: readonly number[], suspects: Set<number>): void {
-    for (const each of added) for (const other of this.#rivals(server, each)) suspects.add(other)
-    const cut = prune(this.#graph, server, suspects, this.#cost)
+  /** With those that some of the versions have more of than they want. */
+  #suspects(server: Server, versions: Iterable<number>, suspects: Set<number>): Set<number> {
+    for (const version of versions) {
+      const { on } = this.#graph.hostsOf(version)
+      if (on.length <= this.#graph.redundancy) continue
+      const wired = on.filter(each => server.wired.has(each))
+      if (wired.length > this.#graph.redundancy) for (const each of wired) suspects.add(each)
+    }
+    return suspects
+  }
+
+  #cutBeside(server: Server, added: readonly number[], wires: Set<number> | undefined): void {
+    const few = added.length <= manyWires ? wires : undefined
+    if (few) for (const each of added) this.#suspects(server, this.#reachedAt(server, each), few)
+    const cut = prune(this.#graph, server, few ?? server.wires, this.#cost)
     if (added.length + cut.length > 0) this.#touched.add(server)
     for (const each of added) if (server.wired.has(each)) this.#release(each, server)
   }
 
-  /** Wires that may be of no use beside a new one. */
-  *#rivals(server: Server, mothership: number): Iterable<number> {
-    for (const version of this.#graph.holds(mothership)) {
-      const { on } = this.#graph.hostsOf(version)
-      if (on.length <= this.#graph.redundancy || !server.territory.reaches.has(version)) continue
-      for (const each of on) if (server.wired.has(each)) yield each
-    }
+  *#reachedAt({ territory }: Server, mothership: number): Iterable<number> {
+    for (const version of this.#graph.holds(mothership)) if (territory.reaches.has(version)) yield version
   }
 
   /** Others were wired to it for nothing but that no copy is idle. */
@@ -222,10 +240,11 @@ class Pass {
   #userFor(versions: ReadonlySet<number>): Server | undefined {
     let best: { readonly server: Server; readonly count: number } | undefined
     if (versions.size === 0) return undefined
-    for (const { reaches, servers } of this.follower.reach.territories()) {
+    const territories = new Set([...versions].flatMap(each => [...this.follower.reach.reaching(each)]))
+    for (const { reaches, servers } of territories) {
       let count = 0
       for (const each of versions) if (reaches.has(each)) count++
-      if (count === 0 || (best && count < best.count)) continue
+      if (best && count < best.count) continue
       for (const number of servers) {
         const server = this.follower.serverOf(number)
         if (!server.user || (best && best.count === count && !isLighter(server, best.server))) continue
@@ -252,10 +271,9 @@ class Pass {
       const { generation } = rainServer
       const alike = this.follower.isWired(server, before)
       if (alike && (before?.generation ?? 0) === generation) continue
-      const names = [...server.wires].map(each => this.#graph.motherships.name(each)).sort(byId)
       const value: WiringRecord = {
         schema: 1,
-        wires: names.map(mothership => ({ mothership })),
+        wires: server.wires.map(each => this.#graph.wireTo(each)),
         ...(generation > 0 ? { generation } : {}),
         ...(at === undefined ? {} : { at }),
       }
@@ -265,7 +283,7 @@ class Pass {
 }
 
 const isLighter = (a: Server, b: Server): boolean =>
-  a.wires.size < b.wires.size || (a.wires.size === b.wires.size && byId(a.id, b.id) < 0)
+  a.wires.length < b.wires.length || (a.wires.length === b.wires.length && byId(a.id, b.id) < 0)
 
 /** The wiring of every rain server as it should be, by id: what is right already stays. */
 export function wireAll(map: CloudMap, planning: Planning = {}): Map<string, WiringRecord> {
