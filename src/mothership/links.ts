@@ -1,5 +1,6 @@
 /** The mothership's side of links from rain servers: a ticket opens one, then requests and answers are multiplexed on it. */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import WebSocket, { WebSocketServer } from 'ws'
 import { nodeName } from '../cloud/ids.js'
@@ -7,6 +8,7 @@ import type { Clock, Log } from '../hypervisor/ports.js'
 import { decode, encode } from '../protocol/codec.js'
 import { frameBytesMax, type Message, type MessageOf, renderPath, subprotocol } from '../protocol/messages.js'
 import { checkTicket, type TicketKey } from '../protocol/ticket.js'
+import { Gathered } from '../sdk/gathered.js'
 import type { Failed } from './component-process.js'
 import { Credit } from './credit.js'
 import { LinkSockets } from './link-sockets.js'
@@ -106,10 +108,11 @@ export class RenderLinks {
       return refuseUpgrade(socket, status)
     }
     const { who } = check.claims
-    this.#sockets.handleUpgrade(request, socket, head, websocket => this.#serve(websocket, who))
+    const gathered = new Gathered(socket as Socket, run => setImmediate(run))
+    this.#sockets.handleUpgrade(request, socket, head, websocket => this.#serve(websocket, who, gathered))
   }
 
-  #serve(socket: WebSocket, who: string): void {
+  #serve(socket: WebSocket, who: string, gathered: Gathered): void {
     const { log, clock } = this.options
     const sockets = new LinkSockets({
       open: (message, events) => this.#openSocket(message, events),
@@ -117,7 +120,10 @@ export class RenderLinks {
       overloaded: () => socket.bufferedAmount > socketsBufferedMax,
     })
     socket.once('close', () => sockets.endAll())
-    const credit = new Credit(frame => this.#sendFrame(socket, frame))
+    const credit = new Credit(frame => {
+      gathered.begin()
+      this.#sendFrame(socket, frame)
+    })
     const link = { sockets, credit, underWay: new Set<number>(), wrongFrames: 0, heardAtMs: clock.nowMs() }
     const heard = (): void => {
       link.heardAtMs = clock.nowMs()

@@ -266,7 +266,8 @@ class RunningMothership implements Mothership {
       html,
       css: [...css],
       js: [...js],
-      context,
+      // For its children, if there are any.
+      context: children.length + guests.length > 0 ? context : {},
       children: [...children],
       ...(guests.length > 0 ? { guests: [...guests] } : {}),
       ...(title === undefined ? {} : { title }),

@@ -30,7 +30,8 @@ function linkOf(sheet: string): string {
 }
 
 /** What comes after the page's html, and has to go where something else stands until then. */
-export const placeholderOf = (name: string, html: string): string => `<div data-rain-late="${name}">${html}</div>`
+export const placeholderOf = (name: string, html: string): string =>
+  `<div data-rain-late="${name}"${html === '' ? ' hidden' : ''}>${html}</div>`
 export const lateOf = (name: string, html: string): string =>
   `\n<template id="${name}">${html}</template>` +
   `<script>{const t=document.getElementById("${name}");` +

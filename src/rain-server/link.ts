@@ -12,6 +12,7 @@ import {
   type WantedWire,
 } from '../protocol/messages.js'
 import { Backoff } from '../sdk/backoff.js'
+import { Gathered } from '../sdk/gathered.js'
 import { type LinkSocket, LinkSockets, type SocketEvents, type SocketRequest } from './link-sockets.js'
 
 export type RenderRequest = Omit<MessageOf<'render'>, 't' | 'r'>
@@ -64,6 +65,7 @@ const failed = (status: number, reason: string, unanswered: boolean): Failed => 
 export class Link {
   #wire: WantedWire
   #socket: WebSocket | undefined
+  #gathered: Gathered | undefined
   #open = false
   #tried = false
   #closed = false
@@ -196,6 +198,7 @@ export class Link {
   #send(socket: WebSocket, frame: Uint8Array): void {
     if (socket.readyState !== WebSocket.OPEN) return
     this.bytesOut += frame.byteLength
+    this.#gathered?.begin()
     socket.send(frame)
   }
 
@@ -210,6 +213,9 @@ export class Link {
     })
     this.#socket = socket
     let reason = 'closed'
+    socket.on('upgrade', ({ socket: connection }) => {
+      this.#gathered = new Gathered(connection, run => process.nextTick(run))
+    })
     socket.on('error', error => {
       reason = error.message
     })

@@ -1,7 +1,7 @@
 /**
  * A page on its way out, in the order of its html: what is there goes at once, what is late is waited for, and all that
- * becomes ready meanwhile goes with it. Where a placeholder is allowed, it stands in after half a second, and what it
- * stands for follows at the end of the page, with a line of script that puts it into its place.
+ * becomes ready meanwhile goes with it. To a browser, what is late does not hold up what is there beyond it: it follows
+ * at the end of the page, with a line of script that puts it into its place. Everybody else has finished html.
  */
 import type { Clock } from '../hypervisor/ports.js'
 import { assetsOf, headOf, lateOf, placeholderOf, tail } from './document.js'
@@ -19,12 +19,14 @@ export interface OutputOptions {
   readonly locale: string
   readonly title: string | undefined
   readonly clock: Clock
-  /** Where a script may put things into their places. */
-  readonly placeholders: boolean
+  /** Whether who reads it runs scripts, so that what is late may come last. */
+  readonly scripts: boolean
 }
 
 /** RAIN's: a placeholder comes after so long. */
 export const placeholderAfterMs = 500
+/** What is there beyond something late waits for so long: parts that take about as long as each other stay in order. */
+export const heldUpMsMax = 20
 
 /** All of it; every slot has to be filled. */
 export function wholeDocument(page: Page, { locale, title }: Pick<OutputOptions, 'locale' | 'title'>): string {
@@ -55,7 +57,7 @@ class Streaming {
     const { page, options, sink } = this
     const { locale, title } = options
     const head = headOf({ title, locale, ...assetsWithin(page.root, this.#told) })
-    const [text, late] = await this.#walk(page.root, head, options.placeholders)
+    const [text, late] = await this.#walk(page.root, head, options.scripts)
     if (late.length === 0) return sink.end(text + tail)
     sink.write(text)
     await this.#inOrderOfArrival(late)
@@ -63,7 +65,7 @@ class Streaming {
   }
 
   /** Returns what is to be written still, and what has a placeholder in its place. */
-  async #walk(root: Piece, begun: string, placeholders: boolean): Promise<[string, [string, Slot][]]> {
+  async #walk(root: Piece, begun: string, scripts: boolean): Promise<[string, [string, Slot][]]> {
     const walk = new Walk(root, piece => this.#assets(piece))
     const late: [string, Slot][] = []
     let text = begun
@@ -75,9 +77,9 @@ class Streaming {
       this.sink.write(text)
       text = ''
       await this.sink.ready()
-      if (await this.#filled(slot, placeholders && slot.placeholder)) continue
+      if (await this.#filled(slot, scripts ? walk : undefined)) continue
       const name = `rain-late-${++this.#late}`
-      const standing = await this.page.placeholder()
+      const standing = slot.placeholder ? await this.page.placeholder() : undefined
       if (slot.piece) continue
       late.push([name, slot])
       text = placeholderOf(name, standing ? this.#assets(standing) + standing.texts.join('') : '') + walk.skip()
@@ -91,17 +93,35 @@ class Streaming {
     return assetsOf({ css: piece.css.filter(isNew), js: piece.js.filter(isNew) })
   }
 
-  /** False: the time for it is over, and a placeholder may stand there. What arrives together goes together. */
-  #filled(slot: Slot, mayBeLate: boolean): Promise<boolean> {
-    const { clock } = this.options
+  /** False: it is not to be waited for here. What arrives together goes together. `walk`: it may come last. */
+  #filled(slot: Slot, walk: Walk | undefined): Promise<boolean> {
     return new Promise(resolve => {
-      const leftMs = slot.sinceMs + placeholderAfterMs - clock.nowMs()
-      const cancel = mayBeLate ? clock.after(Math.max(0, leftMs), () => resolve(false)) : undefined
+      const stop = walk ? this.#untilLate(slot, walk, () => resolve(false)) : undefined
       slot.onFilled(() => {
-        cancel?.()
+        stop?.()
         setImmediate(() => resolve(true))
       })
     })
+  }
+
+  /** Calls when something beyond it has been held up for long enough, or the placeholder's time has come. */
+  #untilLate(slot: Slot, walk: Walk, late: () => void): () => void {
+    const { clock } = this.options
+    const leftMs = slot.sinceMs + placeholderAfterMs - clock.nowMs()
+    const cancels = slot.placeholder ? [clock.after(Math.max(0, leftMs), () => end(late))] : []
+    const look = (): void => {
+      if (slot.piece || !walk.readyBeyond()) return
+      this.page.arrivals.watch(undefined)
+      cancels.push(clock.after(heldUpMsMax, () => end(late)))
+    }
+    const end = (then?: () => void): void => {
+      for (const cancel of cancels) cancel()
+      this.page.arrivals.watch(undefined)
+      then?.()
+    }
+    this.page.arrivals.watch(look)
+    look()
+    return end
   }
 
   async #inOrderOfArrival(late: readonly [string, Slot][]): Promise<void> {
@@ -128,7 +148,7 @@ class Streaming {
       const stretch = walk.next()
       text += stretch.text
       if (!stretch.slot) return text
-      await this.#filled(stretch.slot, false)
+      await this.#filled(stretch.slot, undefined)
     }
   }
 }

@@ -11,7 +11,7 @@ import { escapeHtml } from './document.js'
 import type { Fallbacks } from './fallbacks.js'
 import type { Fragment } from './fragment-cache.js'
 import { type Asker, type Failure, type Fragments, failure, type Got, termsOf, type Wish } from './fragments.js'
-import { type Assets, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
+import { Arrivals, type Assets, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
 import type { Waiting } from './race.js'
 import { pick } from './route.js'
 import type { ServerState } from './wanted.js'
@@ -39,6 +39,7 @@ export interface Page {
   readonly shelfMs: () => number
   /** That all of it was named by exact versions: a newer one changes nothing. */
   readonly isExact: () => boolean
+  readonly arrivals: Arrivals
   /** The platform's placeholder, if there is one. */
   readonly placeholder: () => Promise<Piece | undefined>
 }
@@ -98,6 +99,7 @@ export async function openPage(
     isWhole: () => assembly.pending === 0,
     sessionSettled: assembly.sessionSettled(),
     isExact: () => assembly.exact,
+    arrivals: assembly.arrivals,
     placeholder: () => assembly.placeholder(),
   }
   if (top.kind === 'part') {
@@ -120,6 +122,7 @@ class Assembly {
   readonly #shown = new Set<Fragment>()
   shelfMs = Number.POSITIVE_INFINITY
   exact = true
+  readonly arrivals = new Arrivals()
 
   constructor(
     private readonly state: ServerState,
@@ -221,6 +224,7 @@ class Assembly {
       component ? this.ports.assets.expected(`${component.id}/${component.version}/${child.view}`) : noAssets,
       this.ports.clock.nowMs(),
       child.placeholder === true,
+      this.arrivals,
     )
     const part = this.#child(visit, component, guests)
     const usesSession = component?.useSession === true

@@ -99,8 +99,9 @@ export class Pages {
     } else if (request.method === 'HEAD') await page.whole
     else await this.#gathered(page)
     const title = page.title ?? component.pageTitle
-    const placeholders = state.server.loadingComponent != null
-    const options = { locale: visit.locale, title, clock, placeholders }
+    // A browser that goes to a page says so (Fetch Metadata); it runs scripts.
+    const scripts = request.headers['sec-fetch-dest'] === 'document'
+    const options = { locale: visit.locale, title, clock, scripts }
     const set = cookies()
     if (set.length > 0) response.setHeader('set-cookie', set)
     response.setHeader('content-type', 'text/html; charset=utf-8')

@@ -28,6 +28,7 @@ export class Slot {
     readonly sinceMs: number,
     /** That something else may stand here until it comes. */
     readonly placeholder: boolean,
+    private readonly arrivals?: Arrivals,
   ) {}
 
   get piece(): Piece | undefined {
@@ -37,12 +38,27 @@ export class Slot {
   fill(piece: Piece): void {
     this.#piece = piece
     this.#wake?.()
+    this.arrivals?.notify()
   }
 
   /** Calls once when it is filled. */
   onFilled(wake: () => void): void {
     if (this.#piece) wake()
     else this.#wake = wake
+  }
+}
+
+/** Of a page: that some slot was filled. */
+export class Arrivals {
+  #look: (() => void) | undefined
+
+  notify(): void {
+    this.#look?.()
+  }
+
+  /** One at a time. */
+  watch(look: (() => void) | undefined): void {
+    this.#look = look
   }
 }
 
@@ -143,6 +159,11 @@ export class Walk {
       this.#open.push({ piece: slot.piece, index: -1 })
     }
     return { text, slot: undefined }
+  }
+
+  /** Whether anything is there beyond the slot at which it stopped. */
+  readyBeyond(): boolean {
+    return this.#open.some(({ piece, index }) => piece.slots.some((slot, at) => at > index && slot.piece))
   }
 
   /** Leaves the slot at which it stopped empty. */

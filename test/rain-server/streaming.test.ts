@@ -140,6 +140,33 @@ describe('a page of which a part is late', () => {
   })
 })
 
+/** What browsers say when they go to a page. */
+const browser = { 'sec-fetch-dest': 'document' }
+
+describe('what is late', () => {
+  it('holds up nothing that is there beyond it, and comes last, for browsers; for others it is waited for', async () => {
+    await want([aVersion('shop', ['m1']), item()])
+    const held = [new Held(), new Held()]
+    let asked = 0
+    cloud.m1.views.set('shop.m1/index', () => shown('1§2§3', children.slice(1)))
+    cloud.m2.views.set('item.m2/b', () => held[asked++]!.outcome)
+    cloud.m2.views.set('item.m2/c', () => shown('C', [], { css: ['/c.css'] }))
+    const [one, other] = [read('/shop', browser), read('/shop')]
+    await waitUntil('all but it is there', () => one.text().endsWith('3</div>'))
+    expect(one.text()).toMatch(
+      /1<div data-rain-late="rain-late-1" hidden><\/div>2.*<div [^>]*>C<\/div>3<\/div>$/s,
+    )
+    await waitUntil('the other one waits', () => other.text().endsWith('1'))
+    for (const each of held) each.release(shown('B', [], { css: ['/b.css', '/c.css'] }))
+    await waitUntil('both are whole', () => one.ended() && other.ended())
+    expect(one.text()).toMatch(
+      /<template id="rain-late-1"><link [^>]*\/b\.css">\n<div [^>]*>B<\/div><\/template><script>.*<\/html>\n$/s,
+    )
+    expect(other.text()).toMatch(/1.*B<\/div>2.*C<\/div>3<\/div>\n<\/body>\n<\/html>\n$/s)
+    expect(other.text()).not.toContain('<template')
+  })
+})
+
 describe('a placeholder', () => {
   it("stands where a template allows it, until what it stands for comes, at the page's end", async () => {
     await want([aVersion('shop', ['m1']), item(), aVersion('wait', ['m1'])], { loadingComponent: 'wait' })
@@ -148,7 +175,7 @@ describe('a placeholder', () => {
     cloud.m1.views.set('wait.m1/index', () => shown('<i>…</i>', [], { css: ['/wait.css'] }))
     cloud.m2.views.set('item.m2/b', () => b.outcome)
     cloud.m2.views.set('item.m2/c', () => shown('C'))
-    const reading = read('/shop')
+    const reading = read('/shop', browser)
     await waitUntil('all but it is there', () => reading.text().endsWith('3</div>'))
     expect(reading.text()).toMatch(
       /1<div data-rain-late="rain-late-1"><link [^>]*\/wait\.css">\n<i>…<\/i><\/div>2<div [^>]*>C<\/div>3<\/div>$/,
@@ -167,6 +194,8 @@ describe('a page that is there at once', () => {
     await want([aVersion('shop', ['m1'], kept), aVersion('cart', ['m1'], kept)])
     cloud.m1.views.set('shop.m1/index', () => shown('§', [{ component: 'cart' }]))
     cloud.m1.views.set('cart.m1/index', () => shown('cart'))
+    // From what is kept, all of it is there at once.
+    await cloud.ask('/shop', { headers })
     const page = await cloud.ask('/shop', { headers })
     expect(page.headers).toMatchObject({ 'cache-control': 'no-cache', etag: expect.stringMatching(/^W\/"/) })
     const again = await cloud.ask('/shop', { headers: { ...headers, 'if-none-match': String(page.headers.etag) } })
@@ -182,8 +211,10 @@ describe('a page that is there at once', () => {
       shown(String(request?.query['n']), [{ component: 'cart', ...(version ? { version } : {}) }]),
     )
     cloud.m1.views.set('cart.m1/index', () => shown('cart'))
-    const cached = async (path: string): Promise<string | undefined> =>
-      (await cloud.ask(path, { headers })).headers['cache-control']
+    const cached = async (path: string): Promise<string | undefined> => {
+      await cloud.ask(path, { headers })
+      return (await cloud.ask(path, { headers })).headers['cache-control']
+    }
     expect(await cached('/shop/1.0/index?n=1')).toMatch(/^public, max-age=(60|59), stale-while-revalidate=(60|59)$/)
     expect(await cached('/shop/1/index?n=1')).toBe('no-cache')
     version = undefined
