@@ -14,10 +14,10 @@ export interface Answered {
 export class PageClient {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1_000 })
 
-  ask(url: string, lookFor: readonly string[] = []): Promise<Answered> {
+  ask(url: string, lookFor: readonly string[] = [], headers: Record<string, string> = {}): Promise<Answered> {
     const fromMs = performance.now()
     return new Promise((resolve, reject) => {
-      get(url, { agent: this.#agent, headers: { accept: 'text/html' } }, response => {
+      get(url, { agent: this.#agent, headers: { accept: 'text/html', ...headers } }, response => {
         let [body, firstMs] = ['', Number.NaN]
         const seenMs: number[] = lookFor.map(() => Number.NaN)
         response.setEncoding('utf8').on('data', (text: string) => {
