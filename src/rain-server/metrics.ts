@@ -1,7 +1,7 @@
 /** What a rain server counts. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Fragments } from './fragments.js'
-import type { Because, Step } from './page.js'
+import type { Because, Step } from './stand-ins.js'
 
 export class ServerMetrics {
   readonly registry = new Registry()

@@ -11,9 +11,12 @@ import { escapeHtml } from './document.js'
 import type { Fallbacks } from './fallbacks.js'
 import type { Fragment } from './fragment-cache.js'
 import { type Asker, type Failure, type Fragments, failure, type Got, termsOf, type Wish } from './fragments.js'
-import { Arrivals, type Assets, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
+import type { LearntAssets } from './learnt-assets.js'
+import { withOtherIds } from './other-ids.js'
+import { Arrivals, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
 import type { Waiting } from './race.js'
 import { pick } from './route.js'
+import { around, type Because, becauseOf, commented, type Step, standing } from './stand-ins.js'
 import type { ServerState } from './wanted.js'
 
 export interface PageAsked extends Asker {
@@ -43,10 +46,6 @@ export interface Page {
   /** The platform's placeholder, if there is one. */
   readonly placeholder: () => Promise<Piece | undefined>
 }
-
-/** What became of a fragment, and why what was wanted first did not. */
-export type Step = 'copy' | 'other copy' | 'kept' | 'stale' | 'fallback' | 'error' | 'empty'
-export type Because = 'timeout' | 'unreachable' | 'failed' | 'refused' | 'missing' | 'limit'
 
 export interface PagePorts {
   readonly fragments: Fragments
@@ -297,76 +296,6 @@ class Assembly {
     return { kind: 'fragment', fragment: standing(html), source: 'stale', leftMs: 0 }
   }
 }
-
-/** What views needed before: so that the head of a page names it, though their fragments come later. */
-export class LearntAssets {
-  readonly #byView = new Map<string, Assets>()
-
-  /** `view`: component, version and view. */
-  learn(view: string, { css, js }: Assets): void {
-    if (!this.#byView.has(view) && this.#byView.size >= learntMax) this.#byView.clear()
-    this.#byView.set(view, { css, js })
-  }
-
-  expected(view: string): Assets {
-    return this.#byView.get(view) ?? noAssets
-  }
-
-  clear(): void {
-    this.#byView.clear()
-  }
-}
-
-const learntMax = 50_000
-
-const standing = (html: string): Fragment => ({
-  t: 'fragment',
-  r: 0,
-  instance: 'fallback',
-  mothership: '',
-  html,
-  css: [],
-  js: [],
-  context: {},
-  children: [],
-})
-
-function becauseOf(status: number): Because {
-  if (status === 504) return 'timeout'
-  if (status === 508) return 'limit'
-  if (status === 502 || status === 503) return 'unreachable'
-  return status === 404 ? 'missing' : status < 500 ? 'refused' : 'failed'
-}
-
-const around = (component: string, status: number, { texts, ...piece }: Piece): Piece => ({
-  ...piece,
-  texts: [
-    `<div class="rain-error" data-rain-component="${escapeHtml(component)}" data-rain-status="${status}"` +
-      ` role="note">${texts.join('')}</div>`,
-  ],
-})
-
-/** Within a comment nothing may end it. */
-const commented = (text: string): string =>
-  text
-    .slice(0, 300)
-    .replace(/[<>]/g, each => (each === '<' ? '‹' : '›'))
-    .replace(/--+/g, '–')
-    .replace(/-$/, '–')
-
-/** Ids of views are texts by lot, so that they are found wherever they stand; others of the same length take their places. */
-function withOtherIds(fragment: Fragment): Fragment {
-  let { html } = fragment
-  const renamed = new Map(fragment.children.map(({ id }) => [id, newId(id)]))
-  for (const [id, other] of renamed) if (other !== id) html = html.replaceAll(id, other)
-  const children = fragment.children.map(each => ({ ...each, id: renamed.get(each.id)! }))
-  const { guests } = fragment
-  const moved = guests?.map(each => ({ ...each, host: renamed.get(each.host) ?? each.host }))
-  return { ...fragment, html, children, ...(moved ? { guests: moved } : {}) }
-}
-
-/** One that a mothership has not made is left as it is. */
-const newId = (id: string): string => (/^v[0-9a-f]{16}$/.test(id) ? `v${randomBytes(8).toString('hex')}` : id)
 
 /** Where guests go: each to the first place of its token; what else there is of tokens only goes. */
 function seats(html: string, guests: readonly Guest[]): { at: number; length: number; guest?: Guest }[] {

@@ -532,7 +532,7 @@ describe('a link to a mothership', () => {
     const ask = (length: number): ReturnType<RenderLink['render']> =>
       link.render('news.1', 'index', { context: { length } })
 
-    expect(await ask(600_000)).toMatchObject({ t: 'failed', status: 500, reason: expect.stringContaining('frame') })
+    expect(await ask(1_100_000)).toMatchObject({ t: 'failed', status: 500, reason: expect.stringContaining('frame') })
     expect(await ask(100)).toMatchObject({ t: 'fragment', html: 'x'.repeat(100) })
   })
 })

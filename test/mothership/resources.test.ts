@@ -2,12 +2,20 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Resource, readResource } from '../../src/mothership/resources.js'
+import { type Resource, readFallback, readResource } from '../../src/mothership/resources.js'
 
 const root = mkdtempSync(join(tmpdir(), 'rain-resources-'))
 const directory = join(root, 'package')
 const files = {
-  'meta.json': '{}',
+  'meta.json': JSON.stringify({
+    views: {
+      index: { fallback: 'away.html' },
+      out: { fallback: '../../meta.json' },
+      none: {},
+      gone: { fallback: 'x.html' },
+    },
+  }),
+  'client/templates/away.html': 'away',
   'server/data.js': 'secret',
   'client/templates/index.html': 'secret',
   'client/css/page.css': 'body {}',
@@ -34,6 +42,15 @@ afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 const read = (path: string, ifNoneMatch?: string): Promise<Resource> =>
   readResource(directory, path, ifNoneMatch === undefined ? {} : { 'if-none-match': ifNoneMatch })
+
+describe('what stands in for a view', () => {
+  it('is the file that its descriptor names, below the templates only', async () => {
+    const found = await Promise.all(
+      ['index', 'out', 'none', 'gone', 'ghost', '__proto__'].map(each => readFallback(directory, each)),
+    )
+    expect(found).toEqual(['away', undefined, undefined, undefined, undefined, undefined])
+  })
+})
 
 describe('a file in the language of who looks', () => {
   it('is taken when there is one, by the first language that has it', async () => {

@@ -153,9 +153,7 @@ describe('what is late', () => {
     cloud.m2.views.set('item.m2/c', () => shown('C', [], { css: ['/c.css'] }))
     const [one, other] = [read('/shop', browser), read('/shop')]
     await waitUntil('all but it is there', () => one.text().endsWith('3</div>'))
-    expect(one.text()).toMatch(
-      /1<div data-rain-late="rain-late-1" hidden><\/div>2.*<div [^>]*>C<\/div>3<\/div>$/s,
-    )
+    expect(one.text()).toMatch(/1<div data-rain-late="rain-late-1" hidden><\/div>2.*<div [^>]*>C<\/div>3<\/div>$/s)
     await waitUntil('the other one waits', () => other.text().endsWith('1'))
     for (const each of held) each.release(shown('B', [], { css: ['/b.css', '/c.css'] }))
     await waitUntil('both are whole', () => one.ended() && other.ended())

@@ -28,7 +28,8 @@ const packages: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     `,
   },
   cart: {
-    'meta.json': JSON.stringify({ id: 'cart', version: '2.1.3', views: { index: {} } }),
+    'meta.json': JSON.stringify({ id: 'cart', version: '2.1.3', views: { index: { fallback: 'away.html' } } }),
+    'client/templates/away.html': 'No cart today',
     'client/templates/index.html': '{{of}}: {{items.length}} on {{mothership}}',
     'client/js/index.js': 'cart()',
     'server/data.js': `
@@ -84,7 +85,8 @@ async function mothershipWith(id: string, components: readonly string[]): Promis
   return mothership
 }
 
-const cart = (...on: string[]): WantedComponent => aVersion('cart', on, { version: '2.1.3', exact: '2.1.3' })
+const cart = (...on: string[]): WantedComponent =>
+  aVersion('cart', on, { version: '2.1.3', exact: '2.1.3', terms: { index: { fallback: true } } })
 
 beforeAll(async () => {
   cloud = await SmallCloud.start()
@@ -156,5 +158,13 @@ describe('a page', () => {
     expect(during.length).toBeGreaterThan(0)
     expect(new Set(during)).toEqual(new Set([200]))
     expect(await Promise.all([8, 9, 10, 11].map(asked))).toEqual([200, 200, 200, 200])
+  })
+
+  it("has the packages' own fallbacks where nobody is left who could make it", async () => {
+    await nodes[1]!.mothership.stop()
+    const reply = await cloud.ask('/cart')
+    expect([reply.status, bare(reply)]).toEqual([200, '[No cart today]'])
+    // Without one, the page's own component decides.
+    expect((await cloud.ask('/shop')).status).toBe(503)
   })
 })
