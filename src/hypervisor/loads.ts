@@ -36,6 +36,13 @@ interface Told {
   readonly filter: LoadFilter
 }
 
+const nothingUsual: ReadonlyMap<string, Resources> = new Map()
+
+function isEmpty(components: object): boolean {
+  for (const _ in components) return false
+  return true
+}
+
 export class LoadBook implements Loads {
   readonly #known = new Map<string, Known>()
   readonly #told = new Map<string, Told>()
@@ -114,8 +121,10 @@ export class LoadBook implements Loads {
     const name = nodeName(report.node)
     const before = this.#fresh(name)
     const filter = before?.filter ?? new LoadFilter()
-    filter.note({ cpu: report.cpu, ram: report.ram, bandwidth: report.bandwidth }, atMs, this.limits())
-    this.#known.set(name, { ...report, atMs, own, filter, usual: this.#usualAfter(report, atMs, before) })
+    filter.note(report, atMs, this.limits())
+    const { node, cpu, ram, bandwidth, components } = report
+    const usual = this.#usualAfter(report, atMs, before)
+    this.#known.set(name, { node, cpu, ram, bandwidth, components, atMs, own, filter, usual })
     if (report.node.kind === 'mothership') this.#learn(report, atMs)
   }
 
@@ -128,6 +137,7 @@ export class LoadBook implements Loads {
   }
 
   #usualAfter({ components }: LoadReport, atMs: number, before: Known | undefined): ReadonlyMap<string, Resources> {
+    if (isEmpty(components)) return nothingUsual
     const { halfLifeMs } = this.rebalance()
     const elapsedMs = before ? atMs - before.atMs : 0
     const usual = new Map<string, Resources>()

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { eased, LoadFilter } from '../../../src/cloud/placement/filter.js'
 import { defaultSettings } from '../../../src/cloud/settings.js'
@@ -36,5 +37,25 @@ describe('measured load', () => {
     expect(filter.value!.bandwidth).toBe(900)
     for (let second = 12; second < 22; second++) filter.note(bandwidthOf(10), second * 1_000, smoothing)
     expect(filter.value!.bandwidth).toBe(10)
+  })
+
+  it('takes the percentile of the samples within the window, however they came', () => {
+    const samples = fc.array(fc.tuple(fc.nat(3_000), fc.nat(1_000)), { minLength: 1, maxLength: 700 })
+    fc.assert(
+      fc.property(samples, fc.double({ min: 0.5, max: 1, noNaN: true }), (given, bandwidthPercentile) => {
+        const filter = new LoadFilter()
+        const smoothing = { halfLifeMs: 0, bandwidthPercentile, bandwidthWindowMs: 60_000 }
+        const all: { atMs: number; bandwidth: number }[] = []
+        let nowMs = 0
+        for (const [afterMs, bandwidth] of given) {
+          nowMs += afterMs
+          all.push({ atMs: nowMs, bandwidth })
+          filter.note({ cpu: 0, ram: 0, bandwidth }, nowMs, smoothing)
+        }
+        const within = all.filter(each => each.atMs > nowMs - 60_000).slice(-300)
+        const sorted = within.map(each => each.bandwidth).sort((a, b) => a - b)
+        expect(filter.value!.bandwidth).toBe(sorted[Math.max(0, Math.ceil(bandwidthPercentile * sorted.length) - 1)])
+      }),
+    )
   })
 })
