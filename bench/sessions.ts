@@ -65,6 +65,7 @@ function* tokens(): Iterable<Change> {
 interface Server {
   readonly name: string
   readonly gauge: () => Promise<Gauge>
+  readonly cpuMs: () => Promise<number>
   readonly crowd: Process
 }
 
@@ -91,17 +92,18 @@ async function settled(gauge: () => Promise<Gauge>): Promise<Gauge> {
 }
 
 /** Milliseconds of the processor for each second, over one window. */
-async function cpuOf({ name, gauge, crowd }: Server): Promise<number> {
-  const [before, { pongs, lost }] = [await gauge(), await crowd.ask<Count>({ do: 'count' })]
+async function cpuOf({ name, cpuMs, crowd }: Server): Promise<number> {
+  const { pongs, lost } = await crowd.ask<Count>({ do: 'count' })
+  const before = await cpuMs()
   const fromMs = performance.now()
   await sleep(windowMs)
+  const after = await cpuMs()
   const count = await crowd.ask<Count>({ do: 'count' })
-  const after = await gauge()
   const seconds = (performance.now() - fromMs) / 1_000
   const answered = (count.pongs - pongs) / seconds
   if (count.lost !== lost || count.open !== nodes) throw new Error(`${name}: nodes were lost: ${JSON.stringify(count)}`)
   if (answered < 0.95 * nodes) throw new Error(`${name}: only ${Math.round(answered)} pings a second were answered`)
-  return (after.cpuMs - before.cpuMs) / seconds
+  return (after - before) / seconds
 }
 
 const etcd = await startEtcd(join(dir, 'etcd'))
@@ -112,13 +114,14 @@ try {
   const crowdOf = (url: string, what: string): Process => start('./sessions/crowd.js', [url, what, String(nodes)])
 
   const nodesOfReplica = crowdOf(replica.url, 'replica')
-  const ours: Server = { name: 'replica', gauge: replica.gauge, crowd: nodesOfReplica }
+  const ours: Server = { name: 'replica', gauge: replica.gauge, cpuMs: replica.cpuMs, crowd: nodesOfReplica }
   const grown = await fillUp(ours)
   const sizes = [grown.count.welcomeBytes, grown.count.wantedBytes].map(String)
   const bareServer = start('./floors/ws.js', sizes, ['--expose-gc', '--max-old-space-size=8192', '--import', gauge])
   const bareUrl = await bareServer.next<string>()
   const bareGauge = (): Promise<Gauge> => bareServer.ask<Gauge>('gauge')
-  const bare: Server = { name: 'bare', gauge: bareGauge, crowd: crowdOf(bareUrl, 'bare') }
+  const bareCpuMs = (): Promise<number> => bareServer.ask<number>('cpu')
+  const bare: Server = { name: 'bare', gauge: bareGauge, cpuMs: bareCpuMs, crowd: crowdOf(bareUrl, 'bare') }
   const floor = await fillUp(bare)
   await nodesOfReplica.ask<Count>({ do: 'beat', loads: true })
   await bare.crowd.ask<Count>({ do: 'beat', loads: false })

@@ -20,10 +20,17 @@ setInterval(() => {
   heardMs = nowMs
 }, beatMs).unref()
 
+const cpuMsNow = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 process.on('message', word => {
+  // Alone, because collecting costs time of its own.
+  if (word === 'cpu') process.send?.(cpuMsNow())
   if (word !== 'gauge') return
   const paused = pauseMsMax
-  const { user, system } = process.cpuUsage()
+  const cpuMs = cpuMsNow()
   const collect = (globalThis as { gc?: () => void }).gc
   collect?.()
   collect?.()
@@ -34,7 +41,7 @@ process.on('message', word => {
     heldBytes: heapUsed + external,
     rssBytes: rss,
     pauseMsMax: paused,
-    cpuMs: (user + system) / 1000,
+    cpuMs,
   }
   process.send?.(gauge)
 })

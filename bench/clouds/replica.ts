@@ -15,6 +15,8 @@ export interface BenchReplica {
   /** From the start of the process until it answered from its map. */
   readonly readyMs: number
   gauge(): Promise<Gauge>
+  /** Milliseconds of the processor so far. */
+  cpuMs(): Promise<number>
   get(path: string): Promise<{ readonly status: number; readonly ms: number; readonly body: unknown }>
   post(path: string, body: unknown): Promise<{ readonly status: number; readonly ms: number; readonly body: unknown }>
   stop(): Promise<void>
@@ -64,15 +66,17 @@ function handleOf(child: ChildProcess, url: string): Handle {
     const body = await answer.json()
     return { status: answer.status, ms: performance.now() - fromMs, body }
   }
+  const ask = <T>(what: string): Promise<T> =>
+    new Promise((resolve, reject) => {
+      child.once('message', word => resolve(word as T))
+      child.once('exit', () => reject(new Error('the replica ended')))
+      child.send(what)
+    })
   process.once('exit', () => child.kill('SIGKILL'))
   return {
     url,
-    gauge: () =>
-      new Promise((resolve, reject) => {
-        child.once('message', word => resolve(word as Gauge))
-        child.once('exit', () => reject(new Error('the replica ended')))
-        child.send('gauge')
-      }),
+    gauge: () => ask<Gauge>('gauge'),
+    cpuMs: () => ask<number>('cpu'),
     get: path => call(path, {}),
     post: (path, body) => call(path, { method: 'POST', body: JSON.stringify(body) }),
     stop: async () => {

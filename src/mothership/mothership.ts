@@ -163,7 +163,6 @@ class RunningMothership implements Mothership {
     this.#stopped = true
     for (const cancel of this.#timers) cancel()
     await this.#session?.stop()
-    this.#packages.close()
     await this.#links.close()
     await this.#instances.stop()
     await this.#state?.close()

@@ -106,21 +106,16 @@ export class PackageStore {
   }
 
   async #fetchFrom(replica: string, digest: string): Promise<Buffer> {
-    const agent = this.#dialer.agentFor(replica)
     const { status, body } = await call({
       method: 'GET',
       url: `${replica}/packages/${encodeURIComponent(digest)}`,
       headers: { authorization: `Bearer ${this.options.token}` },
-      ...(agent ? { agent } : {}),
+      ...this.#dialer.through(replica),
       withinMs: fetchMs,
       bytesMax: packageBytesMax,
     }).answer
     if (status !== 200) throw new Error(`${replica} answered ${status}`)
     return body
-  }
-
-  close(): void {
-    this.#dialer.close()
   }
 }
 

@@ -1,5 +1,5 @@
 /** How this node reaches replicas: by either way, directly or through a proxy. */
-import type { Agent } from 'node:http'
+import type { Agent, AgentOptions } from 'node:http'
 import { PollingTransport } from './polling-transport.js'
 import { type ProxySettings, proxyFor, tunnelAgent } from './proxy.js'
 import type { Transport, TransportEvents } from './transport.js'
@@ -15,9 +15,6 @@ export interface DialerOptions {
 export const pollHoldMsDefault = 20_000
 
 export class Dialer {
-  /** One for each kind of url, as long as the node lives: its tunnels are kept. */
-  readonly #agents = new Map<string, Agent>()
-
   constructor(
     private readonly node: string,
     private readonly token: string,
@@ -25,26 +22,23 @@ export class Dialer {
   ) {}
 
   dial(url: string, way: Way, events: TransportEvents): Transport {
-    const agent = this.agentFor(url)
-    const dial = { url, token: this.token, ...(agent ? { agent } : {}) }
-    if (way === 'websocket') return new WebSocketTransport(dial, events)
-    return new PollingTransport(
-      { ...dial, node: this.node, holdMs: this.options.pollHoldMs ?? pollHoldMsDefault },
-      events,
-    )
+    const { node, token } = this
+    if (way === 'websocket') return new WebSocketTransport({ url, token, ...this.through(url) }, events)
+    const holdMs = this.options.pollHoldMs ?? pollHoldMsDefault
+    const agent = this.#tunnels(url, { keepAlive: true })
+    return new PollingTransport({ url, token, node, holdMs, ...(agent ? { agent } : {}) }, events)
   }
 
-  /** Undefined: directly. */
-  agentFor(url: string): Agent | undefined {
+  /**
+   * For one connection that nobody uses again: a firewall may have forgotten one that was kept. Empty: directly.
+   */
+  through(url: string): { readonly agent?: Agent } {
+    const agent = this.#tunnels(url)
+    return agent ? { agent } : {}
+  }
+
+  #tunnels(url: string, options: AgentOptions = {}): Agent | undefined {
     const proxy = this.options.proxy && proxyFor(url, this.options.proxy)
-    if (proxy === undefined) return undefined
-    const key = `${new URL(url).protocol} ${proxy}`
-    let agent = this.#agents.get(key)
-    if (!agent) this.#agents.set(key, (agent = tunnelAgent(url, proxy, { keepAlive: true })))
-    return agent
-  }
-
-  close(): void {
-    for (const agent of this.#agents.values()) agent.destroy()
+    return proxy === undefined ? undefined : tunnelAgent(url, proxy, options)
   }
 }

@@ -7,6 +7,7 @@ export interface HttpRequest {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly body?: Uint8Array
+  /** Absent: a connection for this request alone. */
   readonly agent?: Agent
   readonly withinMs: number
   readonly bytesMax: number
@@ -30,7 +31,7 @@ export interface HttpCall {
 export function call({ method, url, headers, body, agent, withinMs, bytesMax, onProgress }: HttpRequest): HttpCall {
   const start = url.startsWith('https:') ? httpsRequest : httpRequest
   const length = body === undefined ? {} : { 'content-length': String(body.byteLength) }
-  const request = start(url, { method, headers: { ...headers, ...length }, ...(agent ? { agent } : {}) })
+  const request = start(url, { method, headers: { ...headers, ...length }, agent: agent ?? false })
   let connected = false
   request.on('socket', socket => {
     if (socket.connecting) socket.once('connect', () => (connected = true))

@@ -118,7 +118,6 @@ export class NodeSession {
         main.close()
       })
     }
-    this.#dialer.close()
   }
 
   #onStopped: (() => void) | undefined

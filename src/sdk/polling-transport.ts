@@ -12,6 +12,7 @@ import { call, type HttpAnswer, type HttpCall } from './http.js'
 import { answeredWith, endOf, type Transport, type TransportEnd, type TransportEvents } from './transport.js'
 import type { DialOptions } from './websocket-transport.js'
 
+/** `agent` is this transport's alone, and ends with it: its connections are as dead as the session. */
 export interface PollOptions extends DialOptions {
   readonly node: string
   /** How long a replica may hold a request: less than whatever stands between lets it live. */
@@ -229,7 +230,7 @@ export class PollingTransport implements Transport {
     this.#state = 'over'
     for (const timer of this.#timers) clearTimeout(timer)
     for (const each of this.#calls) each.abort('over')
-    if (!this.options.agent) this.#agent.destroy()
+    this.#agent.destroy()
     // Never within the call that ended it.
     queueMicrotask(() => this.events.onEnd(end))
   }

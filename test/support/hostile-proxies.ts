@@ -4,10 +4,10 @@ import { connect, createServer as createTcpServer, type Socket, type Server as T
 
 const loopback = '127.0.0.1'
 
-async function listen(server: Server | TcpServer): Promise<number> {
+async function listen(server: Server | TcpServer, host = loopback): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(0, loopback, resolve)
+    server.listen(0, host, resolve)
   })
   return (server.address() as { port: number }).port
 }
@@ -138,6 +138,11 @@ export class Firewall {
     this.#cutWays.clear()
   }
 
+  /** Ends every connection; new ones are welcome. */
+  cutAll(): void {
+    for (const flow of [...this.#flows]) this.#end(flow)
+  }
+
   /** Every connection that there is, and nobody is told. */
   forgetAll(): void {
     for (const flow of this.#flows) this.#forget(flow)
@@ -204,7 +209,14 @@ export class Firewall {
   }
 }
 
-/** A proxy that opens tunnels to one port only, for names that nobody else knows. */
+export interface TunnelOptions {
+  /** To listen on. */
+  readonly host?: string
+  /** `user:password` */
+  readonly credential?: string
+}
+
+/** A proxy that opens tunnels to port 443 only, for names that nobody else knows. */
 export class ConnectProxy {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
@@ -215,21 +227,21 @@ export class ConnectProxy {
   private constructor(
     /** Where the hosts really are. */
     private readonly hosts: ReadonlyMap<string, URL>,
-    private readonly onlyPort: number,
-    private readonly credential: string,
+    private readonly options: TunnelOptions,
   ) {
     this.#server = createServer((_asked, answer) => answer.writeHead(405).end())
     this.#server.on('connect', (asked: IncomingMessage, socket: Socket) => this.#onConnect(asked, socket))
   }
 
-  static async start(hosts: ReadonlyMap<string, URL>, onlyPort = 443, credential = ''): Promise<ConnectProxy> {
-    const proxy = new ConnectProxy(hosts, onlyPort, credential)
-    proxy.#port = await listen(proxy.#server)
+  static async start(hosts: ReadonlyMap<string, URL>, options: TunnelOptions = {}): Promise<ConnectProxy> {
+    const proxy = new ConnectProxy(hosts, options)
+    proxy.#port = await listen(proxy.#server, options.host)
     return proxy
   }
 
   get url(): string {
-    return `http://${this.credential === '' ? '' : `${this.credential}@`}${loopback}:${this.#port}`
+    const { credential, host = loopback } = this.options
+    return `http://${credential === undefined ? '' : `${credential}@`}${host}:${this.#port}`
   }
 
   async stop(): Promise<void> {
@@ -242,7 +254,8 @@ export class ConnectProxy {
     client.on('error', () => client.destroy())
     this.asked.push(asked.url ?? '')
     const [host = '', port] = (asked.url ?? '').split(':')
-    const wanted = this.credential === '' ? undefined : `Basic ${Buffer.from(this.credential).toString('base64')}`
+    const { credential } = this.options
+    const wanted = credential === undefined ? undefined : `Basic ${Buffer.from(credential).toString('base64')}`
     const status = asked.headers['proxy-authorization'] === wanted ? this.#statusFor(host, Number(port)) : 407
     if (status !== 200) return void client.end(`HTTP/1.1 ${status} No\r\ncontent-length: 0\r\n\r\n`)
     const target = this.hosts.get(host)!
@@ -265,7 +278,7 @@ export class ConnectProxy {
   }
 
   #statusFor(host: string, port: number): number {
-    if (port !== this.onlyPort) return 403
+    if (port !== 443) return 403
     return this.hosts.has(host) ? 200 : 502
   }
 }

@@ -55,6 +55,11 @@ export class Network {
     return `${this.subnet}.${member + 2}`
   }
 
+  /** Where the test itself is reached from there. */
+  get gateway(): string {
+    return `${this.subnet}.1`
+  }
+
   /** What runs a program there; it keeps the pid of what was spawned. */
   command(member: number): readonly string[] {
     return ['ip', 'netns', 'exec', this.#names[member]!]
