@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/build.ts'],
-    exclude: ['test/acceptance/**', 'test/cluster/**', 'test/faults/**'],
+    exclude: ['test/acceptance/**', 'test/cluster/**', 'test/firewall/**', 'test/faults/**'],
     // Two cores: real etcd members, processes and browsers share them with the tests.
     maxWorkers: 2,
     testTimeout: 20_000,
