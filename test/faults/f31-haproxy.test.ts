@@ -3,6 +3,7 @@
  * nodes never notice, and a node that has its session through HAProxy comes back by itself.
  */
 import { readdirSync, readFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { NodeSession } from '../../src/sdk/node-session.js'
@@ -111,4 +112,55 @@ describe(titled('F31, HAProxy dies', reason), () => {
       expect.soft(ok).toBe(true)
     })
   }
+
+  it.skipIf(reason !== undefined)(
+    'goes on without its agent, and hands over to the next one: no request fails',
+    async () => {
+      const { pages, balancers } = cloud.state()
+      const before = { agent: balancers[0]!.pid, haproxy: master() }
+      const kept = new Agent({ keepAlive: true, maxSockets: 4 })
+      const failures: string[] = []
+      let [going, asked] = [true, 0]
+      const loops = [kept, kept, kept, kept, false, false].map(async agent => {
+        for (; going; asked++) {
+          const status = await statusOf(`${pages}/footer/index`, agent as Agent | false)
+          if (status !== 200) failures.push(String(status))
+        }
+      })
+      await waitUntil('it is asked', () => asked > 50)
+      process.kill(before.agent, 'SIGKILL')
+      await waitUntil('another agent took over', async () => {
+        const { pid = 0 } = cloud.state().balancers[0] ?? {}
+        return pid > 0 && pid !== before.agent && master() !== before.haproxy && (await agentSays('rain_balancer_up 1'))
+      })
+      const after = asked
+      await waitUntil('it is asked of the new one', () => asked > after + 100)
+      going = false
+      await Promise.all(loops)
+      kept.destroy()
+      const figure = `${failures.length} of ${asked} requests failed, over kept connections and new ones`
+      const ok = failures.length === 0
+      report({ id: 'F31', fault: 'balancer agent killed, HAProxy taken over', figure, bar: '0 failed', ok, n: asked })
+      expect.soft(failures.slice(0, 5)).toEqual([])
+    },
+  )
 })
+
+async function agentSays(line: string): Promise<boolean> {
+  const answer = await fetch(`http://127.0.0.1:${cloud.portBase + 5}/metrics`).catch(() => undefined)
+  return (await answer?.text())?.includes(line) === true
+}
+
+/** What went wrong, where there was no answer. */
+function statusOf(url: string, agent: Agent | false): Promise<number | string> {
+  return new Promise(resolve => {
+    const call = request(url, { agent, timeout: 10_000 }, answer => {
+      answer.resume()
+      answer.once('error', error => resolve(error.message))
+      answer.once('end', () => resolve(answer.statusCode ?? 0))
+    })
+    call.once('timeout', () => call.destroy(new Error('no answer')))
+    call.once('error', error => resolve(error.message))
+    call.end()
+  })
+}
