@@ -10,6 +10,7 @@ import { Graph, type Hosts, hostsBy, nowhere, type Server, tierIn } from './grap
 import { hostsOf, type Standing, standingOf, type Tier } from './hosts.js'
 import { Flags } from './names.js'
 import { Reach, type Shift } from './reach.js'
+import { standInsOf } from './reachable.js'
 
 /** Names of what is gone are kept; when they are most of all, it is better read anew. */
 const goneMax = 10_000
@@ -38,13 +39,13 @@ export class Follower {
   readonly #servers = new Set<string>()
   readonly #known = new Map<string, Standing>()
   #settings = true
-  #errorComponent: string | null
+  #standIns: string
   readonly #byNumber: (Server | undefined)[] = []
 
   constructor(private readonly map: CloudMap) {
     const { versions, motherships } = this.graph
     this.reach = new Reach(map, versions)
-    this.#errorComponent = settingsOf(map).errorComponent
+    this.#standIns = standInsOf(map).join()
     for (const [id] of map.all('motherships')) this.#motherships.add(id)
     for (const [id] of map.all('rainservers')) this.#servers.add(id)
     for (const [, { value }] of map.all('instances')) this.#versions.add(versions.number(versionOf(value)))
@@ -140,9 +141,10 @@ export class Follower {
 
   #readSettings(): void {
     this.#settings = false
-    const { errorComponent, wiring } = settingsOf(this.map)
-    if (errorComponent !== this.#errorComponent) {
-      this.#errorComponent = errorComponent
+    const { wiring } = settingsOf(this.map)
+    const standIns = standInsOf(this.map).join()
+    if (standIns !== this.#standIns) {
+      this.#standIns = standIns
       for (const shift of this.reach.refreshAll()) this.#onShift(shift)
     }
     if (wiring.redundancy === this.graph.redundancy) return

@@ -16,6 +16,7 @@ import {
   namesAny,
   offersIntents,
   standIns,
+  standInsOf,
 } from './reachable.js'
 
 /** What is the same for all rain servers with these urls. */
@@ -137,8 +138,8 @@ export class Reach {
   }
 
   #isNamed({ names }: Known, components: ReadonlySet<string>): boolean {
-    const error = this.map.get('settings')?.value.errorComponent
-    for (const each of components) if (names.has(each) || each === error) return true
+    const own = standInsOf(this.map)
+    for (const each of components) if (names.has(each) || own.includes(each)) return true
     return names.has(core)
   }
 

@@ -45,10 +45,14 @@ export const core = 'core'
 
 export const firstOf = (url: string): string => url.split('/')[1] ?? ''
 
-export function standIns(map: CloudMap): Iterable<string> {
-  const errorComponent = map.get('settings')?.value.errorComponent
-  return errorComponent ? map.versionsOf(errorComponent) : []
+/** Components of the platform itself, which any page may hold. */
+export function standInsOf(map: CloudMap): string[] {
+  const settings = map.get('settings')?.value
+  return [settings?.errorComponent, settings?.loadingComponent].filter(each => typeof each === 'string')
 }
+
+/** Their versions. */
+export const standIns = (map: CloudMap): string[] => standInsOf(map).flatMap(each => [...map.versionsOf(each)])
 
 export function namedBy(map: CloudMap, url: string): Iterable<string> {
   const [, component = '', second = ''] = url.split('/')

@@ -127,9 +127,13 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   server.map(id => remove('rainservers', id)),
   fc.record({ component, version }).map(({ component: id, version: of }) => remove('components', `${id}/${of}.0`)),
   fc
-    .record({ redundancy: fc.integer({ min: 1, max: 4 }), errorComponent: fc.constantFrom(null, 'cart') })
-    .map(({ redundancy, errorComponent }) =>
-      put('settings', '', { ...defaultSettings, errorComponent, wiring: { ...defaultSettings.wiring, redundancy } }),
+    .record({
+      redundancy: fc.integer({ min: 1, max: 4 }),
+      errorComponent: fc.constantFrom(null, 'cart'),
+      loadingComponent: fc.constantFrom(null, 'shop'),
+    })
+    .map(({ redundancy, ...standIns }) =>
+      put('settings', '', { ...defaultSettings, ...standIns, wiring: { ...defaultSettings.wiring, redundancy } }),
     ),
 )
 

@@ -67,8 +67,8 @@ describe('what a rain server can reach', () => {
     expect(reached(['/news/*'], ...shop, chat)).toEqual(['news/1.0.0'])
   })
 
-  it('is also what stands in for failures', () => {
-    const settings = put('settings', '', { ...defaultSettings, errorComponent: 'news' })
+  it.each(['errorComponent', 'loadingComponent'])('is also what stands in for others: %s', setting => {
+    const settings = put('settings', '', { ...defaultSettings, [setting]: 'news' })
     expect(reached(['/shop/2/*'], ...shop, settings)).toEqual(['news/1.0.0', 'shop/2.0.0'])
   })
 })
