@@ -3,10 +3,13 @@ import type { Clock, Log } from '../hypervisor/ports.js'
 import { Link } from './link.js'
 import type { ServerState } from './wanted.js'
 
+const replacedWithinMs = 3_000
+
 export class Links {
   readonly #links = new Map<string, Link>()
   readonly #waiting = new Set<() => void>()
   #generation: number | undefined
+  #wanted: ServerState['wires'] = new Map()
 
   constructor(
     private readonly clock: Clock,
@@ -17,15 +20,29 @@ export class Links {
     const reset = this.#generation !== undefined && this.#generation !== server.generation
     this.#generation = server.generation
     if (reset) this.log.info({ generation: server.generation }, 'the wiring is reset')
-    for (const [id, link] of [...this.#links]) {
-      if (!reset && wires.has(id)) continue
-      this.#links.delete(id)
-      void link.close(!reset)
-    }
+    this.#wanted = wires
+    if (reset) this.#drop([...this.#links.keys()], false)
+    const left = [...this.#links.keys()].filter(id => !wires.has(id))
     for (const [id, wire] of wires) {
       const link = this.#links.get(id)
       if (link) link.update(wire)
       else this.#links.set(id, new Link(wire, this.clock, this.log, () => this.#stir()))
+    }
+    if (left.length > 0) void this.settled(replacedWithinMs).then(() => this.#dropUnwanted(left))
+  }
+
+  /** A link that is taken away goes when those that came with it were tried: what one makes, the other may have made. */
+  #dropUnwanted(ids: readonly string[]): void {
+    this.#drop(
+      ids.filter(id => !this.#wanted.has(id)),
+      true,
+    )
+  }
+
+  #drop(ids: readonly string[], drain: boolean): void {
+    for (const id of ids) {
+      void this.#links.get(id)?.close(drain)
+      this.#links.delete(id)
     }
   }
 
