@@ -20,7 +20,7 @@ import { type Route, reaches, routeOf } from './route.js'
 import { Sessions } from './sessions.js'
 import { Sockets } from './sockets.js'
 import { visitOf } from './visit.js'
-import { readWanted, type ServerState } from './wanted.js'
+import { isWired, readWanted, type ServerState } from './wanted.js'
 
 export interface RainServerDeps {
   readonly log: Log
@@ -41,6 +41,8 @@ const drainMs = 10_000
 /** How long /healthz says no before connections are closed, so that the balancer has seen it. */
 const noticeMs = 1_500
 const linksWithinMs = 1_000
+/** Service restart (RFC 6455 registry): a browser opens another one, which the balancer sends elsewhere. */
+const restartCode = 1012
 const knownVerbs: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 export async function startRainServer(config: RainServerConfig, deps: RainServerDeps): Promise<RainServer> {
   const server = new RunningRainServer(config, deps)
@@ -121,7 +123,7 @@ class RunningRainServer implements RainServer {
     await this.#session?.stop()
     await this.#pause(this.#state ? noticeMs : 0)
     this.#leaving = true
-    this.#sockets.closeAll(1001)
+    this.#sockets.closeAll(restartCode)
     const untilMs = this.deps.clock.nowMs() + drainMs
     const closed = new Promise<void>(resolve => this.#http.close(() => resolve()))
     this.#http.closeIdleConnections()
@@ -165,6 +167,7 @@ class RunningRainServer implements RainServer {
   #unready(): string | undefined {
     if (this.#stopping) return 'stopping'
     if (!this.#state) return 'not registered with a hypervisor yet'
+    if (!isWired(this.#state)) return 'not wired yet'
     return this.#links.unready()
   }
 

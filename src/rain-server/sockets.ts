@@ -64,7 +64,7 @@ export class Sockets {
     }
   }
 
-  /** `code` 1001: the rain server goes; a browser opens another one, at another. */
+  /** With 1012 a browser opens another one, at another rain server. */
   closeAll(code: number): void {
     for (const each of this.#server.clients) {
       each.close(code)

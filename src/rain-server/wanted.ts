@@ -20,6 +20,10 @@ export const nothingWanted: ServerState = {
   wires: new Map(),
 }
 
+/** False: there is something to show, and nobody yet to ask for it, because the hypervisor has not wired it. */
+export const isWired = ({ components, wires }: ServerState): boolean =>
+  wires.size > 0 || [...components.values()].every(versions => versions.every(each => each.copies.length === 0))
+
 /** Undefined state: the rain server is not registered (any more), so there is nothing that it may serve. */
 export function readWanted({ entries }: WantedState): { state: ServerState | undefined; refused: Refused[] } {
   const refused: Refused[] = []

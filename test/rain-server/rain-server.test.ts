@@ -239,6 +239,10 @@ describe('a rain server', () => {
     const before = await cloud.ask('/healthz')
     expect([before.status, before.body]).toEqual([503, 'not registered with a hypervisor yet\n'])
     expect(await statusOf(cloud.ask('/shop'))).toBe(503)
+    // The map is in, the wiring is not.
+    await cloud.want({ components: [aVersion('shop', ['m1'])], wires: [] })
+    const unwired = await cloud.ask('/healthz')
+    expect([unwired.status, unwired.body]).toEqual([503, 'not wired yet\n'])
     await cloud.want({ components: [aVersion('shop', ['m1'])] })
 
     expect(await statusOf(cloud.ask('/healthz'))).toBe(200)

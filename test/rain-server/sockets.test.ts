@@ -236,7 +236,7 @@ describe('a rain server that stops', () => {
     const late = await opened()
     await stopped
     for (const each of [early, late]) await closed(each)
-    expect([early.closed, late.closed]).toEqual(['1001', '1001'])
+    expect([early.closed, late.closed]).toEqual(['1012', '1012'])
   })
 
   /** Once m3 can be reached. */
