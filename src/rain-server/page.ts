@@ -16,7 +16,7 @@ import { withOtherIds } from './other-ids.js'
 import { Arrivals, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
 import type { Waiting } from './race.js'
 import { pick } from './route.js'
-import { around, type Because, becauseOf, commented, type Step, standing } from './stand-ins.js'
+import { around, type Because, becauseOf, nothingFor, type Step, standing } from './stand-ins.js'
 import type { ServerState } from './wanted.js'
 
 export interface PageAsked extends Asker {
@@ -201,7 +201,7 @@ class Assembly {
       }
     }
     this.ports.onFragment(component, 'empty', because, 0)
-    return pieceOf(`<!-- rain: ${commented(`${component}/${view} ${status}: ${reason}`)} -->`)
+    return pieceOf(nothingFor({ component, view, status, reason }))
   }
 
   /** A view of a component of the platform itself; its children are not looked at. */

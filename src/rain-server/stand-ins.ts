@@ -36,8 +36,15 @@ export const around = (component: string, status: number, { texts, ...piece }: P
   ],
 })
 
+/** Nothing, with a note for who looks closer, and for programs that look for what is missing on a page. */
+export const nothingFor = (what: { component: string; view: string; status: number; reason: string }): string => {
+  const { component, view, status, reason } = what
+  const marks = `data-rain-component="${component}" data-rain-view="${view}" data-rain-status="${status}"`
+  return `<!-- ${commented(`${marks} ${reason}`)} -->`
+}
+
 /** Within a comment nothing may end it. */
-export const commented = (text: string): string =>
+const commented = (text: string): string =>
   text
     .slice(0, 300)
     .replace(/[<>]/g, each => (each === '<' ? '‹' : '›'))

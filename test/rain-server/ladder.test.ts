@@ -97,7 +97,9 @@ describe('in the place of a fragment that fails', () => {
     item(() => shown('secret'))
     await page()
     item(() => ({ status: 401, reason: 'log in' }))
-    expect(await page()).toBe('[<!-- rain: item/index 401: log in -->]')
+    expect(await page()).toBe(
+      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="401" log in -->]',
+    )
   })
 
   it("stands the package's own fallback, fetched while somebody had it", async () => {
@@ -116,7 +118,9 @@ describe('in the place of a fragment that fails', () => {
     expect(await countOf('component="item",step="fallback",reason="unreachable"')).toBeGreaterThan(0)
     // Whoever may not see it is not shown something else.
     item(() => ({ status: 401, reason: 'log in' }))
-    expect(await page()).toBe('[<!-- rain: item/index 401: log in -->]')
+    expect(await page()).toBe(
+      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="401" log in -->]',
+    )
   })
 
   it('stands the error view, and where there is none nothing but a comment, which nothing can end', async () => {
@@ -126,7 +130,9 @@ describe('in the place of a fragment that fails', () => {
     expect(await countOf('component="item",step="error",reason="failed"')).toBe(1)
     await want({})
     item(() => ({ status: 404, reason: '--><script>alert(1)</script>-' }))
-    expect(await page()).toBe('[<!-- rain: item/index 404: –›‹script›alert(1)‹/script›– -->]')
+    expect(await page()).toBe(
+      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="404" –›‹script›alert(1)‹/script›– -->]',
+    )
     expect(await countOf('component="item",step="empty",reason="missing"')).toBe(1)
   })
 })
@@ -151,7 +157,10 @@ describe('a required child', () => {
     cloud.m1.views.set('oops.m1/default', () => shown('§', [{ component: 'item' }]))
     item(down)
     const reply = await cloud.ask('/shop')
-    expect([reply.status, bare(reply)]).toEqual([200, '[a<!-- rain: oops/default 503: not now -->b]'])
+    expect([reply.status, bare(reply)]).toEqual([
+      200,
+      '[a<!-- data-rain-component="oops" data-rain-view="default" data-rain-status="503" not now -->b]',
+    ])
   })
 
   it('is content with what stands in for it', async () => {
@@ -167,7 +176,8 @@ describe('a view that fails again and again', () => {
   it('is not asked for a while, is tried beside a page that does not wait for it, and comes back by itself', async () => {
     await want({ deadlineMs: 150 })
     item(() => undefined)
-    const passedOver = '[<!-- rain: item/index 503: item has failed again and again -->]'
+    const passedOver =
+      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="503" item has failed again and again -->]'
     await waitUntil('both copies are passed over', async () => (await page()) === passedOver, 20_000)
     expect(await cloud.server.registry.metrics()).toMatch(/^rain_server_breakers_open 2$/m)
     const before = asked()

@@ -12,10 +12,13 @@ afterAll(() => cloud.stop())
 beforeEach(() => cloud.forget())
 
 /** What stands where nothing could be shown. */
-const note = (view: string, status: number, reason: string): string => `<!-- rain: ${view} ${status}: ${reason} -->`
+const note = (what: string, status: number, reason: string): string => {
+  const [component, view] = what.split('/')
+  return `<!-- data-rain-component="${component}" data-rain-view="${view}" data-rain-status="${status}" ${reason} -->`
+}
 
 /** Which of two clocks was faster shows in the reason. */
-const late = (reply: Reply): string => bare(reply).replace(/ 504: .*? -->/, ' 504: late -->')
+const late = (reply: Reply): string => bare(reply).replace(/"504" .*? -->/, '"504" late -->')
 
 /** A view on m1. */
 const on1 = (name: string, view: View): void => void cloud.m1.views.set(name, view)
@@ -128,7 +131,7 @@ describe('a page', () => {
     on1('loop.m1/index', () => {
       return shown('§', [{ ...nested, block: { content: token(0), items: [] } }], { guests: [self] })
     })
-    expect(bare(await cloud.ask('/loop'))).toContain('<!-- rain: loop/index 508: ')
+    expect(bare(await cloud.ask('/loop'))).toContain('data-rain-status="508"')
   })
 
   it('gives children the context of their parent, and what the template adds', async () => {
@@ -175,7 +178,7 @@ describe('a page', () => {
     expect(body).toContain('<link rel="stylesheet" href="/a.css&#34;&#62;&#60;script&#62;">')
     expect(body).toContain(`<script src="/a.js&#39; onload=&#39;x" defer></script>`)
     expect(body).toContain('data-rain-instance="&#34;&#62;&#60;script&#62;"')
-    expect(body).toContain('<!-- rain: cart/index 500: cart failed -->')
+    expect(body).toContain(note('cart/index', 500, 'cart failed'))
   })
 
   it('names each style sheet and script once, and has the title of its own component', async () => {
@@ -454,7 +457,7 @@ describe('a fragment that fails', () => {
 
     expect(reply.status).toBe(200)
     expect(cloud.m2.asked).toHaveLength(199)
-    expect(reply.body.match(/<!-- rain: item.index 508: /g)).toHaveLength(51)
+    expect(reply.body.match(/data-rain-status="508"/g)).toHaveLength(51)
   })
 
   it('shows as the view of the error component that has its status, or its default', async () => {

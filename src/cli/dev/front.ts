@@ -83,7 +83,9 @@ export class Front {
 
   #pass(asked: IncomingMessage, onAnswer: (answered: IncomingMessage) => void): ClientRequest {
     const { url: path, method, headers } = asked
-    const options = { host: '127.0.0.1', port: this.upstreamPort, path, method, headers, agent: false }
+    // What is added to a page needs it as it is, and whole.
+    const plain = { ...headers, 'accept-encoding': 'identity' }
+    const options = { host: '127.0.0.1', port: this.upstreamPort, path, method, headers: plain, agent: false }
     return request(options, onAnswer)
   }
 
