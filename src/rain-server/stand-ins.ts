@@ -39,7 +39,7 @@ export const around = (component: string, status: number, { texts, ...piece }: P
 /** Nothing, with a note for who looks closer, and for programs that look for what is missing on a page. */
 export const nothingFor = (what: { component: string; view: string; status: number; reason: string }): string => {
   const { component, view, status, reason } = what
-  const marks = `data-rain-component="${component}" data-rain-view="${view}" data-rain-status="${status}"`
+  const marks = `data-rain-component="${component}" data-rain-status="${status}" data-rain-view="${view}"`
   return `<!-- ${commented(`${marks} ${reason}`)} -->`
 }
 

@@ -98,7 +98,7 @@ describe('in the place of a fragment that fails', () => {
     await page()
     item(() => ({ status: 401, reason: 'log in' }))
     expect(await page()).toBe(
-      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="401" log in -->]',
+      '[<!-- data-rain-component="item" data-rain-status="401" data-rain-view="index" log in -->]',
     )
   })
 
@@ -119,7 +119,7 @@ describe('in the place of a fragment that fails', () => {
     // Whoever may not see it is not shown something else.
     item(() => ({ status: 401, reason: 'log in' }))
     expect(await page()).toBe(
-      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="401" log in -->]',
+      '[<!-- data-rain-component="item" data-rain-status="401" data-rain-view="index" log in -->]',
     )
   })
 
@@ -131,7 +131,7 @@ describe('in the place of a fragment that fails', () => {
     await want({})
     item(() => ({ status: 404, reason: '--><script>alert(1)</script>-' }))
     expect(await page()).toBe(
-      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="404" –›‹script›alert(1)‹/script›– -->]',
+      '[<!-- data-rain-component="item" data-rain-status="404" data-rain-view="index" –›‹script›alert(1)‹/script›– -->]',
     )
     expect(await countOf('component="item",step="empty",reason="missing"')).toBe(1)
   })
@@ -159,7 +159,7 @@ describe('a required child', () => {
     const reply = await cloud.ask('/shop')
     expect([reply.status, bare(reply)]).toEqual([
       200,
-      '[a<!-- data-rain-component="oops" data-rain-view="default" data-rain-status="503" not now -->b]',
+      '[a<!-- data-rain-component="oops" data-rain-status="503" data-rain-view="default" not now -->b]',
     ])
   })
 
@@ -177,7 +177,7 @@ describe('a view that fails again and again', () => {
     await want({ deadlineMs: 150 })
     item(() => undefined)
     const passedOver =
-      '[<!-- data-rain-component="item" data-rain-view="index" data-rain-status="503" item has failed again and again -->]'
+      '[<!-- data-rain-component="item" data-rain-status="503" data-rain-view="index" item has failed again and again -->]'
     await waitUntil('both copies are passed over', async () => (await page()) === passedOver, 20_000)
     expect(await cloud.server.registry.metrics()).toMatch(/^rain_server_breakers_open 2$/m)
     const before = asked()

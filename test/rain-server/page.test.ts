@@ -14,11 +14,11 @@ beforeEach(() => cloud.forget())
 /** What stands where nothing could be shown. */
 const note = (what: string, status: number, reason: string): string => {
   const [component, view] = what.split('/')
-  return `<!-- data-rain-component="${component}" data-rain-view="${view}" data-rain-status="${status}" ${reason} -->`
+  return `<!-- data-rain-component="${component}" data-rain-status="${status}" data-rain-view="${view}" ${reason} -->`
 }
 
 /** Which of two clocks was faster shows in the reason. */
-const late = (reply: Reply): string => bare(reply).replace(/"504" .*? -->/, '"504" late -->')
+const late = (reply: Reply): string => bare(reply).replace(/("504" data-rain-view="\w+") .*? -->/, '$1 late -->')
 
 /** A view on m1. */
 const on1 = (name: string, view: View): void => void cloud.m1.views.set(name, view)
