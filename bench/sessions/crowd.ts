@@ -84,7 +84,8 @@ function noteSize(data: Buffer): void {
   if (decoded.kind !== 'message') throw new Error('a frame that is none')
   if (decoded.message.t === 'welcome') counts.welcomeBytes = data.byteLength
   else if (decoded.message.t === 'wanted') counts.wantedBytes = data.byteLength
-  else throw new Error(`the replica said ${JSON.stringify(decoded.message)}`)
+  // After a good-bye the replica ends the connection, and another one is made.
+  else if (decoded.message.t !== 'bye') throw new Error(`the replica said ${JSON.stringify(decoded.message)}`)
 }
 
 const load = (i: number): Uint8Array =>
