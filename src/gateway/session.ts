@@ -20,6 +20,8 @@ const hintAgainMs = 10_000
 /** A crowd that has to move is spread over nodes x 2 ms. */
 const msPerNode = 2
 
+const noComponents = Object.freeze({})
+
 type SessionPorts = Omit<GatewayOptions, 'server'> & {
   readonly onOpen: (session: Session) => void
   /** The wire is closed. Said once more when a number comes only afterwards. */
@@ -295,7 +297,7 @@ export class Session implements WireEnd {
   }
 
   #onLoad(load: MessageOf<'load'>): void {
-    const { cpu, ram, bandwidth, components = {} } = load
+    const { cpu, ram, bandwidth, components = noComponents } = load
     this.ports.loads.note({ node: this.node, cpu, ram, bandwidth: bandwidth.in + bandwidth.out, components })
   }
 

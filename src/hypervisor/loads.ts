@@ -21,13 +21,19 @@ export interface LoadReport {
   readonly components: Readonly<Record<string, ComponentStats>>
 }
 
-interface Known extends LoadReport {
-  readonly atMs: number
+/** Changed in place: a new one for each report would outlive the young space, and be collected with the old one. */
+interface Known {
+  readonly node: NodeRef
+  cpu: number
+  ram: number
+  bandwidth: number
+  components: LoadReport['components']
+  atMs: number
   /** Heard in a session of this replica: to be relayed. */
-  readonly own: boolean
+  own: boolean
   readonly filter: LoadFilter
   /** What each component uses as a rule. */
-  readonly usual: ReadonlyMap<string, Resources>
+  usual: ReadonlyMap<string, Resources>
 }
 
 interface Told {
@@ -124,7 +130,9 @@ export class LoadBook implements Loads {
     filter.note(report, atMs, this.limits())
     const { node, cpu, ram, bandwidth, components } = report
     const usual = this.#usualAfter(report, atMs, before)
-    this.#known.set(name, { node, cpu, ram, bandwidth, components, atMs, own, filter, usual })
+    const now = { cpu, ram, bandwidth, components, atMs, own, usual }
+    if (before) Object.assign(before, now)
+    else this.#known.set(name, { node, filter, ...now })
     if (report.node.kind === 'mothership') this.#learn(report, atMs)
   }
 
