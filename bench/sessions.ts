@@ -38,11 +38,12 @@ process.once('exit', () => {
 function start(path: string, args: readonly string[], execArgv: readonly string[] = []) {
   const child = fork(file(path), [...args], { execArgv: [...execArgv] })
   children.add(child)
+  const ended = new Promise<never>((_resolve, reject) => {
+    child.once('exit', code => reject(new Error(`${path} ended with ${code}`)))
+  })
+  ended.catch(() => undefined)
   const next = <T>(): Promise<T> =>
-    new Promise((resolve, reject) => {
-      child.once('message', word => resolve(word as T))
-      child.once('exit', code => reject(new Error(`${path} ended with ${code}`)))
-    })
+    Promise.race([ended, new Promise<T>(resolve => child.once('message', word => resolve(word as T)))])
   const ask = <T>(word: Order | string): Promise<T> => {
     const answer = next<T>()
     child.send(word)
@@ -102,8 +103,9 @@ async function cpuOf({ name, cpuMs, crowd }: Server): Promise<number> {
   const seconds = (performance.now() - fromMs) / 1_000
   const answered = (count.pongs - pongs) / seconds
   if (count.lost !== lost || count.open !== nodes) throw new Error(`${name}: nodes were lost: ${JSON.stringify(count)}`)
-  if (answered < 0.95 * nodes) throw new Error(`${name}: only ${Math.round(answered)} pings a second were answered`)
-  return (after - before) / seconds
+  if (answered < 0.9 * nodes) throw new Error(`${name}: only ${Math.round(answered)} pings a second were answered`)
+  // What a busy crowd left out counts as if it had been asked.
+  return ((after - before) / seconds) * (nodes / answered)
 }
 
 const etcd = await startEtcd(join(dir, 'etcd'))

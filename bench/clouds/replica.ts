@@ -66,12 +66,15 @@ function handleOf(child: ChildProcess, url: string): Handle {
     const body = await answer.json()
     return { status: answer.status, ms: performance.now() - fromMs, body }
   }
-  const ask = <T>(what: string): Promise<T> =>
-    new Promise((resolve, reject) => {
-      child.once('message', word => resolve(word as T))
-      child.once('exit', () => reject(new Error('the replica ended')))
-      child.send(what)
-    })
+  const ended = gone.then(() => {
+    throw new Error('the replica ended')
+  })
+  ended.catch(() => undefined)
+  const ask = <T>(what: string): Promise<T> => {
+    const answer = new Promise<T>(resolve => child.once('message', word => resolve(word as T)))
+    child.send(what)
+    return Promise.race([ended, answer])
+  }
   process.once('exit', () => child.kill('SIGKILL'))
   return {
     url,
