@@ -25,6 +25,8 @@ export interface OutputOptions {
 
 /** RAIN's: a placeholder comes after so long. */
 export const placeholderAfterMs = 500
+/** What comes within so long goes in one write: one costs about as much as the fragment in it. */
+const writeEveryMs = 4
 /** What is there beyond something late waits for so long: parts that take about as long as each other stay in order. */
 export const heldUpMsMax = 20
 
@@ -46,6 +48,7 @@ export async function streamDocument(page: Page, sink: Sink, options: OutputOpti
 class Streaming {
   readonly #told = new Told()
   #late = 0
+  #begun = false
 
   constructor(
     private readonly page: Page,
@@ -74,15 +77,41 @@ class Streaming {
       text += stretch.text
       const { slot } = stretch
       if (!slot) return [text, late]
-      this.sink.write(text)
-      text = ''
+      const held = this.#writeSoon(() => {
+        this.sink.write(text)
+        text = ''
+      })
+      const filled = await this.#filled(slot, scripts ? walk : undefined)
+      // What was not written yet goes with what came.
+      if (filled && held()) continue
       await this.sink.ready()
-      if (await this.#filled(slot, scripts ? walk : undefined)) continue
+      if (filled) continue
       const name = `rain-late-${++this.#late}`
       const standing = slot.placeholder ? await this.page.placeholder() : undefined
       if (slot.piece) continue
       late.push([name, slot])
-      text = placeholderOf(name, standing ? this.#assets(standing) + standing.texts.join('') : '') + walk.skip()
+      text += placeholderOf(name, standing ? this.#assets(standing) + standing.texts.join('') : '') + walk.skip()
+    }
+  }
+
+  /**
+   * The head at once; after that a write is worth a wait, since parts that are asked for together come together. The
+   * function that is returned holds it back; false: it was written.
+   */
+  #writeSoon(write: () => void): () => boolean {
+    if (!this.#begun) {
+      this.#begun = true
+      write()
+      return () => false
+    }
+    let held = true
+    const cancel = this.options.clock.after(writeEveryMs, () => {
+      held = false
+      write()
+    })
+    return () => {
+      cancel()
+      return held
     }
   }
 
