@@ -168,11 +168,15 @@ export function attachGateway(options: GatewayOptions): Gateway {
   /** One timer for all of them. */
   const look = (): void => {
     const nowMs = clock.nowMs()
-    for (const session of begun.keys()) session.look(nowMs)
+    // Whoever stood still itself has not read what others said meanwhile.
+    const lateMs = nowMs - lookDueMs
+    lookDueMs = nowMs + lookEveryMs
+    for (const session of begun.keys()) session.look(nowMs, lateMs > lookEveryMs / 2 ? lateMs : 0)
     sendElsewhere()
     hint()
     cancelLook = clock.after(lookEveryMs, look)
   }
+  let lookDueMs = clock.nowMs() + lookEveryMs
   let cancelLook = clock.after(lookEveryMs, look)
   const ports = { ...options, onOpen, onEnd }
   const polls = new PollBook({

@@ -156,8 +156,9 @@ export class Session implements WireEnd {
     this.ports.log.info({ node: this.#name, reason }, 'a session failed')
   }
 
-  /** Now and then: whether the node is still there, and what it is still owed. */
-  look(nowMs: number): void {
+  /** Now and then: whether the node is still there, and what it is still owed. `unheardMs`: in which nobody listened. */
+  look(nowMs: number, unheardMs: number): void {
+    this.#heardAtMs = Math.min(nowMs, this.#heardAtMs + unheardMs)
     const late = this.#state === 'new' ? nowMs - this.#begunAtMs > helloWithinMs : nowMs - this.#heardAtMs > silentMaxMs
     if (late) this.wire.terminate()
     else if (this.#owed) this.push()

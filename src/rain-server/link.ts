@@ -47,8 +47,10 @@ interface Pending {
 
 const pingEveryMs = 1_000
 /** So many pings without a word: counted, not timed, so that a rain server that stood still keeps its links. */
-const pingsUnansweredMax = 3
-const openWithinMs = 3_000
+const pingsUnansweredMax = 2
+/** Short, and tried again soon: after a cut the next page should be the newest. */
+const openWithinMs = 1_500
+const [againFirstMs, againMostMs] = [50, 500]
 const underWayMax = 1_000
 const bufferedMax = 4 * 1024 * 1024
 
@@ -87,7 +89,7 @@ export class Link {
     private readonly onChange: () => void,
   ) {
     this.#wire = wire
-    this.#backoff = new Backoff(50, 2_000, Math.random)
+    this.#backoff = new Backoff(againFirstMs, againMostMs, Math.random)
     this.#connect()
   }
 

@@ -333,6 +333,17 @@ describe('a session', () => {
     expect((await node.end()).code).toBe(1006)
   })
 
+  it('is not cut for what the replica did not hear while it stood still itself', async () => {
+    const replica = await aReplica()
+    const node = await aRawNode(replica, m1)
+    replica.clock.standStill(6_000)
+    await passPinging(replica, node, 5_000)
+    expect(replica.gateway.sessions()).toBe(1)
+    // Silence counts from then on.
+    replica.clock.advance(3_000)
+    expect((await node.end()).code).toBe(1006)
+  })
+
   it('ends everywhere when the replica goes, and stays in the map for the next replica', async () => {
     const replica = await aReplica()
     const node = await aRawNode(replica, m1)

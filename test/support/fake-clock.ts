@@ -25,6 +25,12 @@ export class FakeClock implements Clock {
     return () => this.#timers.delete(timer)
   }
 
+  /** As when the process gets no processor time: what becomes due meanwhile runs afterwards, late. */
+  standStill(forMs: number): void {
+    this.ms += forMs
+    this.advance(0)
+  }
+
   /** Runs what becomes due, in its order, each at its own time. */
   advance(byMs: number): void {
     const untilMs = this.ms + byMs
