@@ -47,6 +47,9 @@ export class PollWire implements Wire {
     this.#end = end
   }
 
+  /** Each poll is answered anyway. */
+  answer(): void {}
+
   send(frame: Uint8Array): void {
     if (this.#state !== 'open') return
     this.#out.add(frame)

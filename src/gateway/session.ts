@@ -223,6 +223,7 @@ export class Session implements WireEnd {
       staleForMs: hypervisor.maps.staleForMs(),
       pingMs: 1_000,
       reconnectWithinMs: Math.min(10_000, hypervisor.maps.map.count('sessions') * msPerNode),
+      answersLoads: true,
     })
     log.info({ node: this.#name, session: this.number }, 'session opened')
     onOpen(this)
@@ -298,6 +299,7 @@ export class Session implements WireEnd {
   }
 
   #onLoad(load: MessageOf<'load'>): void {
+    this.wire.answer()
     const { cpu, ram, bandwidth, components = noComponents } = load
     this.ports.loads.note({ node: this.node, cpu, ram, bandwidth: bandwidth.in + bandwidth.out, components })
   }

@@ -11,6 +11,8 @@ export interface Wire {
   /** Who is told from now on. */
   carry(end: WireEnd): void
   send(frame: Uint8Array): void
+  /** A sign of life. */
+  answer(): void
   /** What was sent goes first. */
   close(status: number, reason?: string): void
   terminate(): void
@@ -32,6 +34,10 @@ export class NodeSocket extends WebSocket implements Wire {
 
   get open(): boolean {
     return this.readyState === WebSocket.OPEN
+  }
+
+  answer(): void {
+    if (this.open) this.pong()
   }
 
   carry(end: WireEnd): void {

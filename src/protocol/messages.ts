@@ -136,6 +136,8 @@ export const messages = {
     staleForMs: amount,
     pingMs: count,
     reconnectWithinMs: count,
+    /** Each load report is answered with a sign of life, so that no ping need go with it. */
+    answersLoads: Type.Optional(Type.Boolean()),
   }),
   wanted: Type.Object({
     o: order,

@@ -51,6 +51,7 @@ export class Connection {
   #proofs: number
   #deadline: NodeJS.Timeout
   #pings: NodeJS.Timeout | undefined
+  #answersLoads = false
 
   constructor(
     private readonly options: ConnectionOptions,
@@ -87,10 +88,11 @@ export class Connection {
     if (this.#hasRoom()) this.#transport.send(encode(message))
   }
 
-  /** The ping that would be due within a second goes along. */
-  sendWithPing(message: Message): void {
+  /** The ping that would be due within a second goes along, or is spared: a load report is answered like one. */
+  sendLoad(message: MessageOf<'load'>): void {
     if (!this.#hasRoom()) return
-    this.#transport.sendAndPing(encode(message))
+    if (this.#answersLoads) this.#transport.send(encode(message))
+    else this.#transport.sendAndPing(encode(message))
     this.#missed++
     this.#pingLater()
   }
@@ -168,6 +170,7 @@ export class Connection {
     if (message.t === 'welcome') {
       this.#liveSinceMs ??= performance.now()
       clearTimeout(this.#deadline)
+      this.#answersLoads = message.answersLoads === true
     }
     this.events.onMessage(this, message)
   }

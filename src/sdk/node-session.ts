@@ -132,11 +132,12 @@ export class NodeSession {
   }
 
   load(load: Load): void {
-    if (this.#status === 'live' && this.#main?.idle) this.#main.sendWithPing({ t: 'load', ...load })
+    if (this.#status === 'live' && this.#main?.idle) this.#main.sendLoad({ t: 'load', ...load })
   }
 
   #setStatus(status: SessionStatus): void {
-    if (this.#status === status) return
+    // Who stops goes on stopping, though a welcome was on its way.
+    if (this.#status === status || this.#status === 'stopped') return
     this.#status = status
     this.options.onStatus?.(status)
   }

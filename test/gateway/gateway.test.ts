@@ -588,8 +588,10 @@ describe('what a node reports', () => {
   it('is its load, noted for itself', async () => {
     const replica = await aReplica()
     const node = await aRawNode(replica, m1)
+    // Answered like a ping.
+    const answered = new Promise(resolve => node.socket.once('pong', resolve))
     node.say({ t: 'load', cpu: 100, ram: 200, bandwidth: { in: 3, out: 4 }, windowMs: 1000 })
-    await settled(node)
+    await answered
 
     expect(replica.hypervisor.loads.latest(m1)).toMatchObject({ cpu: 100, ram: 200, bandwidth: 7 })
   })

@@ -132,7 +132,8 @@ describe('a mothership', () => {
       html: 'for you',
       css: ['/news/1.0/css/page.css'],
       js: [],
-      context: { who: 'you' },
+      // There is nobody to inherit it.
+      context: {},
       children: [],
     })
   })

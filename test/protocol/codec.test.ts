@@ -33,6 +33,7 @@ const examples: { [T in MessageType]: MessageOf<T> } = {
     staleForMs: 0.5,
     pingMs: 1000,
     reconnectWithinMs: 4,
+    answersLoads: true,
   },
   wanted: { t: 'wanted', o: [1, 12], base: [1, 11], put: { 'instances/news.1': { epoch: 1 } }, gone: ['keys'] },
   hint: { t: 'hint', weights: { r1: 0.5 } },

@@ -217,18 +217,24 @@ class ScriptedReplica {
   readonly heard: Message[] = []
   socket!: WebSocket
   sessions = 0
+  pings = 0
+  /** Whether it says that it answers load reports. */
+  answersLoads = false
 
   constructor(readonly listener: Listening) {
     const sockets = new WebSocketServer({ server: listener.server, path: nodePath })
     sockets.on('connection', socket => {
       this.socket = socket
       this.sessions++
+      socket.on('ping', () => this.pings++)
       socket.on('message', data => {
         const decoded = decode(data as Buffer)
         if (decoded.kind === 'message') this.heard.push(decoded.message)
       })
       const replicas = [{ id: 'h1', url: listener.url }]
-      this.say({ t: 'welcome', session: 1, replicas, o: [1, 1], staleForMs: 0, pingMs: 1000, reconnectWithinMs: 0 })
+      const { answersLoads } = this
+      const times = { staleForMs: 0, pingMs: 1000, reconnectWithinMs: 0 }
+      this.say({ t: 'welcome', session: 1, replicas, o: [1, 1], ...times, answersLoads })
     })
   }
 
@@ -265,9 +271,13 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close()
 })
 
-async function scripted(more: Partial<NodeSessionOptions> = {}): Promise<TestNode & { replica: ScriptedReplica }> {
+async function scripted(
+  more: Partial<NodeSessionOptions> = {},
+  answersLoads = false,
+): Promise<TestNode & { replica: ScriptedReplica }> {
   const listener = await listening()
   const replica = new ScriptedReplica(listener)
+  replica.answersLoads = answersLoads
   const states: WantedState[] = []
   const log = new FakeLog()
   const session = new NodeSession({
@@ -291,6 +301,41 @@ async function scripted(more: Partial<NodeSessionOptions> = {}): Promise<TestNod
   await waitUntil('the session is live', () => session.status === 'live')
   return { replica, session, states, log }
 }
+
+describe('a session that is stopped', () => {
+  it('ends, though its welcome was on the way', async () => {
+    const listener = await listening()
+    const replica = new ScriptedReplica(listener)
+    const session = new NodeSession({
+      node: m1,
+      hypervisors: [listener.url],
+      token: 'any',
+      hello: () => ({ address: 'ws://m1.example:1' }),
+      onWanted: () => Promise.resolve([]),
+      log: new FakeLog(),
+    })
+    session.start()
+    await waitUntil('the welcome is sent', () => replica.sessions === 1)
+    await session.stop()
+    expect([session.status, replica.sessions]).toEqual(['stopped', 1])
+    await listener.close()
+  })
+})
+
+describe('a load report', () => {
+  it.each([
+    [true, 0],
+    [false, 1],
+  ])('brings a ping along unless it is answered like one (%s)', async (answersLoads, pings) => {
+    const { replica, session } = await scripted({}, answersLoads)
+    await replica.settled()
+    const before = replica.pings
+    session.load({ cpu: 1, ram: 1, bandwidth: { in: 0, out: 0 }, windowMs: 1000 })
+    await waitUntil('it is heard', () => replica.heard.some(each => each.t === 'load'))
+    await replica.settled()
+    expect(replica.pings - before).toBe(pings)
+  })
+})
 
 describe('what a replica says to a node', () => {
   it('is applied one state at a time, and of those that come meanwhile the newest only', async () => {
