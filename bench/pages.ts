@@ -13,8 +13,8 @@ import { type Peer, startPeers } from './pages/peers.js'
 import type { Running } from './pages/process.js'
 
 const timerMs = 50
-const [perSecond, pagesAtRate] = [10, 150]
-const [connections, loadMs, rounds] = [10, 4_000, 5]
+const [perSecond, pagesAtRate] = [10, 120]
+const [connections, loadMs, rounds] = [10, 3_000, 5]
 const peersDirectory = join(process.cwd(), 'bench', 'peers')
 
 interface System {

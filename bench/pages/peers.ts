@@ -1,6 +1,4 @@
 /** Podium and OpenComponents as their own documentation sets them up, from `bench/peers`. */
-import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePorts } from '../../test/support/etcd.js'
 import { Running } from './process.js'
@@ -14,14 +12,8 @@ export interface Peer {
 }
 
 export async function startPeers(directory: string, timerMs: number): Promise<Peer[]> {
-  if (!existsSync(join(directory, 'node_modules'))) {
-    process.stdout.write('installing what is compared with …\n')
-    const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-      cwd: directory,
-      stdio: 'inherit',
-    })
-    if (status !== 0) throw new Error('what is compared with could not be installed: npm ci failed in bench/peers')
-  }
+  const { installOnce } = (await import(join(directory, 'install.mjs'))) as { installOnce: () => void }
+  installOnce()
   const start = (program: string, ...args: readonly (string | number)[]): Promise<Running> =>
     Running.start([join(directory, program), ...args.map(String)], /^ready$/m)
   return [await podium(start, timerMs), await openComponents(start, timerMs, directory)]
@@ -42,7 +34,7 @@ async function openComponents(start: Start, timerMs: number, directory: string):
   const servers: Running[] = []
   // One after the other: the first one packages the component.
   for (const each of registries) {
-    servers.push(await start('oc-registry.mjs', each, timerMs, join(directory, 'oc-components')))
+    servers.push(await start('oc-registry.mjs', each, timerMs, join(directory, '.oc')))
   }
   const urls = registries.map(each => `http://127.0.0.1:${each}/`).join(',')
   const page = await start('oc-page.mjs', port!, urls)
