@@ -23,6 +23,12 @@ export interface Asker {
   readonly request: PageRequest
 }
 
+/** Until when a page waits, and how long it would for this view if it had all of its time, ms. */
+export interface Time {
+  readonly untilMs: number
+  readonly usualMs: number
+}
+
 export interface Wish {
   readonly component: WantedComponent
   readonly view: string
@@ -79,19 +85,19 @@ export class Fragments {
   }
 
   /** `fresh`: nothing is shown again. */
-  fetch(wish: Wish, asker: Asker, untilMs: number, waiting: Waiting, fresh = false): Promise<Got | Failure> {
+  fetch(wish: Wish, asker: Asker, time: Time, waiting: Waiting, fresh = false): Promise<Got | Failure> {
     const terms = termsOf(wish.component, wish.view)
-    if (fresh || terms.maxAgeMs === undefined) return this.#fromCopies(wish, asker, untilMs, waiting)
+    if (fresh || terms.maxAgeMs === undefined) return this.#fromCopies(wish, asker, time, waiting)
     const key = keyFor(wish, asker, terms)
     const nowMs = this.ports.clock.nowMs()
     const kept = this.cache.get(key)
     const age = kept && ageOf(kept, nowMs)
     if (kept && (age === 'fresh' || age === 'ageing')) {
-      if (age === 'ageing') void this.#share(key, wish, asker, terms, untilMs)
+      if (age === 'ageing') void this.#share(key, wish, asker, terms, time)
       const leftMs = Math.max(0, kept.atMs + kept.maxAgeMs - nowMs)
       return Promise.resolve({ kind: 'fragment', fragment: kept.fragment, source: 'kept', leftMs })
     }
-    return this.#share(key, wish, asker, terms, untilMs)
+    return this.#share(key, wish, asker, terms, time)
   }
 
   /** What was shown last, where it may be shown still because no copy answers. */
@@ -103,11 +109,11 @@ export class Fragments {
     return { kind: 'fragment', fragment: kept.fragment, source: 'stale', leftMs: 0 }
   }
 
-  #share(key: string, wish: Wish, asker: Asker, terms: WantedTerms, untilMs: number): Promise<Got | Failure> {
+  #share(key: string, wish: Wish, asker: Asker, terms: WantedTerms, time: Time): Promise<Got | Failure> {
     const underWay = this.#shared.get(key)
     if (underWay) return underWay
-    if (this.#shared.size >= keptMax) return this.#fromCopies(wish, asker, untilMs)
-    const fetched = this.#fromCopies(wish, asker, untilMs).then(got => {
+    if (this.#shared.size >= keptMax) return this.#fromCopies(wish, asker, time)
+    const fetched = this.#fromCopies(wish, asker, time).then(got => {
       this.#shared.delete(key)
       // What changed a session was made for one.
       if (got.kind === 'fragment' && got.fragment.sessionChange === undefined) {
@@ -120,7 +126,7 @@ export class Fragments {
     return fetched
   }
 
-  #fromCopies(wish: Wish, asker: Asker, untilMs: number, waiting?: Waiting): Promise<Got | Failure> {
+  #fromCopies(wish: Wish, asker: Asker, time: Time, waiting?: Waiting): Promise<Got | Failure> {
     const { component, view } = wish
     const copies = order(component, asker.session, this.ports.links.reachable)
     if (copies.length === 0) return Promise.resolve(failure(503, `no copy of ${component.id} runs`))
@@ -128,14 +134,14 @@ export class Fragments {
     for (const copy of copies) {
       const standing = this.breakers.standing(breakerKey(copy, view), this.ports.clock.nowMs())
       if (standing === 'asked') asked.push(copy)
-      else if (standing === 'due') this.#tryOut(copy, wish, asker, untilMs)
+      else if (standing === 'due') this.#tryOut(copy, wish, asker, time)
       if (asked.length === copiesTried) break
     }
     if (asked.length === 0) return Promise.resolve(failure(503, `${component.id} has failed again and again`))
     return new Promise(resolve => {
-      const race = this.#race(asked, wish, asker, untilMs, end => {
+      const race = this.#race(asked, wish, asker, time, end => {
         waiting?.ended(race)
-        resolve(this.#cameTo(end, wish, asker, untilMs))
+        resolve(this.#cameTo(end, wish, asker, time))
       })
       waiting?.began(race)
       race.start()
@@ -143,50 +149,47 @@ export class Fragments {
   }
 
   /** Beside a page that does not wait for it. */
-  #tryOut(copy: Copy, wish: Wish, asker: Asker, untilMs: number): void {
+  #tryOut(copy: Copy, wish: Wish, asker: Asker, time: Time): void {
     this.breakers.note(breakerKey(copy, wish.view), { kind: 'tried' })
     const key = breakerKey(copy, wish.view)
-    this.#race([copy], wish, asker, untilMs, end => {
+    this.#race([copy], wish, asker, time, end => {
       if (end.kind === 'fragment') asker.held.change(wish.component.id, end.fragment.sessionChange)
       // Whatever the reason: it did not work.
       else this.breakers.note(key, { kind: 'failed', atMs: this.ports.clock.nowMs() })
     }).start()
   }
 
-  #race(copies: Copy[], wish: Wish, asker: Asker, untilMs: number, onEnd: (end: RaceEnd) => void): Race {
+  #race(copies: Copy[], wish: Wish, asker: Asker, time: Time, onEnd: (end: RaceEnd) => void): Race {
     const { links, clock, epochs } = this.ports
     const onAnswer = (copy: Copy, answer: RenderAnswer, givenMs: number): void =>
-      this.#onAnswer(breakerKey(copy, wish.view), wish, answer, givenMs)
+      this.#onAnswer(breakerKey(copy, wish.view), wish, answer, givenMs, time.usualMs)
     const accepts = ({ instance }: Copy, { state }: Fragment): boolean => !state || epochs.accepts(instance, state)
-    const entry = { copies, request: requestOf(wish, asker), untilMs }
+    const entry = { copies, request: requestOf(wish, asker), untilMs: time.untilMs }
     return new Race(entry, { links, clock, onAnswer, accepts }, onEnd)
   }
 
   /** A link that is lost is known to be; what counts here is who answers badly, or not in a time that was enough. */
-  #onAnswer(key: string, wish: Wish, answer: RenderAnswer, givenMs: number): void {
+  #onAnswer(key: string, wish: Wish, answer: RenderAnswer, givenMs: number, usualMs: number): void {
     if (answer.kind === 'fragment') return this.breakers.note(key, { kind: 'worked' })
     const { status, reason, unanswered } = answer
     if (status === 500) this.ports.onFailed(wish.component.id, wish.view, reason)
     if (unanswered) return
     if (status < 502) return this.breakers.note(key, { kind: 'worked' })
-    const usualMs = termsOf(wish.component, wish.view).deadlineMs ?? enoughMs
     if (status === 504 && givenMs < usualMs / 3) return
     this.breakers.note(key, { kind: 'failed', atMs: this.ports.clock.nowMs() })
   }
 
-  #cameTo(end: RaceEnd, { component }: Wish, asker: Asker, untilMs: number): Got | Failure {
+  #cameTo(end: RaceEnd, { component }: Wish, asker: Asker, time: Time): Got | Failure {
     if (end.kind === 'fragment') {
       asker.held.change(component.id, end.fragment.sessionChange)
       const { fragment, after } = end
       if (after === undefined) return { kind: 'fragment', fragment, source: 'copy', leftMs: 0 }
       return { kind: 'fragment', fragment, source: 'other copy', leftMs: 0, after }
     }
-    if (this.ports.clock.nowMs() >= untilMs) return failure(504, `${component.id} did not answer in time`)
+    if (this.ports.clock.nowMs() >= time.untilMs) return failure(504, `${component.id} did not answer in time`)
     return end.status === 500 ? failure(500, `${component.id} failed`) : failure(end.status, end.reason)
   }
 }
-
-const enoughMs = 1_000
 
 const breakerKey = ({ instance, mothership }: Copy, view: string): string => `${mothership}\0${instance}\0${view}`
 

@@ -269,7 +269,7 @@ class Assembly {
     const { fragmentDeadlineMs, developing } = this.state.server
     const ownMs = termsOf(wish.component, wish.view).deadlineMs ?? fragmentDeadlineMs
     const untilMs = Math.min(clock.nowMs() + ownMs, this.#untilMs) - spareMs
-    return fragments.fetch(wish, this.asked, untilMs, this.waiting, developing === true)
+    return fragments.fetch(wish, this.asked, { untilMs, usualMs: ownMs }, this.waiting, developing === true)
   }
 
   /** The fragment, or else what may stand in for it: what was shown last, or what the package brings along. */

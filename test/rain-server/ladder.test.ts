@@ -173,18 +173,24 @@ describe('a required child', () => {
 })
 
 describe('a view that fails again and again', () => {
-  it('is not asked for a while, is tried beside a page that does not wait for it, and comes back by itself', async () => {
-    await want({ deadlineMs: 150 })
-    item(() => undefined)
-    const passedOver =
-      '[<!-- data-rain-component="item" data-rain-status="503" data-rain-view="index" item has failed again and again -->]'
-    await waitUntil('both copies are passed over', async () => (await page()) === passedOver, 20_000)
-    expect(await cloud.server.registry.metrics()).toMatch(/^rain_server_breakers_open 2$/m)
-    const before = asked()
-    await waitUntil('one is tried', async () => (await page()) === passedOver && asked() > before)
-    item(() => shown('back'))
-    await waitUntil('it is back', async () => (await page()) === '[[back]]', 20_000)
-  })
+  it.each([
+    ['of its view', { deadlineMs: 150 }, {}],
+    ['of the platform', {}, { deadlineMs: 150 }],
+  ])(
+    'within the deadline %s is not asked for a while, is tried beside pages, and comes back',
+    async (_name, terms, more) => {
+      await want(terms, more)
+      item(() => undefined)
+      const passedOver =
+        '[<!-- data-rain-component="item" data-rain-status="503" data-rain-view="index" item has failed again and again -->]'
+      await waitUntil('both copies are passed over', async () => (await page()) === passedOver, 20_000)
+      expect(await cloud.server.registry.metrics()).toMatch(/^rain_server_breakers_open 2$/m)
+      const before = asked()
+      await waitUntil('one is tried', async () => (await page()) === passedOver && asked() > before)
+      item(() => shown('back'))
+      await waitUntil('it is back', async () => (await page()) === '[[back]]', 20_000)
+    },
+  )
 
   it('by the words of the component itself is asked on, for others may be told otherwise', async () => {
     await want({})
