@@ -4,6 +4,7 @@
  */
 import { Compile } from 'typebox/compile'
 import type { Clock, Log } from '../hypervisor/ports.js'
+import { Together } from '../sdk/together.js'
 import { hardMaxMiB, heapMaxMiB, judge, residentMaxMiB } from './allowance.js'
 import type { Confined, Confinement } from './confinement.js'
 import {
@@ -11,6 +12,7 @@ import {
   type Controlled,
   type FromWorker,
   fromWorker,
+  type RenderAsked,
   type RenderCall,
   type Rendered,
   type SocketCall,
@@ -66,6 +68,8 @@ const [pingsUnansweredMax, pingsUntilBusy] = [6, 4]
 const callsMax = 256
 /** Between two looks: who says more holds up all the others with it. */
 const [saidMax, nonsenseMax] = [5_000, 100]
+/** In one message. */
+const rendersMax = 32
 const deathsMax = 5
 const deathsWithinMs = 60_000
 /** One death may be an accident; what dies again has time, for every start holds up the others. */
@@ -92,6 +96,12 @@ export class ComponentProcess {
   #pingsUnanswered = 0
   readonly #calls = new Map<number, Call>()
   readonly #sockets = new ProcessSockets((message, sent) => this.#running && this.#tell(this.#running, message, sent))
+  /** What a page asks of the component at once goes in one message. */
+  readonly #renders = new Together<RenderAsked>(
+    run => process.nextTick(run),
+    rendersMax,
+    list => this.#tellRenders(list),
+  )
   #deaths: number[] = []
   #cancelLook: (() => void) | undefined
   #cancelStart: (() => void) | undefined
@@ -121,28 +131,27 @@ export class ComponentProcess {
   }
 
   async render(call: RenderCall, deadlineMs: number): Promise<CallResult> {
-    const result = await this.#ask(n => ({ k: 'render', n, call }), deadlineMs)
+    const result = await this.#ask(deadlineMs, n => this.#renders.add({ k: 'render', n, call }))
     return result.kind === 'rendered' || result.kind === 'failed' ? result : somethingElse
   }
 
   async control(call: ControlCall, deadlineMs: number): Promise<ControlResult> {
-    const result = await this.#ask(n => ({ k: 'control', n, call }), deadlineMs)
+    const result = await this.#ask(deadlineMs, (n, running) => this.#tell(running, { k: 'control', n, call }))
     return result.kind === 'controlled' || result.kind === 'failed' ? result : somethingElse
   }
 
   async open(call: SocketCall, events: SocketEvents, deadlineMs: number): Promise<OpenSocket | Failed> {
     let number = 0
-    const asked = (n: number): ToWorker => {
+    const result = await this.#ask(deadlineMs, (n, running) => {
       this.#sockets.expect((number = n), events)
-      return { k: 'open', n, call }
-    }
-    const result = await this.#ask(asked, deadlineMs)
+      this.#tell(running, { k: 'open', n, call })
+    })
     if (result.kind === 'opened') return this.#sockets.opened(number)
     this.#sockets.refused(number)
     return result.kind === 'failed' ? result : somethingElse
   }
 
-  #ask(message: (n: number) => ToWorker, deadlineMs: number): Promise<Answer> {
+  #ask(deadlineMs: number, tell: (n: number, running: Confined) => void): Promise<Answer> {
     const running = this.#running
     if (this.#state.kind !== 'ready' || !running)
       return Promise.resolve(failed(503, `not running: ${this.#state.kind}`))
@@ -154,7 +163,7 @@ export class ComponentProcess {
         this.#settle(n, failed(504, `no answer in ${Math.round(deadlineMs)} ms`)),
       )
       this.#calls.set(n, { settle: resolve, cancel })
-      this.#tell(running, message(n))
+      tell(n, running)
     })
   }
 
@@ -258,6 +267,13 @@ export class ComponentProcess {
     if (child.connected) child.send(message, sent)
   }
 
+  /** Those that have been given up meanwhile are not asked for. */
+  #tellRenders(list: readonly RenderAsked[]): void {
+    const wanted = list.filter(each => this.#calls.has(each.n))
+    if (!this.#running || wanted.length === 0) return
+    this.#tell(this.#running, wanted.length === 1 ? wanted[0]! : { k: 'renders', n: 0, list: wanted })
+  }
+
   #onMessage(running: Confined, message: FromWorker): void {
     this.#pingsUnanswered = 0
     switch (message.k) {
@@ -270,6 +286,10 @@ export class ComponentProcess {
         return this.#setState({ kind: 'ready' })
       case 'unfit':
         return this.#giveUp(`the self-test failed: ${message.reason}`)
+      case 'several':
+        this.#said += message.list.length - 1
+        for (const each of message.list) this.#onMessage(running, each)
+        return
       case 'rendered':
         return this.#settle(message.n, { kind: 'rendered', result: message.result })
       case 'controlled':

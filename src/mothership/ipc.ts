@@ -70,8 +70,12 @@ export interface Controlled {
   readonly body: Uint8Array
 }
 
+export type RenderAsked = { readonly k: 'render'; readonly n: number; readonly call: RenderCall }
+
 export type ToWorker =
-  | { readonly k: 'render'; readonly n: number; readonly call: RenderCall }
+  | RenderAsked
+  /** What the calls share is written once. */
+  | { readonly k: 'renders'; readonly n: 0; readonly list: readonly RenderAsked[] }
   | { readonly k: 'control'; readonly n: number; readonly call: ControlCall }
   /** A socket keeps the number that it was opened with. */
   | { readonly k: 'open'; readonly n: number; readonly call: SocketCall }
@@ -95,17 +99,21 @@ export interface Rendered {
   readonly state?: Seen
 }
 
+export type RenderAnswered =
+  | { readonly k: 'rendered'; readonly n: number; readonly result: Rendered }
+  | { readonly k: 'failed'; readonly n: number; readonly status: number; readonly reason: string }
+
 export type FromWorker =
   | { readonly k: 'ready' }
   /** The self-test failed: the package cannot run here. */
   | { readonly k: 'unfit'; readonly reason: string }
-  | { readonly k: 'rendered'; readonly n: number; readonly result: Rendered }
+  | RenderAnswered
+  | { readonly k: 'several'; readonly list: readonly RenderAnswered[] }
   | { readonly k: 'controlled'; readonly n: number; readonly result: Controlled }
   | { readonly k: 'opened'; readonly n: number }
   | { readonly k: 'say'; readonly n: number; readonly text: string }
   | { readonly k: 'session'; readonly n: number; readonly change: SessionChange }
   | { readonly k: 'closed'; readonly n: number; readonly code: number; readonly reason: string }
-  | { readonly k: 'failed'; readonly n: number; readonly status: number; readonly reason: string }
   | { readonly k: 'pong'; readonly n: number }
   | Ask
 
@@ -117,15 +125,19 @@ const { headers } = messages.answer.properties
 const { text } = messages['socket-data'].properties
 const { code } = messages['socket-close'].properties
 
+const rendered = Type.Object({
+  k: Type.Literal('rendered'),
+  n,
+  result: Type.Object({ html, css, js, title, context, children, guests, state: Type.Optional(seen), sessionChange }),
+})
+const failed = Type.Object({ k: Type.Literal('failed'), n, status, reason })
+
 /** The code of a component has the same channel as its renderer: what comes is checked before it is believed. */
 export const fromWorker = Type.Union([
   Type.Object({ k: Type.Literal('ready') }),
   Type.Object({ k: Type.Literal('unfit'), reason }),
-  Type.Object({
-    k: Type.Literal('rendered'),
-    n,
-    result: Type.Object({ html, css, js, title, context, children, guests, state: Type.Optional(seen), sessionChange }),
-  }),
+  rendered,
+  Type.Object({ k: Type.Literal('several'), list: Type.Array(Type.Union([rendered, failed]), { minItems: 1 }) }),
   Type.Object({
     k: Type.Literal('controlled'),
     n,
@@ -141,7 +153,7 @@ export const fromWorker = Type.Union([
   Type.Object({ k: Type.Literal('say'), n, text }),
   Type.Object({ k: Type.Literal('session'), n, change: SessionChangeSchema }),
   Type.Object({ k: Type.Literal('closed'), n, code, reason }),
-  Type.Object({ k: Type.Literal('failed'), n, status, reason }),
+  failed,
   Type.Object({ k: Type.Literal('pong'), n: Type.Integer({ minimum: 0 }) }),
   Ask,
 ])

@@ -44,6 +44,8 @@ type DataFunction = (
 export class Renderer {
   readonly #templates = new Map<string, HandlebarsTemplateDelegate>()
   readonly #views = new Map<string, DescribedView>()
+  /** By view, what it needs where its template names nothing: a package's files stay as they are. */
+  readonly #assets = new Map<string, Assets>()
   #data: Loaded = {}
   #conditions: Loaded = {}
   #controllers: Controllers | undefined
@@ -109,7 +111,7 @@ export class Renderer {
       context: contextWithout(context, call.block),
       children,
       ...(rendering.guests.length > 0 ? { guests: rendering.guests } : {}),
-      ...this.#assets(view, rendering.css),
+      ...assetsFor(this.#assets.get(call.view)!, rendering.css),
       ...(title === undefined ? {} : { title }),
       ...(seen === undefined ? {} : { state: seen }),
       ...changeOf(sessions),
@@ -200,7 +202,14 @@ export class Renderer {
     for (const [name, text] of partialsIn(directory)) {
       handlebars.registerPartial(name, handlebars.compile(handlebars.parse(text)))
     }
+    const { id, version } = this.descriptor
+    const base = `/${id}/${version}`
+    const sheets = filesIn(join(directory, 'client/css')).filter(file => file.endsWith('.css'))
+    const css = sheets.map(file => `${base}/css/${encodeURI(file)}`)
     for (const view of viewsOf(this.descriptor)) {
+      const script = view.client ?? `${view.id}.js`
+      const hasScript = existsSync(join(directory, 'client/js', script))
+      this.#assets.set(view.id, { css, js: hasScript ? [`${base}/js/${encodeURI(script)}`] : [] })
       const text = readFileSync(join(directory, templatePath(view.id, view)), 'utf8')
       this.#views.set(view.id, view)
       // Parsed here: `compile` alone would look at the text at its first use only.
@@ -252,21 +261,17 @@ export class Renderer {
       ...(state ? { state: state.state } : {}),
     }
   }
-
-  /** Style sheets that the view names, or else all that the package has. */
-  #assets(view: DescribedView, named: readonly string[]): { css: string[]; js: string[] } {
-    const { id, version } = this.descriptor
-    const { directory } = this.start
-    const base = `/${id}/${version}`
-    const sheets = filesIn(join(directory, 'client/css')).filter(file => file.endsWith('.css'))
-    const script = view.client ?? `${view.id}.js`
-    const hasScript = existsSync(join(directory, 'client/js', script))
-    return {
-      css: named.length > 0 ? [...new Set(named)] : sheets.map(file => `${base}/css/${encodeURI(file)}`),
-      js: hasScript ? [`${base}/js/${encodeURI(script)}`] : [],
-    }
-  }
 }
+
+/** Urls. */
+interface Assets {
+  readonly css: readonly string[]
+  readonly js: readonly string[]
+}
+
+/** Style sheets that the view names, or else all that the package has. */
+const assetsFor = (all: Assets, named: readonly string[]): Assets =>
+  named.length > 0 ? { ...all, css: [...new Set(named)] } : all
 
 function changeOf(sessions: CallSession): { sessionChange?: SessionChange } {
   const sessionChange = sessions.change()

@@ -4,14 +4,37 @@
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { FromWorker, SocketCall, ToWorker, WorkerStart } from './ipc.js'
+import { Together } from '../sdk/together.js'
+import type { ControlCall, FromWorker, RenderAnswered, RenderAsked, SocketCall, ToWorker, WorkerStart } from './ipc.js'
 import { createLogger } from './logger.js'
 import { Renderer, RenderFailure } from './renderer.js'
 import { Asks } from './state/code.js'
 
+/** In one message. */
+const answersMax = 32
+
 /** A channel that is being closed is no error: this process ends with it. */
 const say = (message: FromWorker): void => {
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
+}
+
+/** Views that are ready at the same time go in one message. */
+const rendered = new Together<RenderAnswered>(setImmediate, answersMax, list => {
+  if (list.length === 1) return sayOrFail(list[0]!)
+  try {
+    say({ k: 'several', list })
+  } catch {
+    for (const each of list) sayOrFail(each)
+  }
+})
+
+/** What cannot be sent, whatever the component has put into it, is its own failure. */
+function sayOrFail(answer: RenderAnswered): void {
+  try {
+    say(answer)
+  } catch (error) {
+    say(failureOf(answer.n, error))
+  }
 }
 
 /** Whatever a component throws: not all of it can be made a text. */
@@ -23,11 +46,26 @@ function reasonOf(error: unknown): string {
   }
 }
 
-async function answer(n: number, make: () => Promise<FromWorker>): Promise<void> {
+const failureOf = (n: number, error: unknown): RenderAnswered => ({
+  k: 'failed',
+  n,
+  status: error instanceof RenderFailure ? error.status : 500,
+  reason: reasonOf(error),
+})
+
+async function render(renderer: Renderer, { n, call }: RenderAsked): Promise<void> {
   try {
-    say(await make())
+    rendered.add({ k: 'rendered', n, result: await renderer.render(call) })
   } catch (error) {
-    say({ k: 'failed', n, status: error instanceof RenderFailure ? error.status : 500, reason: reasonOf(error) })
+    rendered.add(failureOf(n, error))
+  }
+}
+
+async function control(renderer: Renderer, n: number, call: ControlCall): Promise<void> {
+  try {
+    say({ k: 'controlled', n, result: await renderer.control(call) })
+  } catch (error) {
+    say(failureOf(n, error))
   }
 }
 
@@ -36,7 +74,7 @@ function open(renderer: Renderer, n: number, call: SocketCall): void {
   try {
     renderer.open(n, call)
   } catch (error) {
-    say({ k: 'failed', n, status: error instanceof RenderFailure ? error.status : 500, reason: reasonOf(error) })
+    say(failureOf(n, error))
   }
 }
 
@@ -60,11 +98,10 @@ async function main(): Promise<void> {
       if (k === 'ping') say({ k: 'pong', n })
       else if (k === 'collect') collect()
       else if (k === 'told') asks.told(message)
-      else if (k === 'render') {
-        void answer(n, async () => ({ k: 'rendered', n, result: await renderer.render(message.call) }))
-      } else if (k === 'control') {
-        void answer(n, async () => ({ k: 'controlled', n, result: await renderer.control(message.call) }))
-      } else if (k === 'open') open(renderer, n, message.call)
+      else if (k === 'render') void render(renderer, message)
+      else if (k === 'renders') for (const each of message.list) void render(renderer, each)
+      else if (k === 'control') void control(renderer, n, message.call)
+      else if (k === 'open') open(renderer, n, message.call)
       else if (k === 'hear') renderer.websockets?.hear(n, message.text)
       else renderer.websockets?.end(n)
     })
