@@ -20,6 +20,11 @@ export class Credit {
 
   constructor(private readonly send: (frame: Uint8Array) => void) {}
 
+  /** Whether what is offered goes at once. */
+  get flows(): boolean {
+    return this.#left === undefined || (this.#left > 0 && this.#waiting.length === 0)
+  }
+
   /** False: too much waits already. */
   offer(answer: WaitingAnswer): boolean {
     const { byteLength } = answer.frame

@@ -5,12 +5,13 @@ import type { Duplex } from 'node:stream'
 import WebSocket, { WebSocketServer } from 'ws'
 import { nodeName } from '../cloud/ids.js'
 import type { Clock, Log } from '../hypervisor/ports.js'
-import { decode, encode } from '../protocol/codec.js'
+import { decode, encode, encodeSeveral, severalBytes } from '../protocol/codec.js'
 import { frameBytesMax, type Message, type MessageOf, renderPath, subprotocol } from '../protocol/messages.js'
 import { checkTicket, type TicketKey } from '../protocol/ticket.js'
 import { Gathered } from '../sdk/gathered.js'
+import { Together } from '../sdk/together.js'
 import type { Failed } from './component-process.js'
-import { Credit } from './credit.js'
+import { Credit, type WaitingAnswer } from './credit.js'
 import { LinkSockets } from './link-sockets.js'
 import type { OpenSocket, SocketEvents } from './process-sockets.js'
 import { refuseUpgrade } from './refusal.js'
@@ -39,10 +40,17 @@ const wrongFramesMax = 10
 const silentMaxMs = 10_000
 const checkEveryMs = 2_500
 
+/** In one frame. */
+const answersMax = 32
+
 interface LinkState {
+  readonly socket: WebSocket
   readonly underWay: Set<number>
   readonly credit: Credit
   readonly sockets: LinkSockets
+  /** Answers that are there together go in one frame, where the rain server takes that. */
+  readonly answers: Together<WaitingAnswer>
+  several: boolean
 }
 
 export class RenderLinks {
@@ -124,7 +132,19 @@ export class RenderLinks {
       gathered.begin()
       this.#sendFrame(socket, frame)
     })
-    const link = { sockets, credit, underWay: new Set<number>(), wrongFrames: 0, heardAtMs: clock.nowMs() }
+    const answers = new Together<WaitingAnswer>(setImmediate, answersMax, list => this.#pass(socket, credit, list))
+    const underWay = new Set<number>()
+    const link = {
+      socket,
+      sockets,
+      credit,
+      answers,
+      underWay,
+      several: false,
+      wrongFrames: 0,
+      heardAtMs: clock.nowMs(),
+    }
+    this.#send(socket, { t: 'takes', renders: true })
     const heard = (): void => {
       link.heardAtMs = clock.nowMs()
     }
@@ -136,7 +156,7 @@ export class RenderLinks {
       this.bytesIn += (data as Buffer).byteLength
       const decoded = decode(data as Buffer)
       if (decoded.kind === 'message') {
-        void this.#onMessage(socket, decoded.message, (data as Buffer).byteLength, link)
+        this.#onMessage(link, decoded.message, (data as Buffer).byteLength)
       } else if (decoded.kind === 'unknown') {
         this.#send(socket, { t: 'error', about: decoded.type, message: 'unknown type' })
       } else {
@@ -152,30 +172,48 @@ export class RenderLinks {
     watch()
   }
 
-  async #onMessage(socket: WebSocket, message: Message, bytesIn: number, link: LinkState): Promise<void> {
-    const { underWay, sockets, credit } = link
-    if (message.t === 'credit') return credit.grant(message.bytes)
-    if (message.t === 'cancel') {
-      sockets.end(message.r)
-      credit.drop(message.r)
-      return void underWay.delete(message.r)
+  #onMessage(link: LinkState, message: Message, bytesIn: number): void {
+    const { socket, underWay, sockets, credit } = link
+    switch (message.t) {
+      case 'credit':
+        link.several ||= message.several === true
+        return credit.grant(message.bytes)
+      case 'cancel':
+        sockets.end(message.r)
+        credit.drop(message.r)
+        return void underWay.delete(message.r)
+      case 'socket':
+      case 'socket-data':
+      case 'socket-close':
+        return void sockets.onMessage(message)
+      case 'render':
+      case 'call':
+        return void this.#onRequest(link, message, bytesIn)
+      case 'renders': {
+        const { list, t: _t, ...visit } = message
+        for (const each of list) {
+          void this.#onRequest(link, { t: 'render', ...each, ...visit }, Math.round(bytesIn / list.length))
+        }
+        return
+      }
+      case 'error':
+        return
+      default:
+        this.#send(socket, { t: 'error', about: message.t, message: 'not for a mothership' })
     }
-    if (message.t === 'socket' || message.t === 'socket-data' || message.t === 'socket-close') {
-      return sockets.onMessage(message)
-    }
-    if (message.t !== 'render' && message.t !== 'call') {
-      if (message.t !== 'error') this.#send(socket, { t: 'error', about: message.t, message: 'not for a mothership' })
-      return
-    }
+  }
+
+  async #onRequest(link: LinkState, message: MessageOf<'render'> | MessageOf<'call'>, bytesIn: number): Promise<void> {
+    const { underWay } = link
     const { r } = message
     if (underWay.size >= underWayMax) {
-      this.#send(socket, { t: 'failed', r, status: 503, reason: 'too many requests on this link' })
+      this.#send(link.socket, { t: 'failed', r, status: 503, reason: 'too many requests on this link' })
       return
     }
     underWay.add(r)
     const answer = await this.#answerTo(message)
     // Cancelled meanwhile: nobody waits for it.
-    const bytesOut = underWay.delete(r) ? this.#sendAnswer(socket, credit, r, answer) : 0
+    const bytesOut = underWay.delete(r) ? this.#sendAnswer(link, r, answer) : 0
     this.options.onTraffic(message, bytesIn, bytesOut)
   }
 
@@ -200,7 +238,7 @@ export class RenderLinks {
   }
 
   /** Returns how many bytes go, now or as soon as there is credit. */
-  #sendAnswer(socket: WebSocket, credit: Credit, r: number, answer: Message): number {
+  #sendAnswer({ socket, credit, answers, several }: LinkState, r: number, answer: Message): number {
     let frame = encode(answer)
     if (frame.byteLength > frameBytesMax) {
       const reason = `a fragment of ${frame.byteLength} bytes does not fit into a frame`
@@ -208,11 +246,33 @@ export class RenderLinks {
     }
     // What says that it failed is short, and is to be heard in any case.
     if (answer.t === 'failed') this.#sendFrame(socket, frame)
-    else if (!credit.offer({ r, frame })) {
-      frame = encode({ t: 'failed', r, status: 503, reason: 'the rain server does not take what it asks for' })
-      this.#sendFrame(socket, frame)
-    }
+    else if (several) answers.add({ r, frame })
+    else this.#offer(socket, credit, { r, frame })
     return frame.byteLength
+  }
+
+  /** As few frames as they fit into; when there is no credit, one for each: then some may be given up before they go. */
+  #pass(socket: WebSocket, credit: Credit, list: readonly WaitingAnswer[]): void {
+    let [together, bytes]: [WaitingAnswer[], number] = [[], severalBytes]
+    const flush = (): void => {
+      if (together.length < 2 || !credit.flows) for (const each of together) this.#offer(socket, credit, each)
+      else this.#offer(socket, credit, { r: together[0]!.r, frame: encodeSeveral(together.map(each => each.frame)) })
+      together = []
+      bytes = severalBytes
+    }
+    for (const answer of list) {
+      const { byteLength } = answer.frame
+      if (bytes + byteLength > frameBytesMax) flush()
+      together.push(answer)
+      bytes += byteLength
+    }
+    flush()
+  }
+
+  #offer(socket: WebSocket, credit: Credit, answer: WaitingAnswer): void {
+    if (credit.offer(answer)) return
+    const reason = 'the rain server does not take what it asks for'
+    this.#sendFrame(socket, encode({ t: 'failed', r: answer.r, status: 503, reason }))
   }
 
   #send(socket: WebSocket, message: Message): void {

@@ -113,6 +113,34 @@ export const PageRequest = Type.Object({
 })
 export type PageRequest = Static<typeof PageRequest>
 
+/** Of a view that is asked for. */
+const asked = {
+  r: count,
+  instance: text,
+  view: text,
+  context,
+  /** What the component has in the session, where it uses one. */
+  sessionData: Type.Optional(SessionData),
+  /** Of a container: what it is put around. */
+  block: Type.Optional(Block),
+  deadlineMs: amount,
+}
+
+const visit = {
+  session: Type.Optional(text),
+  user: Type.Optional(Viewer),
+  locale: Type.Optional(text),
+  /** Those of the platform, the default one first. */
+  languages: Type.Optional(Type.Array(text)),
+  request: Type.Optional(PageRequest),
+}
+
+/** On whose behalf views are asked for: the same for a whole page. */
+const Visit = Type.Object(visit)
+export type Visit = Static<typeof Visit>
+const AskedView = Type.Object(asked)
+export type AskedView = Static<typeof AskedView>
+
 export const messages = {
   // node <-> replica
   hello: Type.Object({
@@ -179,23 +207,11 @@ export const messages = {
   error: Type.Object({ about: Type.Optional(text), message: text }),
 
   // rain server <-> mothership; `r` numbers the request on its link
-  render: Type.Object({
-    r: count,
-    instance: text,
-    view: text,
-    context,
-    session: Type.Optional(text),
-    user: Type.Optional(Viewer),
-    locale: Type.Optional(text),
-    /** Those of the platform, the default one first. */
-    languages: Type.Optional(Type.Array(text)),
-    request: Type.Optional(PageRequest),
-    /** What the component has in the session, where it uses one. */
-    sessionData: Type.Optional(SessionData),
-    /** Of a container: what it is put around. */
-    block: Type.Optional(Block),
-    deadlineMs: amount,
-  }),
+  render: Type.Object({ ...asked, ...visit }),
+  /** As many `render`s, for one page: what they share stands once. Only to a mothership that has said that it `takes` it. */
+  renders: Type.Object({ list: Type.Array(AskedView), ...visit }),
+  /** From the mothership, at once: which of the later messages it takes. */
+  takes: Type.Object({ renders: Type.Boolean() }),
   fragment: Type.Object({
     r: count,
     instance: text,
@@ -224,9 +240,12 @@ export const messages = {
   cancel: Type.Object({ r: count }),
   /**
    * From the rain server: so many more bytes of fragments and answers may come. With the first one on a link the
-   * mothership begins to count, from `linkCreditBytes`; without any it sends as it likes.
+   * mothership begins to count, from `linkCreditBytes`; without any it sends as it likes. `several`: answers that are
+   * there together may come as such.
    */
-  credit: Type.Object({ bytes: count }),
+  credit: Type.Object({ bytes: count, several: Type.Optional(Type.Boolean()) }),
+  /** As many messages in one frame, none of them of this type. */
+  several: Type.Object({ list: Type.Array(Type.Unknown()) }),
   call: Type.Object({
     r: count,
     /**

@@ -39,7 +39,8 @@ export async function answerIntent(
   const { session, held, locale, languages } = visit
   if (provider.kind === 'view') {
     const { context } = intent
-    const asked = { component, view: provider.view, context, session, held, locale, languages, request }
+    const viewing = { session, locale, languages: [...languages], request }
+    const asked = { component, view: provider.view, context, held, visit: viewing }
     const page = await openPage(state, asked, ports, new Waiting())
     const { status, title, reason } = page
     if (status !== 200) return refused(status, reason ?? 'the view could not be shown')

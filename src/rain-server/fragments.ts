@@ -3,7 +3,8 @@
  * for as long as there is time. What is asked for by several pages at once, and may be shared, is fetched once.
  */
 import type { Clock } from '../hypervisor/ports.js'
-import type { Block, PageRequest, Viewer, WantedComponent, WantedTerms } from '../protocol/messages.js'
+import type { Block, PageRequest, Visit, WantedComponent, WantedTerms } from '../protocol/messages.js'
+import { Deadlines } from '../sdk/deadlines.js'
 import { Breakers } from './breaker.js'
 import { type Copy, copiesTried, order } from './choose.js'
 import type { Epochs } from './epochs.js'
@@ -15,12 +16,8 @@ import type { VisitorSession } from './sessions.js'
 
 /** For whom: the same for all fragments of a page. */
 export interface Asker {
-  readonly session: string
+  readonly visit: Visit & { readonly session: string; readonly locale: string; readonly request: PageRequest }
   readonly held: VisitorSession
-  readonly user?: Viewer
-  readonly locale: string
-  readonly languages: readonly string[]
-  readonly request: PageRequest
 }
 
 /** Until when a page waits, and how long it would for this view if it had all of its time, ms. */
@@ -75,8 +72,11 @@ export class Fragments {
   readonly cache = new FragmentCache(cacheBytesMax)
   /** What may be shared and is being fetched, by key. */
   readonly #shared = new Map<string, Promise<Got | Failure>>()
+  readonly #halves: Deadlines<Race>
 
-  constructor(private readonly ports: FragmentsPorts) {}
+  constructor(private readonly ports: FragmentsPorts) {
+    this.#halves = new Deadlines(ports.clock, race => race.hedge())
+  }
 
   /** Everything that was remembered. */
   clear(): void {
@@ -128,7 +128,7 @@ export class Fragments {
 
   #fromCopies(wish: Wish, asker: Asker, time: Time, waiting?: Waiting): Promise<Got | Failure> {
     const { component, view } = wish
-    const copies = order(component, asker.session, this.ports.links.reachable)
+    const copies = order(component, asker.visit.session, this.ports.links.reachable)
     if (copies.length === 0) return Promise.resolve(failure(503, `no copy of ${component.id} runs`))
     const asked: Copy[] = []
     for (const copy of copies) {
@@ -165,7 +165,7 @@ export class Fragments {
       this.#onAnswer(breakerKey(copy, wish.view), wish, answer, givenMs, time.usualMs)
     const accepts = ({ instance }: Copy, { state }: Fragment): boolean => !state || epochs.accepts(instance, state)
     const entry = { copies, request: requestOf(wish, asker), untilMs: time.untilMs }
-    return new Race(entry, { links, clock, onAnswer, accepts }, onEnd)
+    return new Race(entry, { links, clock, halves: this.#halves, onAnswer, accepts }, onEnd)
   }
 
   /** A link that is lost is known to be; what counts here is who answers badly, or not in a time that was enough. */
@@ -194,7 +194,7 @@ export class Fragments {
 const breakerKey = ({ instance, mothership }: Copy, view: string): string => `${mothership}\0${instance}\0${view}`
 
 function keyFor({ component, view, context, block }: Wish, asker: Asker, terms: WantedTerms): string {
-  const { session, user, locale, request } = asker
+  const { session, user, locale, request } = asker.visit
   return keyOf(
     {
       component: component.id,
@@ -215,16 +215,12 @@ function requestOf(
   { component, view, context, block }: Wish,
   asker: Asker,
 ): Omit<RenderRequest, 'instance' | 'deadlineMs'> {
-  const { session, held, user, locale, languages, request } = asker
+  const { visit, held } = asker
   return {
+    visit,
     view,
     context: context as Record<string, unknown>,
-    session,
-    locale,
-    request,
     ...(block ? { block } : {}),
-    ...(user === undefined ? {} : { user }),
     ...(component.useSession === true ? { sessionData: held.of(component.id) } : {}),
-    ...(languages.length > 0 ? { languages: [...languages] } : {}),
   }
 }

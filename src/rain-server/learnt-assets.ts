@@ -7,7 +7,9 @@ export class LearntAssets {
 
   /** `view`: component, version and view. */
   learn(view: string, { css, js }: Assets): void {
-    if (!this.#byView.has(view) && this.#byView.size >= learntMax) this.#byView.clear()
+    const known = this.#byView.get(view)
+    if (css.length + js.length === 0 && known?.css.length === 0 && known.js.length === 0) return
+    if (!known && this.#byView.size >= learntMax) this.#byView.clear()
     this.#byView.set(view, { css, js })
   }
 

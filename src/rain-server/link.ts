@@ -1,28 +1,28 @@
 /** One multiplexed link to a mothership: kept open for as long as it is wired, asked with a deadline. */
 import WebSocket from 'ws'
 import type { Clock, Log } from '../hypervisor/ports.js'
-import { decode, encode } from '../protocol/codec.js'
+import { type Decoded, decode, decodeList, encode } from '../protocol/codec.js'
 import {
+  type AskedView,
   frameBytesMax,
   linkCreditBytes,
   type Message,
   type MessageOf,
   renderPath,
   subprotocol,
+  type Visit,
   type WantedWire,
 } from '../protocol/messages.js'
 import { Backoff } from '../sdk/backoff.js'
 import { Gathered } from '../sdk/gathered.js'
+import { type Answer, type Failed, failed, Requests } from './link-requests.js'
 import { type LinkSocket, LinkSockets, type SocketEvents, type SocketRequest } from './link-sockets.js'
 
-export type RenderRequest = Omit<MessageOf<'render'>, 't' | 'r'>
-export type CallRequest = Omit<MessageOf<'call'>, 't' | 'r'>
-export type Failed = {
-  readonly kind: 'failed'
-  readonly status: number
-  readonly reason: string
-  readonly unanswered: boolean
+/** A view; `visit` is the same object for all views of a page. */
+export interface RenderRequest extends Omit<AskedView, 'r'> {
+  readonly visit: Visit
 }
+export type CallRequest = Omit<MessageOf<'call'>, 't' | 'r'>
 /** A request that has been sent, unless it could not be. */
 export interface UnderWay {
   /** Nobody waits for it any more. */
@@ -32,18 +32,6 @@ export type RenderAnswer = { readonly kind: 'fragment'; readonly fragment: Messa
 export type CallAnswer = { readonly kind: 'answer'; readonly answer: MessageOf<'answer'> } | Failed
 
 export type SocketAnswer = { readonly kind: 'open'; readonly socket: LinkSocket } | Failed
-
-type Answer =
-  | {
-      readonly kind: 'message'
-      readonly message: MessageOf<'fragment'> | MessageOf<'answer'> | MessageOf<'socket-open'>
-    }
-  | Failed
-
-interface Pending {
-  readonly settle: (answer: Answer) => void
-  readonly cancelTimer: () => void
-}
 
 const pingEveryMs = 1_000
 /** So many pings without a word: counted, not timed, so that a rain server that stood still keeps its links. */
@@ -57,13 +45,6 @@ const bufferedMax = 4 * 1024 * 1024
 const creditEvery = linkCreditBytes / 4
 const nothingUnderWay: UnderWay = { cancel: () => undefined }
 
-const failed = (status: number, reason: string, unanswered: boolean): Failed => ({
-  kind: 'failed',
-  status,
-  reason,
-  unanswered,
-})
-
 export class Link {
   #wire: WantedWire
   #socket: WebSocket | undefined
@@ -71,11 +52,10 @@ export class Link {
   #open = false
   #tried = false
   #closed = false
-  #next = 1
   #pingsUnanswered = 0
   /** Bytes that came since the last credit. */
   #taken = 0
-  readonly #pending = new Map<number, Pending>()
+  readonly #requests: Requests
   readonly #sockets = new LinkSockets(message => this.#socket && this.#send(this.#socket, encode(message)))
   readonly #backoff: Backoff
   #cancelRetry: (() => void) | undefined
@@ -89,6 +69,7 @@ export class Link {
     private readonly onChange: () => void,
   ) {
     this.#wire = wire
+    this.#requests = new Requests(clock, frame => this.#socket && this.#send(this.#socket, frame))
     this.#backoff = new Backoff(againFirstMs, againMostMs, Math.random)
     this.#connect()
   }
@@ -103,7 +84,7 @@ export class Link {
   }
 
   get underWay(): number {
-    return this.#pending.size
+    return this.#requests.size
   }
 
   /** A new ticket is used at the next connection; another address means a new one at once. */
@@ -113,17 +94,19 @@ export class Link {
     if (moved) this.#socket?.terminate()
   }
 
-  /** `settle` is called once, unless it is cancelled: at once when nothing could be sent. */
-  render(request: RenderRequest, settle: (answer: RenderAnswer) => void): UnderWay {
-    return this.#begin(
-      r => ({ t: 'render', r, ...request }),
-      request.deadlineMs,
-      answer => {
-        if (answer.kind === 'failed') settle(answer)
-        else if (answer.message.t === 'fragment') settle({ kind: 'fragment', fragment: answer.message })
-        else settle(failed(502, 'the mothership answered something else', false))
-      },
-    )
+  /** `settle` is called once, unless it is cancelled: at once when it cannot be sent. */
+  render({ visit, ...asked }: RenderRequest, settle: (answer: RenderAnswer) => void): UnderWay {
+    const refusal = this.#refusal()
+    if (refusal) {
+      settle(refusal)
+      return nothingUnderWay
+    }
+    const r = this.#requests.render(visit, asked, answer => {
+      if (answer.kind === 'failed') settle(answer)
+      else if (answer.message.t === 'fragment') settle({ kind: 'fragment', fragment: answer.message })
+      else settle(failed(502, 'the mothership answered something else', false))
+    })
+    return { cancel: () => this.#requests.cancel(r) }
   }
 
   async call(request: CallRequest): Promise<CallAnswer> {
@@ -153,48 +136,29 @@ export class Link {
     this.#cancelRetry?.()
     this.#sockets.lost('the wire is taken away')
     const untilMs = this.clock.nowMs() + (drain ? 3_000 : 0)
-    while (this.#pending.size > 0 && this.clock.nowMs() < untilMs) {
+    while (this.#requests.size > 0 && this.clock.nowMs() < untilMs) {
       await new Promise<void>(resolve => this.clock.after(20, resolve))
     }
     this.#socket?.terminate()
     this.#lost('the wire was taken away')
+    this.#requests.stop()
   }
 
   #ask(message: (r: number) => Message, deadlineMs: number): Promise<Answer> {
-    return new Promise(resolve => this.#begin(message, deadlineMs, resolve))
-  }
-
-  #begin(message: (r: number) => Message, deadlineMs: number, settle: (answer: Answer) => void): UnderWay {
-    const socket = this.#socket
-    const refused = (status: number, reason: string, unanswered: boolean): UnderWay => {
-      settle(failed(status, reason, unanswered))
-      return nothingUnderWay
-    }
-    if (!this.#open || !socket) return refused(503, `no link to ${this.#wire.mothership}`, true)
-    if (this.#pending.size >= underWayMax || socket.bufferedAmount > bufferedMax) {
-      return refused(503, `the link to ${this.#wire.mothership} is overloaded`, true)
-    }
-    const r = this.#next++
-    const frame = encode(message(r))
-    // The mothership would close the link for it, and with it lose what others wait for.
-    if (frame.byteLength > frameBytesMax) {
-      return refused(500, `a request of ${frame.byteLength} bytes does not fit into a frame`, false)
-    }
-    const cancelTimer = this.clock.after(Math.max(1, deadlineMs), () => {
-      this.#settle(r, failed(504, `no answer in ${Math.round(deadlineMs)} ms`, false))
-      this.#send(socket, encode({ t: 'cancel', r }))
+    return new Promise(resolve => {
+      const refusal = this.#refusal()
+      if (refusal) return resolve(refusal)
+      const r = this.#requests.begin(deadlineMs, resolve)
+      this.#requests.send(r, encode(message(r)))
     })
-    this.#pending.set(r, { settle, cancelTimer })
-    this.#send(socket, frame)
-    return { cancel: () => this.#cancel(socket, r) }
   }
 
-  #cancel(socket: WebSocket, r: number): void {
-    const pending = this.#pending.get(r)
-    if (!pending) return
-    this.#pending.delete(r)
-    pending.cancelTimer()
-    this.#send(socket, encode({ t: 'cancel', r }))
+  /** Why nothing can be asked now. */
+  #refusal(): Failed | undefined {
+    const { mothership } = this.#wire
+    if (!this.#open || !this.#socket) return failed(503, `no link to ${mothership}`, true)
+    if (this.#requests.size < underWayMax && this.#socket.bufferedAmount <= bufferedMax) return undefined
+    return failed(503, `the link to ${mothership} is overloaded`, true)
   }
 
   #send(socket: WebSocket, frame: Uint8Array): void {
@@ -227,8 +191,9 @@ export class Link {
       this.#backoff.reset()
       this.#pingsUnanswered = 0
       this.#taken = 0
+      this.#requests.takesRenders = false
       // From here on the mothership counts.
-      this.#send(socket, encode({ t: 'credit', bytes: 0 }))
+      this.#send(socket, encode({ t: 'credit', bytes: 0, several: true }))
       this.#ping(socket)
       this.log.info({ mothership }, 'linked')
       this.onChange()
@@ -259,24 +224,43 @@ export class Link {
   #onFrame(frame: Buffer): void {
     this.bytesIn += frame.byteLength
     const decoded = decode(frame)
-    if (decoded.kind !== 'message') {
-      if (decoded.kind === 'invalid')
-        this.log.warn({ reason: decoded.reason }, 'a frame of a mothership cannot be read')
+    if (decoded.kind === 'message' && decoded.message.t === 'several') {
+      this.#take(frame.byteLength)
+      for (const each of decodeList(decoded.message)) this.#onDecoded(each)
       return
     }
-    const { message } = decoded
-    if (message.t === 'fragment' || message.t === 'answer') this.#take(frame.byteLength)
-    if (message.t === 'fragment' || message.t === 'answer' || message.t === 'socket-open') {
-      this.#settle(message.r, { kind: 'message', message })
-    } else if (message.t === 'socket-data' || message.t === 'socket-session' || message.t === 'socket-close')
-      this.#sockets.onMessage(message)
-    else if (message.t === 'failed') this.#settle(message.r, failed(message.status, message.reason, false))
-    else if (message.t === 'bye') {
-      // No more requests; what is under way may still be answered until the connection ends.
-      this.#open = false
-      this.log.info({ mothership: this.#wire.mothership, code: message.code }, 'a mothership says good-bye')
-      this.#socket?.close(1000)
-      this.onChange()
+    if (decoded.kind === 'message' && (decoded.message.t === 'fragment' || decoded.message.t === 'answer')) {
+      this.#take(frame.byteLength)
+    }
+    this.#onDecoded(decoded)
+  }
+
+  #onDecoded(decoded: Decoded): void {
+    if (decoded.kind === 'message') return this.#onMessage(decoded.message)
+    if (decoded.kind === 'invalid') this.log.warn({ reason: decoded.reason }, 'a frame of a mothership cannot be read')
+  }
+
+  #onMessage(message: Message): void {
+    switch (message.t) {
+      case 'fragment':
+      case 'answer':
+      case 'socket-open':
+        return this.#requests.settle(message.r, { kind: 'message', message })
+      case 'failed':
+        return this.#requests.settle(message.r, failed(message.status, message.reason, false))
+      case 'socket-data':
+      case 'socket-session':
+      case 'socket-close':
+        return this.#sockets.onMessage(message)
+      case 'takes':
+        this.#requests.takesRenders = message.renders
+        return
+      case 'bye':
+        // No more requests; what is under way may still be answered until the connection ends.
+        this.#open = false
+        this.log.info({ mothership: this.#wire.mothership, code: message.code }, 'a mothership says good-bye')
+        this.#socket?.close(1000)
+        this.onChange()
     }
   }
 
@@ -292,17 +276,9 @@ export class Link {
     const wasOpen = this.#open
     this.#open = false
     this.#tried = true
-    for (const r of [...this.#pending.keys()]) this.#settle(r, failed(502, `the link was lost (${reason})`, true))
+    this.#requests.failAll(`the link was lost (${reason})`)
     this.#sockets.lost('the link to the mothership was lost')
     if (wasOpen) this.log.info({ mothership: this.#wire.mothership, reason }, 'link lost')
     this.onChange()
-  }
-
-  #settle(r: number, answer: Answer): void {
-    const pending = this.#pending.get(r)
-    if (!pending) return
-    this.#pending.delete(r)
-    pending.cancelTimer()
-    pending.settle(answer)
   }
 }

@@ -88,8 +88,9 @@ export class Pages {
     onError: (status: number) => void,
   ): Promise<void> {
     const { clock, log } = this.deps
-    const { cookies, ...visit } = visitOf(request, state, this.deps.sessions)
-    const asked = { component, view, ...visit, request: pageRequest(request) }
+    const { cookies, held, session, locale, languages } = visitOf(request, state, this.deps.sessions)
+    const visit = { session, locale, languages: [...languages], request: pageRequest(request) }
+    const asked = { component, view, held, visit }
     const waiting = new Waiting()
     response.once('close', () => waiting.leave())
     const page = await openPage(state, asked, this.ports, waiting)
@@ -102,7 +103,7 @@ export class Pages {
     const title = page.title ?? component.pageTitle
     // A browser that goes to a page says so (Fetch Metadata); it runs scripts.
     const scripts = request.headers['sec-fetch-dest'] === 'document'
-    const options = { locale: visit.locale, title, clock, scripts }
+    const options = { locale, title, clock, scripts }
     const set = cookies()
     if (set.length > 0) response.setHeader('set-cookie', set)
     response.setHeader('content-type', 'text/html; charset=utf-8')

@@ -3,6 +3,7 @@
  * time is over and it has said nothing. The first good answer wins, and the others are cancelled.
  */
 import type { Clock } from '../hypervisor/ports.js'
+import type { Deadlines } from '../sdk/deadlines.js'
 import type { Copy } from './choose.js'
 import type { Fragment } from './fragment-cache.js'
 import type { RenderAnswer, RenderRequest, UnderWay } from './link.js'
@@ -17,6 +18,8 @@ export interface RaceEntry {
 export interface RacePorts {
   readonly links: Pick<Links, 'get'>
   readonly clock: Clock
+  /** When the half of a race's time is over. */
+  readonly halves: Pick<Deadlines<Race>, 'set' | 'delete'>
   /** Of each copy that was asked. `givenMs`: how much time it had. */
   readonly onAnswer: (copy: Copy, answer: RenderAnswer, givenMs: number) => void
   /** Whether a fragment may be shown. */
@@ -36,7 +39,6 @@ export class Race {
   /** Status of the first copy's answer, when it was not good. */
   #failed: number | undefined
   #last: { status: number; reason: string } = { status: 503, reason: 'no copy could be reached' }
-  #cancelHedge: (() => void) | undefined
 
   constructor(
     private readonly entry: RaceEntry,
@@ -45,11 +47,8 @@ export class Race {
   ) {}
 
   start(): void {
-    const { clock } = this.ports
-    if (this.entry.copies.length > 1) {
-      const halfMs = (this.entry.untilMs - clock.nowMs()) / 2
-      this.#cancelHedge = clock.after(Math.max(1, halfMs), () => this.#hedge())
-    }
+    const { clock, halves } = this.ports
+    if (this.entry.copies.length > 1) halves.set(this, (this.entry.untilMs + clock.nowMs()) / 2)
     this.#askNext()
   }
 
@@ -57,7 +56,8 @@ export class Race {
     if (!this.#over) this.#end({ kind: 'failed', status: 499, reason: 'nobody waits for it' })
   }
 
-  #hedge(): void {
+  /** Half of the time is over. */
+  hedge(): void {
     if (!this.#over && this.#running > 0 && this.#next < this.entry.copies.length) this.#ask()
   }
 
@@ -88,7 +88,19 @@ export class Race {
       if (asked) this.#underWay.delete(asked)
       this.#onAnswer(copy, answer, givenMs)
     }
-    asked = link.render({ ...request, instance: copy.instance, deadlineMs: givenMs }, settle)
+    const { visit, view, context, block, sessionData } = request
+    asked = link.render(
+      {
+        visit,
+        instance: copy.instance,
+        view,
+        context,
+        deadlineMs: givenMs,
+        ...(block ? { block } : {}),
+        ...(sessionData ? { sessionData } : {}),
+      },
+      settle,
+    )
     if (!settled) this.#underWay.add(asked)
   }
 
@@ -113,7 +125,7 @@ export class Race {
 
   #end(end: RaceEnd): void {
     this.#over = true
-    this.#cancelHedge?.()
+    this.ports.halves.delete(this)
     for (const each of this.#underWay) each.cancel()
     this.#underWay.clear()
     this.onEnd(end)

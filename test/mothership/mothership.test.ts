@@ -536,6 +536,38 @@ describe('a link to a mothership', () => {
     expect(await ask(1_100_000)).toMatchObject({ t: 'failed', status: 500, reason: expect.stringContaining('frame') })
     expect(await ask(100)).toMatchObject({ t: 'fragment', html: 'x'.repeat(100) })
   })
+
+  it('answers what is asked for together in as few frames as may be, once the rain server says that it takes those', async () => {
+    const digest = replica.has(
+      await news({
+        'client/templates/index.html': '{{{text}}}',
+        'server/data.js':
+          "exports.index = (environment, callback, { length }) => callback(null, { text: 'x'.repeat(length) })",
+      }),
+    )
+    replica.want({ keys: keysOf(key), 'instances/news.1': wanted(digest) })
+    const mothership = await started()
+    await isRunning('news.1')
+    const link = await linked(mothership)
+    await waitUntil('it says what it takes', () => link.takes?.renders === true)
+    const lengths = (...all: readonly number[]): Promise<unknown[]> =>
+      link.renders(all.map(length => ({ instance: 'news.1', view: 'index', context: { length } })))
+    const several = (): number => link.heard.filter(each => each.t === 'several').length
+
+    expect(await lengths(1, 2, 3)).toMatchObject([{ html: 'x' }, { html: 'xx' }, { html: 'xxx' }])
+    expect(several()).toBe(0)
+    link.send({ t: 'credit', bytes: 0, several: true })
+    expect(await lengths(1, 2, 1_100_000, 3)).toMatchObject([
+      { html: 'x' },
+      { html: 'xx' },
+      { t: 'failed', status: 500 },
+      { html: 'xxx' },
+    ])
+    expect(several()).toBeGreaterThan(0)
+    // More than a frame holds.
+    const long = await lengths(...Array.from({ length: 8 }, () => 300_000))
+    expect(long.map(each => (each as { html: string }).html.length)).toEqual(Array.from({ length: 8 }, () => 300_000))
+  })
 })
 
 function isAlive(pid: number): boolean {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { Packr } from 'msgpackr'
 import { describe, expect, it } from 'vitest'
-import { decode, encode } from '../../src/protocol/codec.js'
+import { decode, decodeList, encode, encodeSeveral, severalBytes } from '../../src/protocol/codec.js'
 import { frameBytesMax, type MessageOf, type MessageType, messages } from '../../src/protocol/messages.js'
 
 const plain = new Packr({ useRecords: false })
@@ -97,6 +97,17 @@ const examples: { [T in MessageType]: MessageOf<T> } = {
       },
     ],
   },
+  renders: {
+    t: 'renders',
+    list: [
+      { r: 2, instance: 'news.1', view: 'index', context: {}, deadlineMs: 900 },
+      { r: 3, instance: 'ads.1', view: 'box', context: { n: 1 }, sessionData: { own: {} }, deadlineMs: 800 },
+    ],
+    session: 's',
+    request: { url: '/news', query: {}, headers: {} },
+  },
+  takes: { t: 'takes', renders: true },
+  several: { t: 'several', list: [{ t: 'cancel', r: 1 }] },
   failed: { t: 'failed', r: 1, status: 503, reason: 'not here' },
   credit: { t: 'credit', bytes: 1000 },
   cancel: { t: 'cancel', r: 1 },
@@ -250,6 +261,30 @@ describe('the codec', () => {
     expect(decode(render(values['a number of 64 bits']))).toMatchObject({ message: { context: { c: 2 ** 64 } } })
     expect(decode(render(values['a map that holds itself'])).kind).toBe('invalid')
     expect(decode(render(values['an array that holds itself'])).kind).toBe('invalid')
+  })
+
+  it('puts frames into one as they are, and finds each again with what is wrong with it', () => {
+    const all = Object.values(examples)
+    const joined = encodeSeveral([
+      ...all.map(encode),
+      frame({ t: 'surprise' }),
+      frame({ t: 'cancel', r: -1 }),
+      frame(7),
+    ])
+    const decoded = decode(joined)
+    if (decoded.kind !== 'message' || decoded.message.t !== 'several') throw new Error(decoded.kind)
+    const within = decodeList(decoded.message)
+
+    expect(joined.byteLength).toBeLessThanOrEqual(
+      severalBytes + all.reduce((sum, each) => sum + encode(each).byteLength, 100),
+    )
+    expect(within.slice(0, all.length)).toEqual(all.map(message => ({ kind: 'message', message })))
+    expect(within.slice(all.length)).toEqual([
+      { kind: 'unknown', type: 'surprise' },
+      { kind: 'invalid', reason: expect.stringContaining('cancel/r') },
+      { kind: 'invalid', reason: 'not a map' },
+    ])
+    expect(decode(encodeSeveral([]))).toEqual({ kind: 'message', message: { t: 'several', list: [] } })
   })
 
   it('never throws, and passes only what its schema allows, whatever bytes come', () => {

@@ -36,6 +36,10 @@ export class FakeMothership {
   readonly asked: Render[] = []
   readonly calls: Call[] = []
   readonly cancelled: number[] = []
+  /** Types of all frames that came. */
+  readonly frames: string[] = []
+  /** Whether it is of a release that takes `renders`; said to each link that is opened. */
+  takesRenders = true
   /** Authorization of each link that was opened, in order. */
   readonly tickets: string[] = []
   /** By `instance/view`. What is not here fails with 404. */
@@ -49,6 +53,7 @@ export class FakeMothership {
     this.#sockets.on('connection', (socket, request) => {
       this.tickets.push(request.headers.authorization ?? '')
       socket.on('error', () => undefined)
+      if (this.takesRenders) socket.send(encode({ t: 'takes', renders: true }))
       socket.on('message', data => this.#onFrame(socket, data as Buffer))
     })
   }
@@ -80,7 +85,7 @@ export class FakeMothership {
 
   /** Forgets what was asked, and every view. */
   forget(): void {
-    for (const list of [this.asked, this.calls, this.cancelled]) list.length = 0
+    for (const list of [this.asked, this.calls, this.cancelled, this.frames]) list.length = 0
     this.views.clear()
     this.onCall = () => ({ status: 404, headers: {} })
   }
@@ -107,7 +112,11 @@ export class FakeMothership {
     const decoded = decode(frame)
     if (decoded.kind !== 'message') throw new Error(`a rain server sent what is not of the protocol: ${decoded.kind}`)
     const { message } = decoded
-    if (message.t === 'render') void this.#onRender(socket, message)
+    this.frames.push(message.t)
+    if (message.t === 'renders') {
+      const { list, t: _t, ...visit } = message
+      for (const each of list) void this.#onRender(socket, { t: 'render', ...each, ...visit })
+    } else if (message.t === 'render') void this.#onRender(socket, message)
     else if (message.t === 'cancel') this.cancelled.push(message.r)
     else if (message.t === 'call') this.#answer(socket, message)
   }

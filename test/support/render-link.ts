@@ -1,6 +1,6 @@
 /** A rain server's end of a link to a mothership, without a rain server. */
 import WebSocket from 'ws'
-import { decode, encode } from '../../src/protocol/codec.js'
+import { type Decoded, decode, decodeList, encode } from '../../src/protocol/codec.js'
 import { type Message, type MessageOf, renderPath, subprotocol } from '../../src/protocol/messages.js'
 
 type Answer = MessageOf<'fragment'> | MessageOf<'failed'> | MessageOf<'answer'>
@@ -8,7 +8,9 @@ type Render = Partial<MessageOf<'render'>>
 type Call = Partial<MessageOf<'call'>>
 
 export class RenderLink {
-  /** Everything that came. */
+  /** What it said first that it takes. */
+  takes: MessageOf<'takes'> | undefined
+  /** Everything else that came. */
   readonly heard: Message[] = []
   /** The code that it was closed with. */
   readonly closed: Promise<number>
@@ -19,14 +21,19 @@ export class RenderLink {
     this.closed = new Promise(resolve => socket.once('close', resolve))
     socket.on('error', () => undefined)
     socket.on('message', data => {
-      const decoded = decode(data as Buffer)
-      if (decoded.kind !== 'message') throw new Error(`a mothership sent what is not of the protocol: ${decoded.kind}`)
-      const { message } = decoded
-      this.heard.push(message)
-      if (message.t === 'fragment' || message.t === 'failed' || message.t === 'answer') {
-        this.#waiting.get(message.r)?.(message)
-      }
+      this.#hear(decode(data as Buffer))
     })
+  }
+
+  #hear(decoded: Decoded): void {
+    if (decoded.kind !== 'message') throw new Error(`a mothership sent what is not of the protocol: ${decoded.kind}`)
+    const { message } = decoded
+    if (message.t === 'takes') this.takes = message
+    else this.heard.push(message)
+    if (message.t === 'several') for (const each of decodeList(message)) this.#hear(each)
+    if (message.t === 'fragment' || message.t === 'failed' || message.t === 'answer') {
+      this.#waiting.get(message.r)?.(message)
+    }
   }
 
   /** The status of the answer when the link is refused. */
@@ -48,6 +55,14 @@ export class RenderLink {
   render(instance: string, view = 'index', more: Render = {}): Promise<Answer> {
     const r = this.#next++
     return this.#ask(r, { t: 'render', r, instance, view, context: {}, deadlineMs: 10_000, ...more })
+  }
+
+  /** In one frame. */
+  renders(views: readonly Pick<MessageOf<'render'>, 'instance' | 'view' | 'context'>[]): Promise<Answer[]> {
+    const list = views.map(each => ({ ...each, r: this.#next++, deadlineMs: 10_000 }))
+    const answers = list.map(({ r }) => new Promise<Answer>(resolve => this.#waiting.set(r, resolve)))
+    this.send({ t: 'renders', list })
+    return Promise.all(answers)
   }
 
   resource(component: string, path: string, more: Call = {}): Promise<Answer> {
