@@ -84,6 +84,11 @@ export class Fragments {
     this.breakers.clear()
   }
 
+  /** Its copies are asked like any others: what failed while it could not be reached was not their doing. */
+  linked(mothership: string): void {
+    this.breakers.keep(key => !key.startsWith(`${mothership}\0`))
+  }
+
   /** `fresh`: nothing is shown again. */
   fetch(wish: Wish, asker: Asker, time: Time, waiting: Waiting, fresh = false): Promise<Got | Failure> {
     const terms = termsOf(wish.component, wish.view)
@@ -134,7 +139,8 @@ export class Fragments {
     for (const copy of copies) {
       const standing = this.breakers.standing(breakerKey(copy, view), this.ports.clock.nowMs())
       if (standing === 'asked') asked.push(copy)
-      else if (standing === 'due') this.#tryOut(copy, wish, asker, time)
+      // Over a link that is down nothing can be learnt of it.
+      else if (standing === 'due' && this.ports.links.reachable(copy.mothership)) this.#tryOut(copy, wish, asker, time)
       if (asked.length === copiesTried) break
     }
     if (asked.length === 0) return Promise.resolve(failure(503, `${component.id} has failed again and again`))

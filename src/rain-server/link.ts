@@ -33,6 +33,12 @@ export type CallAnswer = { readonly kind: 'answer'; readonly answer: MessageOf<'
 
 export type SocketAnswer = { readonly kind: 'open'; readonly socket: LinkSocket } | Failed
 
+export interface LinkEvents {
+  /** It is open, or tried, or lost. */
+  onChange(): void
+  onOpen(): void
+}
+
 const pingEveryMs = 1_000
 /** So many pings without a word: counted, not timed, so that a rain server that stood still keeps its links. */
 const pingsUnansweredMax = 2
@@ -66,7 +72,7 @@ export class Link {
     wire: WantedWire,
     private readonly clock: Clock,
     private readonly log: Log,
-    private readonly onChange: () => void,
+    private readonly events: LinkEvents,
   ) {
     this.#wire = wire
     this.#requests = new Requests(clock, frame => this.#socket && this.#send(this.#socket, frame))
@@ -196,7 +202,8 @@ export class Link {
       this.#send(socket, encode({ t: 'credit', bytes: 0, several: true }))
       this.#ping(socket)
       this.log.info({ mothership }, 'linked')
-      this.onChange()
+      this.events.onOpen()
+      this.events.onChange()
     })
     const heard = (): void => {
       this.#pingsUnanswered = 0
@@ -260,7 +267,7 @@ export class Link {
         this.#open = false
         this.log.info({ mothership: this.#wire.mothership, code: message.code }, 'a mothership says good-bye')
         this.#socket?.close(1000)
-        this.onChange()
+        this.events.onChange()
     }
   }
 
@@ -279,6 +286,6 @@ export class Link {
     this.#requests.failAll(`the link was lost (${reason})`)
     this.#sockets.lost('the link to the mothership was lost')
     if (wasOpen) this.log.info({ mothership: this.#wire.mothership, reason }, 'link lost')
-    this.onChange()
+    this.events.onChange()
   }
 }

@@ -14,6 +14,7 @@ export class Links {
   constructor(
     private readonly clock: Clock,
     private readonly log: Log,
+    private readonly onOpen: (mothership: string) => void,
   ) {}
 
   apply({ server, wires }: ServerState): void {
@@ -26,7 +27,10 @@ export class Links {
     for (const [id, wire] of wires) {
       const link = this.#links.get(id)
       if (link) link.update(wire)
-      else this.#links.set(id, new Link(wire, this.clock, this.log, () => this.#stir()))
+      else {
+        const events = { onChange: () => this.#stir(), onOpen: () => this.onOpen(id) }
+        this.#links.set(id, new Link(wire, this.clock, this.log, events))
+      }
     }
     if (left.length > 0) void this.settled(replacedWithinMs).then(() => this.#dropUnwanted(left))
   }

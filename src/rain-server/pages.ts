@@ -75,6 +75,11 @@ export class Pages {
     this.#fallbacks.apply(state, reset)
   }
 
+  /** What failed over the link before says nothing of this one. */
+  linked(mothership: string): void {
+    this.ports.fragments.linked(mothership)
+  }
+
   stop(): void {
     this.#fallbacks.stop()
   }

@@ -73,8 +73,8 @@ class RunningRainServer implements RainServer {
     private readonly config: RainServerConfig,
     private readonly deps: RainServerDeps,
   ) {
-    this.#links = new Links(deps.clock, deps.log)
     const { clock, log } = deps
+    this.#links = new Links(clock, log, mothership => this.#pages.linked(mothership))
     this.#sessions = new Sessions(clock, log)
     const [links, sessions, metrics] = [this.#links, this.#sessions, this.#metrics]
     this.#pages = new Pages({ links, sessions, metrics, clock, log })

@@ -192,6 +192,23 @@ describe('a view that fails again and again', () => {
     },
   )
 
+  it('is asked by the very next page when its mothership is linked anew', async () => {
+    await want({ deadlineMs: 150 })
+    item(() => undefined)
+    await waitUntil(
+      'both copies are passed over',
+      async () => (await page()).includes('failed again and again'),
+      20_000,
+    )
+    item(() => shown('back'))
+    const links = (): number => cloud.log.said.filter(each => each === 'linked').length
+    const before = links()
+    cloud.m1.cut()
+    cloud.m2.cut()
+    await waitUntil('both are linked', () => links() === before + 2)
+    expect(await page()).toBe('[[back]]')
+  })
+
   it('by the words of the component itself is asked on, for others may be told otherwise', async () => {
     await want({})
     item(() => ({ status: 500, reason: 'that input' }))

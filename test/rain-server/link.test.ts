@@ -20,7 +20,7 @@ afterEach(async () => {
 })
 
 async function linked(): Promise<void> {
-  link = new Link(mothership.wire(), testClock, new TestLog(), () => undefined)
+  link = new Link(mothership.wire(), testClock, new TestLog(), { onChange: () => undefined, onOpen: () => undefined })
   await waitUntil('it is linked', () => link.open)
   // `takes` comes with the first frames; a page that is quicker asks by `render`.
   link.render(asked({}, 'first'), () => undefined)
