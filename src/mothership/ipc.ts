@@ -19,6 +19,7 @@ export interface WorkerStart {
   readonly mothership: string
 }
 
+/** `seqMin`: of kept state, nothing older than that is to be read. */
 export interface RenderCall {
   /** What the component has in the session. */
   readonly sessionData?: SessionData | undefined
@@ -31,6 +32,7 @@ export interface RenderCall {
   readonly languages?: readonly string[]
   readonly request?: PageRequest
   readonly block?: Block
+  readonly seqMin?: number | undefined
 }
 
 /** A call of a controller, `name` being what follows `controller/` in the url; or, with `intent`, what answers to that. */
@@ -47,6 +49,7 @@ export interface ControlCall {
   readonly user?: Viewer | undefined
   readonly locale?: string | undefined
   readonly languages?: readonly string[] | undefined
+  readonly seqMin?: number | undefined
 }
 
 /** A websocket of the component's own: `server/websockets/` has what handles the channel. */
@@ -67,6 +70,8 @@ export interface Controlled {
   readonly headers: Readonly<Record<string, string>>
   readonly cookies: readonly string[]
   readonly sessionChange?: SessionChange
+  /** Of kept state: how far the document was that was seen or made. */
+  readonly state?: Seen
   readonly body: Uint8Array
 }
 
@@ -146,6 +151,7 @@ export const fromWorker = Type.Union([
       headers,
       cookies: Type.Array(Type.String()),
       sessionChange,
+      state: Type.Optional(seen),
       body: Type.Unsafe<Uint8Array>({}),
     }),
   }),

@@ -22,6 +22,7 @@ import { readFallback, readResource } from './resources.js'
 import { Sockets } from './sockets.js'
 import { languagesOf } from './speech.js'
 import type { Ask, AskOutcome } from './state/asks.js'
+import type { Seen } from './state/code.js'
 import { KeptState } from './state/kept-state.js'
 import { Statistics } from './statistics.js'
 
@@ -250,10 +251,11 @@ class RunningMothership implements Mothership {
   }
 
   async #onRender(message: MessageOf<'render'>): Promise<MessageOf<'fragment'> | MessageOf<'failed'>> {
-    const { t: _t, r, deadlineMs, ...call } = message
+    const { t: _t, r, deadlineMs, shown, ...call } = message
     const startMs = this.deps.clock.nowMs()
     const component = this.#instances.componentOf(call.instance)
-    const result = await this.#instances.render(call, deadlineMs)
+    const seqMin = this.#seqMin(call.instance, shown)
+    const result = await this.#instances.render({ ...call, seqMin }, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
     const { html, css, js, title, context, children, guests = [], state, sessionChange } = result.result
@@ -271,8 +273,17 @@ class RunningMothership implements Mothership {
       ...(guests.length > 0 ? { guests: [...guests] } : {}),
       ...(title === undefined ? {} : { title }),
       ...(sessionChange === undefined ? {} : { sessionChange }),
-      ...(state === undefined ? {} : { state: { ...state, since: this.#wanted.get(call.instance)?.since ?? 0 } }),
+      ...this.#reached(call.instance, state),
     }
+  }
+
+  /** What was shown of an earlier instance of that name says nothing of this one. */
+  #seqMin(instance: string, shown: MessageOf<'render'>['shown']): number | undefined {
+    return shown && shown.since === this.#wanted.get(instance)?.since ? shown.seq : undefined
+  }
+
+  #reached(instance: string, state: Seen | undefined): Pick<MessageOf<'fragment'>, 'state'> {
+    return state ? { state: { ...state, since: this.#wanted.get(instance)?.since ?? 0 } } : {}
   }
 
   async #onCall(message: MessageOf<'call'>): Promise<MessageOf<'answer'> | MessageOf<'failed'>> {
@@ -307,6 +318,7 @@ class RunningMothership implements Mothership {
       locale,
       languages,
       sessionData,
+      shown,
       deadlineMs,
     } = message
     if (body !== undefined && !(body instanceof Uint8Array)) {
@@ -315,10 +327,11 @@ class RunningMothership implements Mothership {
     const startMs = this.deps.clock.nowMs()
     const component = this.#instances.componentOf(instance)
     const call = { instance, name, intent, verb, request, body, session, sessionData, user, locale, languages }
-    const result = await this.#instances.control(call, deadlineMs)
+    const seqMin = this.#seqMin(instance, shown)
+    const result = await this.#instances.control({ ...call, seqMin }, deadlineMs)
     if (component !== undefined) this.#statistics.note(component, result, this.deps.clock.nowMs() - startMs)
     if (result.kind === 'failed') return { t: 'failed', r, status: result.status, reason: result.reason }
-    const { status, headers, cookies, body: answered, sessionChange } = result.result
+    const { status, headers, cookies, body: answered, sessionChange, state } = result.result
     return {
       t: 'answer',
       r,
@@ -327,6 +340,7 @@ class RunningMothership implements Mothership {
       cookies: [...cookies],
       body: answered,
       ...(sessionChange === undefined ? {} : { sessionChange }),
+      ...this.#reached(instance, state),
     }
   }
 

@@ -89,7 +89,7 @@ export class Renderer {
     const template = this.#templates.get(call.view)
     if (!view || !template) throw new RenderFailure(404, `${this.descriptor.id} has no view ${call.view}`)
     this.#authorize(call.view, call.user)
-    const state = this.#state?.forCall(call.instance)
+    const state = this.#state?.forCall(call.instance, call.seqMin)
     const sessions = this.#sessionsOf(call)
     const made = await this.#contextOf(call, state, sessions)
     const seen = await state?.settled()
@@ -130,13 +130,13 @@ export class Renderer {
       return { status: 405, headers: { allow }, cookies: [], body: new Uint8Array() }
     }
     const { id, version } = this.descriptor
-    const state = this.#state?.forCall(call.instance)
+    const state = this.#state?.forCall(call.instance, call.seqMin)
     const sessions = this.#sessionsOf(call)
     const environment = this.#environmentOf(call, state, sessions)
     try {
       const answer = await speaking(call, () => handled(found.handler, call, { id, version }, environment, sessions))
-      await state?.settled()
-      return { ...answer, ...changeOf(sessions) }
+      const seen = await state?.settled()
+      return { ...answer, ...(seen ? { state: seen } : {}), ...changeOf(sessions) }
     } catch (error) {
       if (error instanceof UnreadableBody) throw new RenderFailure(400, error.message)
       throw error
@@ -183,15 +183,16 @@ export class Renderer {
     const intent = this.#intents?.find(category, action)
     if (!intent) throw new RenderFailure(404, `${id} has no intent ${category} ${action} that code answers`)
     this.#allow(undefined, call.user, intent.permissions)
-    const state = this.#state?.forCall(call.instance)
+    const state = this.#state?.forCall(call.instance, call.seqMin)
     const sessions = this.#sessionsOf(call)
     const environment = this.#environmentOf(call, state, sessions)
     const request = requestOf({ ...call, body: undefined }, { id, version }, environment, sessions)
     const context = plain(JSON.parse(Buffer.from(call.body ?? []).toString() || '{}'))
     const data = await speaking(call, () => acknowledged(intent.handler, context, request))
-    await state?.settled()
+    const seen = await state?.settled()
     const body = new Uint8Array(Buffer.from(JSON.stringify(data ?? null)))
-    return { status: 200, headers: { 'content-type': 'application/json' }, cookies: [], ...changeOf(sessions), body }
+    const headers = { 'content-type': 'application/json' }
+    return { status: 200, headers, cookies: [], ...(seen ? { state: seen } : {}), ...changeOf(sessions), body }
   }
 
   #compile(translations: Translations): void {

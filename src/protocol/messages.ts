@@ -113,6 +113,14 @@ export const PageRequest = Type.Object({
 })
 export type PageRequest = Static<typeof PageRequest>
 
+/** How far a document of kept state was. */
+const Reached = Type.Object({
+  /** The revision that made the instance. */
+  since: count,
+  epoch: count,
+  seq: count,
+})
+
 /** Of a view that is asked for. */
 const asked = {
   r: count,
@@ -123,6 +131,8 @@ const asked = {
   sessionData: Type.Optional(SessionData),
   /** Of a container: what it is put around. */
   block: Type.Optional(Block),
+  /** Of kept state: what the session was shown before, which this is not to be older than. */
+  shown: Type.Optional(Reached),
   deadlineMs: amount,
 }
 
@@ -227,14 +237,7 @@ export const messages = {
     guests: Type.Optional(Type.Array(GuestRequest)),
     sessionChange: Type.Optional(SessionChange),
     /** Of kept state: how far the document was that is shown. Whoever has seen a higher epoch drops it. */
-    state: Type.Optional(
-      Type.Object({
-        /** The revision that made the instance. */
-        since: count,
-        epoch: count,
-        seq: count,
-      }),
-    ),
+    state: Type.Optional(Reached),
   }),
   failed: Type.Object({ r: count, status: Type.Integer({ minimum: 100, maximum: 599 }), reason: text }),
   cancel: Type.Object({ r: count }),
@@ -268,6 +271,8 @@ export const messages = {
     /** Those of the platform, the default one first. */
     languages: Type.Optional(Type.Array(text)),
     sessionData: Type.Optional(SessionData),
+    /** As of `render`. */
+    shown: Type.Optional(Reached),
     deadlineMs: amount,
   }),
   answer: Type.Object({
@@ -277,6 +282,8 @@ export const messages = {
     /** Values of `Set-Cookie`. */
     cookies: Type.Optional(Type.Array(text)),
     sessionChange: Type.Optional(SessionChange),
+    /** Of kept state: how far the document was that the controller saw or made. */
+    state: Type.Optional(Reached),
     /** Text or bytes. */
     body: Type.Optional(Type.Unknown()),
   }),

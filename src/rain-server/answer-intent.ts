@@ -62,8 +62,7 @@ export async function answerIntent(
       languages,
       deadlineMs: state.server.pageDeadlineMs,
     },
-    links,
-    ports.clock,
+    { links, clock: ports.clock, shown: ports.shown },
   )
   if (answer.kind === 'failed') {
     const told = answer.status === 500 ? `${component.id} failed` : answer.reason

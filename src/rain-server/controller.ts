@@ -10,6 +10,7 @@ import type { Links } from './links.js'
 import { passedHeaders } from './request.js'
 import type { Route } from './route.js'
 import type { VisitorSession } from './sessions.js'
+import type { Shown } from './shown.js'
 
 export interface ControllerAsked {
   readonly route: Pick<Extract<Route, { kind: 'controller' }>, 'component' | 'name'>
@@ -57,13 +58,23 @@ const betweenHops: ReadonlySet<string> = new Set([
 /** The session's, and the balancer's. */
 const ownCookie = /^\s*rain(-[^=]*)?\s*=/i
 
-export async function callController(asked: ControllerAsked, links: Links, clock: Clock): Promise<ControllerAnswer> {
+export interface ControllerPorts {
+  readonly links: Links
+  readonly clock: Clock
+  readonly shown: Shown
+}
+
+export async function callController(
+  asked: ControllerAsked,
+  { links, clock, shown }: ControllerPorts,
+): Promise<ControllerAnswer> {
   const { route, intent, verb, request, body, session, held, locale, languages, deadlineMs } = asked
   const { component, name } = route
   const untilMs = clock.nowMs() + deadlineMs
   let last: ControllerAnswer = { kind: 'failed', status: 503, reason: 'no copy can be reached' }
   // What kills one copy's process is not to go through all of them.
   for (const { instance, mothership } of order(component, session, links.reachable).slice(0, copiesTried)) {
+    const least = shown.of(session, instance)
     const answer = await links.get(mothership)?.call({
       ...(intent === undefined ? { kind: 'controller' } : { kind: 'intent', intent }),
       component: component.id,
@@ -77,11 +88,13 @@ export async function callController(asked: ControllerAsked, links: Links, clock
       locale,
       ...(component.useSession === true ? { sessionData: held.of(component.id) } : {}),
       ...(languages.length > 0 ? { languages: [...languages] } : {}),
+      ...(least ? { shown: least } : {}),
       deadlineMs: untilMs - clock.nowMs(),
     })
     if (!answer) continue
     if (answer.kind === 'answer' && answer.answer.status >= 200) {
       held.change(component.id, answer.answer.sessionChange)
+      shown.note(session, instance, answer.answer.state)
       return answer
     }
     last =

@@ -7,12 +7,12 @@ import type { Block, PageRequest, Visit, WantedComponent, WantedTerms } from '..
 import { Deadlines } from '../sdk/deadlines.js'
 import { Breakers } from './breaker.js'
 import { type Copy, copiesTried, order } from './choose.js'
-import type { Epochs } from './epochs.js'
 import { ageOf, type Fragment, FragmentCache, keyOf } from './fragment-cache.js'
 import type { RenderAnswer, RenderRequest } from './link.js'
 import type { Links } from './links.js'
 import { Race, type RaceEnd, type Waiting } from './race.js'
 import type { VisitorSession } from './sessions.js'
+import { later, type Reached, type Shown } from './shown.js'
 
 /** For whom: the same for all fragments of a page. */
 export interface Asker {
@@ -55,7 +55,7 @@ export interface Got {
 
 export interface FragmentsPorts {
   readonly links: Pick<Links, 'get' | 'reachable'>
-  readonly epochs: Epochs
+  readonly shown: Shown
   readonly clock: Clock
   /** A component failed at a view: what it said is for who runs it, not for who looks at the page. */
   readonly onFailed: (component: string, view: string, reason: string) => void
@@ -90,7 +90,13 @@ export class Fragments {
   }
 
   /** `fresh`: nothing is shown again. */
-  fetch(wish: Wish, asker: Asker, time: Time, waiting: Waiting, fresh = false): Promise<Got | Failure> {
+  async fetch(wish: Wish, asker: Asker, time: Time, waiting: Waiting, fresh = false): Promise<Got | Failure> {
+    const got = await this.#get(wish, asker, time, waiting, fresh)
+    if (got.kind === 'fragment') this.ports.shown.note(asker.visit.session, got.fragment.instance, got.fragment.state)
+    return got
+  }
+
+  #get(wish: Wish, asker: Asker, time: Time, waiting: Waiting, fresh: boolean): Promise<Got | Failure> {
     const terms = termsOf(wish.component, wish.view)
     if (fresh || terms.maxAgeMs === undefined) return this.#fromCopies(wish, asker, time, waiting)
     const key = keyFor(wish, asker, terms)
@@ -117,8 +123,8 @@ export class Fragments {
   #share(key: string, wish: Wish, asker: Asker, terms: WantedTerms, time: Time): Promise<Got | Failure> {
     const underWay = this.#shared.get(key)
     if (underWay) return underWay
-    if (this.#shared.size >= keptMax) return this.#fromCopies(wish, asker, time)
-    const fetched = this.#fromCopies(wish, asker, time).then(got => {
+    if (this.#shared.size >= keptMax) return this.#fromCopies(wish, asker, time, undefined)
+    const fetched = this.#fromCopies(wish, asker, time, undefined, this.cache.get(key)?.fragment).then(got => {
       this.#shared.delete(key)
       // What changed a session was made for one.
       if (got.kind === 'fragment' && got.fragment.sessionChange === undefined) {
@@ -131,7 +137,14 @@ export class Fragments {
     return fetched
   }
 
-  #fromCopies(wish: Wish, asker: Asker, time: Time, waiting?: Waiting): Promise<Got | Failure> {
+  /** `kept`: the fragment that this one is to take the place of. */
+  #fromCopies(
+    wish: Wish,
+    asker: Asker,
+    time: Time,
+    waiting: Waiting | undefined,
+    kept?: Fragment,
+  ): Promise<Got | Failure> {
     const { component, view } = wish
     const copies = order(component, asker.visit.session, this.ports.links.reachable)
     if (copies.length === 0) return Promise.resolve(failure(503, `no copy of ${component.id} runs`))
@@ -145,10 +158,11 @@ export class Fragments {
     }
     if (asked.length === 0) return Promise.resolve(failure(503, `${component.id} has failed again and again`))
     return new Promise(resolve => {
-      const race = this.#race(asked, wish, asker, time, end => {
+      const onEnd = (end: RaceEnd): void => {
         waiting?.ended(race)
         resolve(this.#cameTo(end, wish, asker, time))
-      })
+      }
+      const race = this.#race(asked, wish, asker, time, onEnd, kept)
       waiting?.began(race)
       race.start()
     })
@@ -165,13 +179,22 @@ export class Fragments {
     }).start()
   }
 
-  #race(copies: Copy[], wish: Wish, asker: Asker, time: Time, onEnd: (end: RaceEnd) => void): Race {
-    const { links, clock, epochs } = this.ports
+  #race(copies: Copy[], wish: Wish, asker: Asker, time: Time, onEnd: (end: RaceEnd) => void, kept?: Fragment): Race {
+    const { links, clock, shown } = this.ports
+    // As of now: what is shown while this is under way may well be newer.
+    const before = new Map(
+      copies.map(({ instance }) => [
+        instance,
+        later(shown.of(asker.visit.session, instance), kept?.instance === instance ? kept.state : undefined),
+      ]),
+    )
     const onAnswer = (copy: Copy, answer: RenderAnswer, givenMs: number): void =>
       this.#onAnswer(breakerKey(copy, wish.view), wish, answer, givenMs, time.usualMs)
-    const accepts = ({ instance }: Copy, { state }: Fragment): boolean => !state || epochs.accepts(instance, state)
+    const accepts = ({ instance }: Copy, { state }: Fragment): boolean =>
+      !state || shown.accepts(instance, state, before.get(instance))
     const entry = { copies, request: requestOf(wish, asker), untilMs: time.untilMs }
-    return new Race(entry, { links, clock, halves: this.#halves, onAnswer, accepts }, onEnd)
+    const least = ({ instance }: Copy): Reached | undefined => before.get(instance)
+    return new Race(entry, { links, clock, halves: this.#halves, onAnswer, accepts, shown: least }, onEnd)
   }
 
   /** A link that is lost is known to be; what counts here is who answers badly, or not in a time that was enough. */

@@ -16,6 +16,7 @@ import { withOtherIds } from './other-ids.js'
 import { Arrivals, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
 import type { Waiting } from './race.js'
 import { pick } from './route.js'
+import type { Shown } from './shown.js'
 import { around, type Because, becauseOf, nothingFor, type Step, standing } from './stand-ins.js'
 import type { ServerState } from './wanted.js'
 
@@ -51,6 +52,7 @@ export interface PagePorts {
   readonly fragments: Fragments
   readonly fallbacks: Fallbacks
   readonly assets: LearntAssets
+  readonly shown: Shown
   readonly clock: Clock
   readonly onFragment: (component: string, step: Step, because: Because | undefined, ms: number) => void
 }

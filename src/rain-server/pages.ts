@@ -5,7 +5,6 @@ import { promisify } from 'node:util'
 import { type Gzip, gzip } from 'node:zlib'
 import type { Clock, Log } from '../hypervisor/ports.js'
 import { encodingFor, packedBytesMin, packing } from './encoding.js'
-import { Epochs } from './epochs.js'
 import { Fallbacks } from './fallbacks.js'
 import { Fragments } from './fragments.js'
 import { LearntAssets } from './learnt-assets.js'
@@ -17,6 +16,7 @@ import { Waiting } from './race.js'
 import { pageRequest } from './request.js'
 import type { Route } from './route.js'
 import type { Sessions } from './sessions.js'
+import { Shown } from './shown.js'
 import { visitOf } from './visit.js'
 import type { ServerState } from './wanted.js'
 
@@ -47,12 +47,14 @@ export class Pages {
     const { links, clock, log, metrics } = deps
     const onFailed = (component: string, view: string, reason: string): void =>
       log.warn({ component, view, reason }, 'a component failed')
-    const fragments = new Fragments({ links, epochs: new Epochs(), clock, onFailed })
+    const shown = new Shown()
+    const fragments = new Fragments({ links, shown, clock, onFailed })
     this.#fallbacks = new Fallbacks(links, clock)
     this.ports = {
       fragments,
       fallbacks: this.#fallbacks,
       assets: this.#assets,
+      shown,
       clock,
       onFragment: metrics.fragment,
     }

@@ -8,10 +8,11 @@ import type { Copy } from './choose.js'
 import type { Fragment } from './fragment-cache.js'
 import type { RenderAnswer, RenderRequest, UnderWay } from './link.js'
 import type { Links } from './links.js'
+import type { Reached } from './shown.js'
 
 export interface RaceEntry {
   readonly copies: readonly Copy[]
-  readonly request: Omit<RenderRequest, 'instance' | 'deadlineMs'>
+  readonly request: Omit<RenderRequest, 'instance' | 'shown' | 'deadlineMs'>
   readonly untilMs: number
 }
 
@@ -22,6 +23,8 @@ export interface RacePorts {
   readonly halves: Pick<Deadlines<Race>, 'set' | 'delete'>
   /** Of each copy that was asked. `givenMs`: how much time it had. */
   readonly onAnswer: (copy: Copy, answer: RenderAnswer, givenMs: number) => void
+  /** What was shown of that copy's state already: nothing older is asked for. */
+  readonly shown: (copy: Copy) => Reached | undefined
   /** Whether a fragment may be shown. */
   readonly accepts: (copy: Copy, fragment: Fragment) => boolean
 }
@@ -89,6 +92,7 @@ export class Race {
       this.#onAnswer(copy, answer, givenMs)
     }
     const { visit, view, context, block, sessionData } = request
+    const shown = this.ports.shown(copy)
     asked = link.render(
       {
         visit,
@@ -98,6 +102,7 @@ export class Race {
         deadlineMs: givenMs,
         ...(block ? { block } : {}),
         ...(sessionData ? { sessionData } : {}),
+        ...(shown ? { shown } : {}),
       },
       settle,
     )

@@ -265,7 +265,8 @@ class RunningRainServer implements RainServer {
       ...visit,
       deadlineMs: state.server.pageDeadlineMs,
     }
-    const answer = await callController(asked, this.#links, this.deps.clock)
+    const { shown, clock } = this.#pages.ports
+    const answer = await callController(asked, { links: this.#links, clock, shown })
     if (answer.kind === 'answer') return sendAnswer(request, response, answer.answer, cookies())
     const { status, reason } = answer
     this.deps.log.warn({ url: request.url, verb: asked.verb, status, reason }, 'a controller failed')

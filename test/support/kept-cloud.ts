@@ -175,8 +175,8 @@ export class KeptCloud {
   }
 
   /** Undefined when nobody can tell. */
-  async read(at: string): Promise<readonly string[] | undefined> {
-    const answer = await this.#ask(at, n => ({ t: 'read', n, staleMsMax: 0, withinMs }))
+  async read(at: string, staleMsMax = 0, seqMin = 0): Promise<readonly string[] | undefined> {
+    const answer = await this.#ask(at, n => ({ t: 'read', n, staleMsMax, withinMs, seqMin }))
     return answer?.t === 'document' ? answer.log : undefined
   }
 

@@ -24,7 +24,13 @@ export interface KeptWanted {
 export type ToKept =
   | ({ readonly t: 'wanted' } & KeptWanted)
   | { readonly t: 'change'; readonly n: number; readonly id: string; readonly withinMs: number }
-  | { readonly t: 'read'; readonly n: number; readonly staleMsMax: number; readonly withinMs: number }
+  | {
+      readonly t: 'read'
+      readonly n: number
+      readonly staleMsMax: number
+      readonly withinMs: number
+      readonly seqMin: number
+    }
 
 export type FromKept =
   | { readonly t: 'up'; readonly port: number }
@@ -94,8 +100,8 @@ async function change({ n, id: change, withinMs }: Extract<ToKept, { t: 'change'
   }
 }
 
-async function read({ n, staleMsMax, withinMs }: Extract<ToKept, { t: 'read' }>): Promise<void> {
-  const found = await keeper.read(instance, staleMsMax, withinMs)
+async function read({ n, staleMsMax, withinMs, seqMin }: Extract<ToKept, { t: 'read' }>): Promise<void> {
+  const found = await keeper.read(instance, staleMsMax, withinMs, seqMin)
   if ('kind' in found) return say({ t: 'document', n })
   say({ t: 'document', n, log: (found.document as { log?: readonly string[] }).log ?? [] })
 }

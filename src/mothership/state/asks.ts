@@ -13,7 +13,12 @@ export const Ask = Type.Object({
   what: Type.Union([
     Type.Object({ kind: Type.Literal('propose'), base: BaseSchema, body: Type.String() }),
     /** Milliseconds by which the answer may be old; 0: as it is now. Absent: any. */
-    Type.Object({ kind: Type.Literal('read'), staleMsMax: Type.Optional(Type.Number({ minimum: 0 })) }),
+    Type.Object({
+      kind: Type.Literal('read'),
+      staleMsMax: Type.Optional(Type.Number({ minimum: 0 })),
+      /** However old the answer may be, it has this change. */
+      seqMin: Type.Optional(Type.Integer({ minimum: 0 })),
+    }),
   ]),
 })
 export type Ask = Static<typeof Ask>

@@ -68,13 +68,14 @@ export class CodeState {
 
   constructor(private readonly asks: Asks) {}
 
-  forCall(instance: string): StateOfCall {
+  /** `seqMin`: nothing older than that is read. */
+  forCall(instance: string, seqMin = 0): StateOfCall {
     const updates = this.#updates.get(instance) ?? this.#updatesOf(instance)
     this.#updates.delete(instance)
     this.#updates.set(instance, updates)
     const [oldest] = this.#updates.keys()
     if (this.#updates.size > rememberedMax) this.#updates.delete(oldest!)
-    return new StateOfCall(instance, updates, this.asks)
+    return new StateOfCall(instance, updates, this.asks, seqMin)
   }
 
   #updatesOf(instance: string): Updates {
@@ -98,6 +99,7 @@ export class StateOfCall {
     private readonly instance: string,
     private readonly updates: Updates,
     private readonly asks: Asks,
+    private readonly seqMin: number,
   ) {
     this.state = Object.freeze({
       read: options => this.#read(options?.maxStaleMs),
@@ -121,7 +123,9 @@ export class StateOfCall {
       throw new CloudError('bad-request', 'maxStaleMs is a number of milliseconds, 0 or more')
     }
     const staleMsMax = Number.isFinite(maxStaleMs) ? { staleMsMax: maxStaleMs } : {}
-    const outcome = await this.asks.ask(this.instance, { kind: 'read', ...staleMsMax })
+    // A call sees what it has changed itself, however old it lets the document be.
+    const seqMin = Math.max(this.seqMin, this.#seen?.seq ?? 0)
+    const outcome = await this.asks.ask(this.instance, { kind: 'read', ...staleMsMax, seqMin })
     if (outcome.kind === 'read') {
       const { epoch, seq, document, staleForMs } = outcome
       this.#see({ epoch, seq })

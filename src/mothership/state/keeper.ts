@@ -151,11 +151,12 @@ export class Keeper {
 
   /**
    * Of this copy when it is not older than that; else it is confirmed by the primary, which hears all copies first, so
-   * that no clock but the own one counts. A copy that is not in sync passes on what the primary has.
+   * that no clock but the own one counts. A copy that is not in sync passes on what the primary has. Without a primary
+   * that answers in time it is unknown. `seqMin`: a change that somebody has seen, and that is not to be missing.
    */
-  async read(instance: string, staleMsMax: number, withinMs: number): Promise<StateRead | Unknown> {
+  async read(instance: string, staleMsMax: number, withinMs: number, seqMin = 0): Promise<StateRead | Unknown> {
     const here = this.look(instance)
-    if (here && here.staleForMs <= staleMsMax) return here
+    if (here && here.staleForMs <= staleMsMax && here.seq >= seqMin) return here
     const beganMs = this.ports.clock.nowMs()
     const confirmed = here && (await this.#confirm(instance, withinMs))
     if (confirmed?.kind === 'unknown') return confirmed

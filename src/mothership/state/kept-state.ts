@@ -95,7 +95,8 @@ export class KeptState {
       const outcome = await this.#keeper.propose(instance, what.base, what.body, askWithinMs)
       return outcome.kind === 'elsewhere' ? { kind: 'unknown', reason: 'no primary copy answered' } : outcome
     }
-    const read = await this.#keeper.read(instance, what.staleMsMax ?? Number.POSITIVE_INFINITY, askWithinMs)
+    const { staleMsMax = Number.POSITIVE_INFINITY, seqMin = 0 } = what
+    const read = await this.#keeper.read(instance, staleMsMax, askWithinMs, seqMin)
     return 'kind' in read ? read : { kind: 'read', ...read }
   }
 

@@ -21,6 +21,8 @@ class World {
   readonly held: (() => void)[] = []
   holds = false
   asked = 0
+  /** Of the reads. */
+  readonly seqMins: (number | undefined)[] = []
   readonly state: CodeState
   readonly #asks: Asks
 
@@ -46,6 +48,7 @@ class World {
     this.asked++
     const tell = (outcome: AskOutcome): void => queueMicrotask(() => this.#asks.told({ k: 'told', n, outcome }))
     const run = (): void => {
+      if (what.kind === 'read') this.seqMins.push(what.seqMin)
       if (what.kind === 'propose') this.copy.propose(what.base, what.body, 0, each => tell(each as AskOutcome))
       else {
         const { epoch, committed: seq, document } = this.copy
@@ -114,6 +117,16 @@ describe('environment.state', () => {
     world.answer()
     expect(await seen).toEqual({ epoch: 1, seq: 1 })
     expect(await world.state.forCall('shop.1').settled()).toBeUndefined()
+  })
+
+  it('is never read without what the call has changed, or what was shown before it', async () => {
+    const world = new World()
+    const first = world.state.forCall('shop.1').state
+    await first.read({ maxStaleMs: 50 })
+    await first.update(count)
+    await first.read({ maxStaleMs: 50 })
+    await world.state.forCall('shop.1', 7).state.read({ maxStaleMs: 50 })
+    expect(world.seqMins).toEqual([0, 1, 7])
   })
 
   it('fails a call that did not wait for a change which failed', async () => {

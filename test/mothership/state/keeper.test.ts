@@ -43,6 +43,16 @@ describe('state that is kept on two motherships', () => {
     ])
   })
 
+  it('is read with a change that somebody has seen, also where it may be old and the copy has not heard of it', async () => {
+    cloud = await KeptCloud.start(['a', 'b'])
+    const { primary } = cloud.record
+    const backup = primary === 'a' ? 'b' : 'a'
+    for (let seq = 1; seq <= 20; seq++) {
+      expect(await cloud.change(`c${seq}`, () => primary)).toBe(seq)
+      expect((await cloud.read(backup, 60_000, seq))?.length).toBe(seq)
+    }
+  })
+
   it('outlives the backup, which learns what it missed', async () => {
     cloud = await KeptCloud.start(['a', 'b'])
     cloud.use(8)
