@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { mothershipFlags } from '../../src/cli/up/processes.js'
 import { Network } from '../faults/support/network.js'
 import { TestProcess } from '../faults/support/processes.js'
+import { EchoingLinks } from './echoing-links.js'
 import { freePorts, waitUntil } from './etcd.js'
 import { TestProxy } from './proxy.js'
 import { type Json, type Rest, restOf } from './rest.js'
@@ -24,6 +25,10 @@ export interface StateCloudOptions {
   readonly network?: boolean
   /** Motherships are reached through a proxy each. */
   readonly proxied?: boolean
+  /** What rain servers hear of motherships is said again, more than once and late. */
+  readonly echoed?: boolean
+  /** How many; one by itself. */
+  readonly rainServers?: number
   /** Where a mothership keeps its data, when not in the directory of the cloud. */
   readonly dataDir?: (mothership: string) => string | undefined
 }
@@ -47,7 +52,7 @@ export class StateCloud {
   readonly etcd: Part
   readonly replicas: readonly Part[]
   readonly motherships: readonly Part[]
-  readonly rainServer: Part
+  readonly rainServers: readonly Part[]
   readonly #secrets = new Map<string, string>()
 
   private constructor(
@@ -56,26 +61,30 @@ export class StateCloud {
     readonly network: Network | undefined,
     /** Of each mothership. */
     readonly proxies: readonly TestProxy[],
+    readonly echoes: readonly EchoingLinks[],
     private readonly options: StateCloudOptions,
   ) {
     this.admin = this.#secret('admin')
     this.etcd = this.#etcd()
     this.replicas = this.#replicas()
     this.motherships = Array.from({ length: options.motherships }, (_, index) => this.#mothership(index))
-    this.rainServer = this.#rainServer()
+    this.rainServers = Array.from({ length: rainServersOf(options) }, (_, index) => this.#rainServer(index))
   }
 
   static async start(options: StateCloudOptions): Promise<StateCloud> {
     const directory = mkdtempSync(join(tmpdir(), 'rain-kept-'))
-    const count = 2 + replicaCount + options.motherships
+    const count = 1 + replicaCount + options.motherships + rainServersOf(options)
     const network = options.network ? Network.open(count) : undefined
     const places = await placesOf(count, network)
     const targets = places.slice(1 + replicaCount, 1 + replicaCount + options.motherships)
     const proxies = options.proxied
       ? await Promise.all(targets.map(({ host, ports }) => TestProxy.start(`http://${host}:${ports[0]}`)))
       : []
+    const echoes = options.echoed
+      ? await Promise.all(targets.map(({ host, ports }) => EchoingLinks.start(`ws://${host}:${ports[0]}`)))
+      : []
     mkdirSync(join(directory, 'logs'))
-    const cloud = new StateCloud(directory, places, network, proxies, options)
+    const cloud = new StateCloud(directory, places, network, proxies, echoes, options)
     try {
       await cloud.#start()
       return cloud
@@ -87,7 +96,11 @@ export class StateCloud {
   }
 
   get #parts(): readonly Part[] {
-    return [this.rainServer, ...this.motherships, ...this.replicas, this.etcd]
+    return [...this.rainServers, ...this.motherships, ...this.replicas, this.etcd]
+  }
+
+  get rainServer(): Part {
+    return this.rainServers[0]!
   }
 
   get rest(): Rest {
@@ -99,8 +112,8 @@ export class StateCloud {
   }
 
   /** Where the controller of the component `tally` is that writes, and reads all. */
-  urlOf(component: string): string {
-    return `${this.rainServer.url}/${component}/1.0/controller/add`
+  urlOf(component: string, rainServer = this.rainServer): string {
+    return `${rainServer.url}/${component}/1.0/controller/add`
   }
 
   async instance(id: string): Promise<Json> {
@@ -153,7 +166,7 @@ export class StateCloud {
     this.network?.heal()
     for (const { process } of this.#parts) process.signal('SIGCONT')
     await Promise.all(this.#parts.map(({ process }) => process.end()))
-    await Promise.all(this.proxies.map(each => each.stop()))
+    await Promise.all([...this.proxies, ...this.echoes].map(each => each.stop()))
     this.network?.close()
     if (process.env['RAIN_KEEP']) return
     rmSync(this.directory, { recursive: true, force: true })
@@ -170,7 +183,7 @@ export class StateCloud {
       return /"leader":"h/.test((await answer?.text()) ?? '')
     }
     await waitUntil('a replica leads', leads, 40_000)
-    for (const { process } of [...this.motherships, this.rainServer]) process.start()
+    for (const { process } of [...this.motherships, ...this.rainServers]) process.start()
     for (const { id } of this.motherships) {
       const ready = async (): Promise<boolean> =>
         String((await this.rest('GET', `/mothership/${id}`)).body['state']) === 'ready'
@@ -227,7 +240,8 @@ export class StateCloud {
   #replicas(): Part[] {
     const digest = (text: string): string => createHash('sha256').update(text).digest('hex')
     const ships = Array.from({ length: this.options.motherships }, (_, i) => `mothership/m${i + 1}`)
-    const nodes = [...ships, 'rainserver/r1'].map(subject => {
+    const servers = Array.from({ length: rainServersOf(this.options) }, (_, i) => `rainserver/r${i + 1}`)
+    const nodes = [...ships, ...servers].map(subject => {
       const [kind, id] = subject.split('/')
       return { id: digest(this.#secret(subject)), role: 'node', subject, node: { kind, id } }
     })
@@ -249,17 +263,20 @@ export class StateCloud {
 
   #mothership(index: number): Part {
     const id = `m${index + 1}`
-    const proxy = this.proxies[index]
+    const between = this.proxies[index]?.url.replace('http', 'ws') ?? this.echoes[index]?.url
     return this.#node('mothership', 'mothership', id, 1 + replicaCount + index, 'ws', {
       'data-dir': this.options.dataDir?.(id) ?? join(this.directory, id),
-      ...(proxy ? { address: proxy.url.replace('http', 'ws') } : {}),
+      ...(between === undefined ? {} : { address: between }),
     })
   }
 
-  #rainServer(): Part {
-    return this.#node('server', 'rainserver', 'r1', this.places.length - 1, 'http', { urls: '/*' })
+  #rainServer(index: number): Part {
+    const place = 1 + replicaCount + this.options.motherships + index
+    return this.#node('server', 'rainserver', `r${index + 1}`, place, 'http', { urls: '/*' })
   }
 }
+
+const rainServersOf = ({ rainServers = 1 }: StateCloudOptions): number => rainServers
 
 async function placesOf(count: number, network: Network | undefined): Promise<Place[]> {
   if (network) {

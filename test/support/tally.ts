@@ -58,7 +58,7 @@ export async function readLog(url: string): Promise<readonly string[]> {
   return JSON.parse(text) as string[]
 }
 
-/** Adds without a pause, so many at a time, until it is stopped. */
+/** Adds, so many at a time, until it is stopped. */
 export class Adders {
   readonly added: Added[] = []
   #going = true
@@ -70,6 +70,8 @@ export class Adders {
     private readonly name: string,
     atATime: number,
     private readonly withinMs = 1_000,
+    /** After each one. */
+    private readonly pauseMs = 0,
   ) {
     this.#loops = Array.from({ length: atATime }, () => this.#loop())
   }
@@ -99,6 +101,7 @@ export class Adders {
         }
         await new Promise(resolve => setTimeout(resolve, 10))
       }
+      if (this.pauseMs > 0) await new Promise(resolve => setTimeout(resolve, this.pauseMs))
     }
   }
 }
