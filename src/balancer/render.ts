@@ -33,7 +33,7 @@ export function renderConfig(shape: Shape, frame: Frame): string {
     'backend no-server',
     '    http-request return status 503 content-type text/plain string "no rain server renders this path\\n" hdr Retry-After 1',
     '',
-    ...apiBackend(shape.api),
+    ...apiBackend(shape.api, frame),
     '',
   ].join('\n')
 }
@@ -106,14 +106,25 @@ const pagesBackend = (group: Group, { cookieKey }: Frame): string[] => [
   ...servers(group),
 ]
 
-const apiBackend = (group: Group): string[] => [
+/**
+ * A node whose websockets do not pass opens its session by a poll at one replica, and all that follow are to come to that
+ * one. So the answer to a poll names it by a cookie, which the node sends back; elsewhere the cookie is none. Should the
+ * replica be gone, another one is asked, which does not know the session, and the node opens a new one.
+ */
+const apiBackend = (group: Group, { cookieKey }: Frame): string[] => [
   `backend ${group.name}`,
   '    balance roundrobin',
+  '    cookie RAIN-REPLICA insert indirect nocache httponly dynamic attr SameSite=Lax',
+  `    dynamic-cookie-key ${cookieKey}`,
+  `    ignore-persist unless METH_POST { path_reg ${pollPaths} }`,
   '    option httpchk GET /readyz',
   '    http-check expect status 200',
   ...apiRetries,
   ...servers(group),
 ]
+
+/** As `pollPath` of the protocol makes them. */
+const pollPaths = '^/nodes/[^/]+/poll$'
 
 const servers = ({ slots }: Group): string[] =>
   slots.map((target, index) => `    server s${index + 1} ${slotOf(target)}`)

@@ -16,7 +16,7 @@ const server = (id: string, host: string, urls: readonly string[], draining = fa
 })
 const replicas = [
   { id: 'h1', host: '127.0.0.1', port: 7010, draining: false },
-  { id: 'h2', host: 'localhost', port: 7010, draining: false },
+  { id: 'h2', host: 'localhost', port: 7011, draining: false },
 ]
 
 const clouds: Readonly<Record<string, WantedTargets>> = {
