@@ -106,7 +106,7 @@ export const options: readonly Option[] = [
     type: 'proxy',
     roles: nodes,
     default: '',
-    help: 'HTTP proxy that sessions and packages go through by CONNECT (default HTTPS_PROXY and HTTP_PROXY, except NO_PROXY)',
+    help: 'HTTP proxy that all connections to replicas and other nodes go through by CONNECT (default HTTPS_PROXY and HTTP_PROXY, except NO_PROXY)',
   },
   {
     flag: 'poll-hold',

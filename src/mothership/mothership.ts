@@ -139,6 +139,7 @@ class RunningMothership implements Mothership {
       chance: this.deps.chance,
       log: this.deps.log,
       keys: () => this.#keys,
+      ...(this.config.network?.proxy ? { proxy: this.config.network.proxy } : {}),
       changed: instance => this.#instances.copyChanged(instance),
     })
     this.port = await this.#links.listen(this.config)

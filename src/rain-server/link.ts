@@ -15,6 +15,7 @@ import {
 } from '../protocol/messages.js'
 import { Backoff } from '../sdk/backoff.js'
 import { Gathered } from '../sdk/gathered.js'
+import { type ProxySettings, through } from '../sdk/proxy.js'
 import { type Answer, type Failed, failed, Requests } from './link-requests.js'
 import { type LinkSocket, LinkSockets, type SocketEvents, type SocketRequest } from './link-sockets.js'
 
@@ -73,6 +74,7 @@ export class Link {
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly events: LinkEvents,
+    private readonly proxy?: ProxySettings,
   ) {
     this.#wire = wire
     this.#requests = new Requests(clock, frame => this.#socket && this.#send(this.#socket, frame))
@@ -182,6 +184,7 @@ export class Link {
       maxPayload: frameBytesMax * 2,
       perMessageDeflate: false,
       handshakeTimeout: openWithinMs,
+      ...through(address, this.proxy, openWithinMs),
     })
     this.#socket = socket
     let reason = 'closed'

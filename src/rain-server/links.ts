@@ -1,5 +1,6 @@
 /** All links of a rain server, one for each wire that is wanted. */
 import type { Clock, Log } from '../hypervisor/ports.js'
+import type { ProxySettings } from '../sdk/proxy.js'
 import { Link } from './link.js'
 import type { ServerState } from './wanted.js'
 
@@ -15,6 +16,8 @@ export class Links {
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly onOpen: (mothership: string) => void,
+    /** Absent: all directly. */
+    private readonly proxy?: ProxySettings,
   ) {}
 
   apply({ server, wires }: ServerState): void {
@@ -29,7 +32,7 @@ export class Links {
       if (link) link.update(wire)
       else {
         const events = { onChange: () => this.#stir(), onOpen: () => this.onOpen(id) }
-        this.#links.set(id, new Link(wire, this.clock, this.log, events))
+        this.#links.set(id, new Link(wire, this.clock, this.log, events, this.proxy))
       }
     }
     if (left.length > 0) void this.settled(replacedWithinMs).then(() => this.#dropUnwanted(left))

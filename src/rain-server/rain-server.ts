@@ -74,7 +74,7 @@ class RunningRainServer implements RainServer {
     private readonly deps: RainServerDeps,
   ) {
     const { clock, log } = deps
-    this.#links = new Links(clock, log, mothership => this.#pages.linked(mothership))
+    this.#links = new Links(clock, log, mothership => this.#pages.linked(mothership), config.network?.proxy)
     this.#sessions = new Sessions(clock, log)
     const [links, sessions, metrics] = [this.#links, this.#sessions, this.#metrics]
     this.#pages = new Pages({ links, sessions, metrics, clock, log })

@@ -1,7 +1,7 @@
 /** How this node reaches replicas: by either way, directly or through a proxy. */
 import type { Agent, AgentOptions } from 'node:http'
 import { PollingTransport } from './polling-transport.js'
-import { type ProxySettings, proxyFor, tunnelAgent } from './proxy.js'
+import { type ProxySettings, proxyFor, through, tunnelAgent } from './proxy.js'
 import type { Transport, TransportEvents } from './transport.js'
 import type { Way } from './way.js'
 import { WebSocketTransport } from './websocket-transport.js'
@@ -29,15 +29,11 @@ export class Dialer {
     return new PollingTransport({ url, token, node, holdMs, ...(agent ? { agent } : {}) }, events)
   }
 
-  /**
-   * For one connection that nobody uses again: a firewall may have forgotten one that was kept. Empty: directly.
-   */
   through(url: string): { readonly agent?: Agent } {
-    const agent = this.#tunnels(url)
-    return agent ? { agent } : {}
+    return through(url, this.options.proxy)
   }
 
-  #tunnels(url: string, options: AgentOptions = {}): Agent | undefined {
+  #tunnels(url: string, options: AgentOptions): Agent | undefined {
     const proxy = this.options.proxy && proxyFor(url, this.options.proxy)
     return proxy === undefined ? undefined : tunnelAgent(url, proxy, options)
   }

@@ -1,10 +1,10 @@
 /**
  * The way out where a firewall lets nothing out but an HTTP proxy: every connection is a tunnel that the proxy is asked
- * for by CONNECT, whether websockets, polls or packages go through it.
+ * for by CONNECT, whether sessions, polls, packages, or links between nodes go through it.
  */
 import { type AgentOptions, type ClientRequestArgs, Agent as HttpAgent, request } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
-import { isIP, type Socket } from 'node:net'
+import { BlockList, isIP, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect as tlsConnect } from 'node:tls'
 
@@ -12,7 +12,7 @@ export interface ProxySettings {
   /** Urls of proxies, by what the target's url begins with; absent: directly. */
   readonly http?: string
   readonly https?: string
-  /** Hosts that are reached directly: names, their domains, addresses, `host:port`, or `*`. */
+  /** Hosts that are reached directly: names, their domains, addresses, networks (`10.0.0.0/8`), `host:port`, or `*`. */
   readonly except: readonly string[]
 }
 
@@ -26,6 +26,7 @@ export function proxyFor(target: string, { http, https, except }: ProxySettings)
 }
 
 function isExcepted(rule: string, host: string, port: string): boolean {
+  if (rule.includes('/')) return isWithin(rule, host)
   const [, name = '', only] = /^(.*?)(?::(\d+))?$/.exec(isIP(rule) === 6 ? `${rule}` : rule) ?? []
   const plain = (isIP(rule) === 6 ? rule : name).replace(/^\[|\]$/g, '')
   if (isIP(rule) !== 6 && only !== undefined && only !== port) return false
@@ -33,18 +34,47 @@ function isExcepted(rule: string, host: string, port: string): boolean {
   return plain === '*' || host === bare || (isIP(host) === 0 && host.endsWith(`.${bare}`))
 }
 
+function isWithin(network: string, host: string): boolean {
+  const [address = '', bits = ''] = network.split('/')
+  const family = isIP(address)
+  if (family === 0 || isIP(host) !== family || !/^\d{1,3}$/.test(bits)) return false
+  if (Number(bits) > (family === 6 ? 128 : 32)) return false
+  const type = family === 6 ? 'ipv6' : 'ipv4'
+  const list = new BlockList()
+  list.addSubnet(address, Number(bits), type)
+  return list.check(host, type)
+}
+
+/**
+ * For one connection that nobody uses again: a firewall may have forgotten one that was kept. Empty: directly. Without a
+ * tunnel in so many milliseconds the connection fails with the proxy's name.
+ */
+export function through(
+  target: string,
+  settings: ProxySettings | undefined,
+  withinMs = tunnelWithinMs,
+): { readonly agent?: HttpAgent } {
+  const proxy = settings && proxyFor(target, settings)
+  return proxy === undefined ? {} : { agent: tunnelAgent(target, proxy, {}, withinMs) }
+}
+
 type Connected = (error: Error | null, socket?: Duplex) => void
 
 const tunnelWithinMs = 5_000
 
 /** An agent for targets of that kind; `proxy` is its url, with `user:password@` where it wants to know who asks. */
-export function tunnelAgent(target: string, proxy: string, options: AgentOptions = {}): HttpAgent {
+export function tunnelAgent(
+  target: string,
+  proxy: string,
+  options: AgentOptions = {},
+  withinMs = tunnelWithinMs,
+): HttpAgent {
   const secure = /^(https|wss):/.test(target)
   const agent = secure ? new HttpsAgent(options) : new HttpAgent(options)
   // As the documentation says of `createConnection`: without a socket, the callback brings it.
   const dial = (args: ClientRequestArgs & { servername?: string }, done: Connected): undefined => {
     const [host, port] = [args.host ?? 'localhost', Number(args.port ?? (secure ? 443 : 80))]
-    openTunnel(proxy, host, port, (error, socket) => {
+    openTunnel({ proxy, host, port, withinMs }, (error, socket) => {
       if (error || !socket) return done(error ?? new Error('no tunnel'))
       if (!secure) return done(null, socket)
       done(null, tlsConnect({ ...(args as object), socket, servername: args.servername ?? host }))
@@ -54,11 +84,16 @@ export function tunnelAgent(target: string, proxy: string, options: AgentOptions
   return Object.assign(agent, { createConnection: dial })
 }
 
+interface Tunnel {
+  readonly proxy: string
+  readonly host: string
+  readonly port: number
+  readonly withinMs: number
+}
+
 /** A proxy that refuses is one that cannot be passed: said with its status. */
 function openTunnel(
-  proxy: string,
-  host: string,
-  port: number,
+  { proxy, host, port, withinMs }: Tunnel,
   done: (error: Error | null, socket?: Socket) => void,
 ): void {
   const { hostname, port: proxyPort, username, password } = new URL(proxy)
@@ -83,7 +118,7 @@ function openTunnel(
   const timer = setTimeout(() => {
     settle(failure(`opened no tunnel to ${authority} in time`))
     asked.destroy()
-  }, tunnelWithinMs)
+  }, withinMs)
   asked.on('connect', (response, socket, head) => {
     if (response.statusCode !== 200) {
       socket.destroy()

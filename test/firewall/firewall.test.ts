@@ -5,8 +5,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { titled, whyNoNetwork } from '../faults/support/capabilities.js'
 import { Network } from '../faults/support/network.js'
-import { waitUntil } from '../support/etcd.js'
+import { freePorts, waitUntil } from '../support/etcd.js'
 import { BufferingProxy, ConnectProxy, Firewall, type Handshake } from '../support/hostile-proxies.js'
+import { addOnce, readLog, tally } from '../support/tally.js'
 import { WalledCloud } from '../support/walled-cloud.js'
 
 /**
@@ -146,4 +147,60 @@ describe.skipIf(whyNot !== undefined)(titled('a mothership in a network without 
       network.close()
     }
   }, 120_000)
+})
+
+describe.skipIf(whyNot !== undefined)(titled('links between nodes in networks without a way out', whyNot), () => {
+  it('go through the proxy, for pages and for copies of kept state, and come back after a cut', async () => {
+    const network = Network.open(2)
+    const hidden = 'http://h1.cloud.example:443'
+    const [port = 0] = await freePorts(1)
+    const hosts = new Map([['m2.cloud.example', new URL(`http://127.0.0.1:${port}`)]])
+    let proxy: ConnectProxy | undefined
+    let cloud: WalledCloud | undefined
+    try {
+      cloud = await WalledCloud.start(['mothership/m1', 'mothership/m2', 'rainserver/r1'], async url => {
+        hosts.set('h1.cloud.example', new URL(url))
+        proxy = await ConnectProxy.start(hosts, { host: network.gateway })
+        return hidden
+      })
+      // The other one's network is the same as its own: that way is direct.
+      const walled = (place: number) => ({
+        command: [...network.command(place), 'env', `NO_PROXY=${network.gateway}/24`],
+        host: network.address(place),
+        flags: { hypervisor: hidden, proxy: proxy!.url },
+      })
+      await cloud.startNode({ kind: 'mothership', id: 'm1', ...walled(0) })
+      const outside = { hypervisor: cloud.url, address: 'ws://m2.cloud.example:443' }
+      await cloud.startNode({ kind: 'mothership', id: 'm2', port, flags: outside })
+      await cloud.startNode({ kind: 'rainserver', id: 'r1', ...walled(1) })
+      const ready = async (id: string): Promise<boolean> => (await cloud!.stateOf('mothership', id)) === 'ready'
+      await waitUntil('both motherships are ready', async () => (await ready('m1')) && (await ready('m2')), boundMs)
+
+      expect((await cloud.rest('POST', '/webcomponent/', await tally('tally'))).status).toBe(201)
+      const started = await cloud.rest('POST', '/webcomponent/tally/1.0', { id: 'tally.1', placement: { copies: 2 } })
+      expect(started.status).toBe(201)
+      const inSync = async (): Promise<number> =>
+        ((await cloud!.rest('GET', '/webcomponent/tally.1')).body['inSync'] as unknown as string[]).length
+      await waitUntil('both copies are in sync', async () => (await inSync()) === 2, boundMs)
+      expect(proxy!.asked).toContain('m2.cloud.example:443')
+      expect(cloud.logOf('m1')).toMatch(/"mothership":"m2"[^\n]*copies are linked/)
+
+      const linked = (id: string): number =>
+        cloud!.logOf('r1').match(new RegExp(`"mothership":"${id}","msg":"linked"`, 'g'))?.length ?? 0
+      await waitUntil('the rain server is linked to both', () => linked('m1') > 0 && linked('m2') > 0, boundMs)
+      const add = `${cloud.pages.get('r1')}/tally/1.0/controller/add`
+      await waitUntil('it is changed', async () => (await addOnce(add, 'before', 3_000)) !== undefined, boundMs)
+
+      network.isolate(1)
+      await waitUntil('a link is lost', () => cloud!.logOf('r1').includes('link lost'), 20_000)
+      network.heal()
+      await waitUntil('both links are there again', () => linked('m1') > 1 && linked('m2') > 1, boundMs)
+      await waitUntil('it is changed', async () => (await addOnce(add, 'after', 3_000)) !== undefined, boundMs)
+      expect(await readLog(add)).toEqual(['before', 'after'])
+    } finally {
+      await cloud?.close()
+      await proxy?.stop()
+      network.close()
+    }
+  }, 180_000)
 })

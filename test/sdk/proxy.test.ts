@@ -32,6 +32,14 @@ describe('the proxy for an url', () => {
     ['[::1]:7001', '[::1]:7001', true],
     ['[::1]:7001', '[::1]:7002', false],
     ['2001:db8::1', '[2001:db8::2]', false],
+    ['10.0.0.0/8', '10.255.3.4:7001', true],
+    ['10.0.0.0/8', '11.0.0.1', false],
+    ['10.0.0.0/8', 'ten.example', false],
+    ['10.0.0.0/33', '10.0.0.1', false],
+    ['10.0.0.0/', '10.0.0.1', false],
+    ['2001:db8::/32', '[2001:db8:1::2]:7001', true],
+    ['2001:db8::/32', '10.0.0.1', false],
+    ['h1.example/8', 'h1.example', false],
   ])('is none where %s is excepted and %s is meant: %s', (rule, host, direct) => {
     expect(through(`http://${host}`, rule) === undefined).toBe(direct)
   })

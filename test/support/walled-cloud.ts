@@ -16,6 +16,8 @@ export interface WalledNode {
   /** What runs the process in another network. */
   readonly command?: readonly string[]
   readonly host?: string
+  /** To listen on; any that is free. */
+  readonly port?: number
   readonly flags: Readonly<Record<string, string>>
 }
 
@@ -62,8 +64,9 @@ export class WalledCloud {
     return this.#replica
   }
 
-  async startNode({ kind, id, command = [], host = '127.0.0.1', flags }: WalledNode): Promise<TestProcess> {
-    const [port, metrics] = host === '127.0.0.1' ? await freePorts(2) : [7_001, 7_002]
+  async startNode({ kind, id, command = [], host = '127.0.0.1', port: own, flags }: WalledNode): Promise<TestProcess> {
+    const [free, metrics] = host === '127.0.0.1' ? await freePorts(2) : [7_001, 7_002]
+    const port = own ?? free
     const role = kind === 'mothership' ? 'mothership' : 'server'
     const common = {
       id,

@@ -11,6 +11,7 @@ import type { Chance, Clock, Log } from '../../hypervisor/ports.js'
 import { copiesPath, subprotocol, type WantedPeer } from '../../protocol/messages.js'
 import { checkTicket, type TicketKey } from '../../protocol/ticket.js'
 import { Backoff } from '../../sdk/backoff.js'
+import { type ProxySettings, through } from '../../sdk/proxy.js'
 import { refuseUpgrade } from '../refusal.js'
 import type { Carried } from './carried.js'
 import { CopyLink } from './copy-link.js'
@@ -22,6 +23,8 @@ export interface CopyLinksOptions {
   readonly chance: Pick<Chance, 'next'>
   readonly log: Log
   readonly keys: () => readonly TicketKey[]
+  /** That others are dialled through; absent: directly. */
+  readonly proxy?: ProxySettings
   onLink(mothership: string, up: boolean): void
   onCarried(from: string, instance: string, carried: Carried): void
 }
@@ -118,6 +121,7 @@ export class CopyLinks {
       ...sockets,
       headers: { authorization: `Bearer ${ticket}` },
       handshakeTimeout: openWithinMs,
+      ...through(address, this.options.proxy, openWithinMs),
     })
     peer.socket = socket
     let openedAtMs: number | undefined

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { Chance, Clock, Log } from '../../hypervisor/ports.js'
 import type { WantedInstance, WantedPeer } from '../../protocol/messages.js'
 import type { TicketKey } from '../../protocol/ticket.js'
+import type { ProxySettings } from '../../sdk/proxy.js'
 import type { CopyHere } from '../instances.js'
 import type { Ask, AskOutcome } from './asks.js'
 import { CopyLinks } from './copy-links.js'
@@ -20,6 +21,8 @@ export interface KeptStateOptions {
   readonly chance: Chance
   readonly log: Log
   readonly keys: () => readonly TicketKey[]
+  /** For links to other motherships; absent: directly. */
+  readonly proxy?: ProxySettings
   /** What is told of that instance's copy may have changed. */
   changed(instance: string): void
 }
@@ -32,13 +35,14 @@ export class KeptState {
     options: KeptStateOptions,
     private readonly journals: Journals,
   ) {
-    const { self, clock, chance, log, keys } = options
+    const { self, clock, chance, log, keys, proxy } = options
     this.#links = new CopyLinks({
       self,
       clock,
       chance,
       log,
       keys,
+      ...(proxy ? { proxy } : {}),
       onLink: (mothership, up) => this.#keeper.link(mothership, up),
       onCarried: (from, instance, carried) => this.#keeper.on(from, instance, carried),
     })

@@ -11,6 +11,7 @@ import { CopyLinks } from '../../../src/mothership/state/copy-links.js'
 import { frameOf, openFrame, packMessage } from '../../../src/mothership/state/copy-wire.js'
 import { copiesPath, subprotocol } from '../../../src/protocol/messages.js'
 import { waitUntil } from '../../support/etcd.js'
+import { ConnectProxy } from '../../support/hostile-proxies.js'
 import { TestLog } from '../../support/logs.js'
 import { TestProxy } from '../../support/proxy.js'
 import { upgradeStatus } from '../../support/sockets.js'
@@ -30,20 +31,24 @@ class Linked {
   readonly links: CopyLinks
   url = ''
 
-  private constructor(readonly id: string) {
+  private constructor(
+    readonly id: string,
+    proxy: string | undefined,
+  ) {
     this.links = new CopyLinks({
       self: id,
       clock: systemClock,
       chance: systemChance,
       log: this.log,
       keys: () => [key],
+      ...(proxy === undefined ? {} : { proxy: { http: proxy, except: [] } }),
       onLink: (mothership, up) => void this.events.push(`${mothership} ${up ? 'up' : 'down'}`),
       onCarried: (from, instance, carried) => void this.heard.push({ from, instance, carried }),
     })
   }
 
-  static async start(id: string): Promise<Linked> {
-    const linked = new Linked(id)
+  static async start(id: string, proxy?: string): Promise<Linked> {
+    const linked = new Linked(id, proxy)
     const failed = async () => ({ t: 'failed', r: 0, status: 500, reason: '' }) as const
     const listener = new RenderLinks({
       id,
@@ -149,6 +154,22 @@ describe('a link between copies', () => {
     a.links.send('b', 'i', beacon(99))
     await waitUntil('the last one has come', () => b.heard.length > 0)
     expect(roundsOf(b)).toEqual([99])
+  })
+
+  it('goes through a proxy where there is one, and is dialled on while that refuses', async () => {
+    const b = await Linked.start('b')
+    const hosts = new Map<string, URL>()
+    const proxy = await ConnectProxy.start(hosts)
+    closers.push(() => proxy.stop())
+    const a = await Linked.start('a', proxy.url)
+    a.dials('b', 'ws://b.example:443')
+    await waitUntil('it is refused', () => proxy.asked.length > 1)
+    expect(a.events).toEqual([])
+    const { reason } = a.log.entries.find(each => each.message.startsWith('no link'))!.fields as { reason: string }
+    expect(reason).toMatch(/^the proxy 127\.0\.0\.1:\d+ answered 502 to CONNECT b\.example:443$/)
+    hosts.set('b.example', new URL(b.url.replace('ws', 'http')))
+    await Promise.all([a.until('b up'), b.until('a up')])
+    expect(new Set(proxy.asked)).toEqual(new Set(['b.example:443']))
   })
 
   it('is not dialled as fast as it is refused, and the reason is told once', async () => {
