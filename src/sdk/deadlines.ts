@@ -1,5 +1,12 @@
 /** What is due at a time of its own, with one timer for all of it: most of it is taken back before. */
-import type { Clock } from '../hypervisor/ports.js'
+
+/** As much of a clock as this needs. */
+interface Timer {
+  /** Monotonic milliseconds. */
+  nowMs(): number
+  /** Runs once after the delay, unless the returned function is called first. */
+  after(delayMs: number, run: () => void): () => void
+}
 
 export class Deadlines<Key> {
   readonly #dueMs = new Map<Key, number>()
@@ -8,7 +15,7 @@ export class Deadlines<Key> {
   #cancel: (() => void) | undefined
 
   constructor(
-    private readonly clock: Clock,
+    private readonly clock: Timer,
     private readonly onDue: (key: Key) => void,
   ) {}
 
