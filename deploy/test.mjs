@@ -54,6 +54,7 @@ if (process.argv.length === 2) {
   check('format and lint', [join(modules, '@biomejs', 'biome', 'bin', 'biome'), 'check', '--error-on-warnings', '.'])
   check('types', [join(modules, 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'])
 }
+vitest('values', 'vitest.values.config.ts')
 vitest('rooms', 'vitest.config.ts')
 vitest('cloud', 'vitest.cloud.config.ts')
 rmSync(scratch, { recursive: true, force: true })
