@@ -23,7 +23,9 @@ interface Kind {
 
 export class Worth {
   readonly #kinds: readonly Kind[]
-  readonly #known = new Map<string, number>()
+  /** By hundredths of cpu, ram and bandwidth: a text as key would take longer to make than what is looked up. */
+  readonly #known = new Map<number, Map<number, Map<number, number>>>()
+  #remembered = 0
   readonly #whole: number
 
   /** `reference`: the room of a mothership as most are; what a need is worth is its share of that. */
@@ -65,8 +67,9 @@ export class Worth {
   }
 
   #of(cpu: number, ram: number, bandwidth: number): number {
-    const key = `${Math.round(cpu * 100)} ${Math.round(ram * 100)} ${Math.round(bandwidth * 100)}`
-    let found = this.#known.get(key)
+    const known = this.#knownAt(Math.round(cpu * 100), Math.round(ram * 100))
+    const key = Math.round(bandwidth * 100)
+    let found = known.get(key)
     if (found !== undefined) return found
     found = 0
     for (const { need, price } of this.#kinds) {
@@ -74,8 +77,19 @@ export class Worth {
       if (left[0] < -tolerance || left[1] < -tolerance || left[2] < -tolerance) continue
       found = Math.max(found, price + this.#of(...left))
     }
-    if (this.#known.size >= rememberedMax) this.#known.clear()
-    this.#known.set(key, found)
+    if (this.#remembered++ >= rememberedMax) {
+      this.#known.clear()
+      this.#remembered = 0
+    }
+    known.set(key, found)
     return found
+  }
+
+  #knownAt(cpu: number, ram: number): Map<number, number> {
+    let byRam = this.#known.get(cpu)
+    if (!byRam) this.#known.set(cpu, (byRam = new Map()))
+    let byBandwidth = byRam.get(ram)
+    if (!byBandwidth) byRam.set(ram, (byBandwidth = new Map()))
+    return byBandwidth
   }
 }
