@@ -1,5 +1,5 @@
 /**
- * Whether the wiring in a map is as it should be (`graph.ts`), looked at without any of what wiring is worked out with:
+ * Whether the wiring in a map is as it should be (`worth.ts`), looked at without any of what wiring is worked out with:
  * from each rain server's urls and each copy anew.
  */
 import { settingsOf } from '../decide/verdict.js'

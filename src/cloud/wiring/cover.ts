@@ -4,20 +4,17 @@
  * never left out for what is to serve.
  */
 import { byId } from '../ids.js'
-import type { Graph, Server } from './graph.js'
+import { Choice } from './choice.js'
+import type { Graph } from './graph.js'
 import type { Tier } from './hosts.js'
+import type { Server } from './server.js'
 
-/** What one more wire to a mothership costs; the same for the same map and load. At least 0. */
+/** What one more wire to a mothership costs; the same for the same map and load. At least 0, and never less than before. */
 export type Cost = (mothership: number) => number
 
 /** Returns the motherships that are wired now. */
 export function cover(graph: Graph, server: Server, versions: readonly number[], cost: Cost): number[] {
   return ([1, 2, 3, 4] as const).flatMap(tier => coverTier(graph, server, versions, tier, cost))
-}
-
-interface Open {
-  missing: number
-  readonly from: readonly number[]
 }
 
 function coverTier(graph: Graph, server: Server, versions: readonly number[], tier: Tier, cost: Cost): number[] {
@@ -36,73 +33,19 @@ function coverTier(graph: Graph, server: Server, versions: readonly number[], ti
     if (end > graph.redundancy) open.push(version)
     else for (let index = 0; index < end; index++) add(hosts.on[index]!)
   }
-  const choice = new Choice(graph, server, open, tier)
-  for (let next = choice.best(cost); next !== undefined; next = choice.best(cost)) {
-    add(next)
-    choice.take(next)
+  if (open.length === 0) return added
+  const choice = new Choice(cost, each => graph.motherships.name(each))
+  for (const version of open) {
+    const hosts = graph.hostsOf(version)
+    const missing = graph.missing(server, hosts, tier)
+    if (missing === 0) continue
+    choice.add(
+      missing,
+      hosts.on.slice(0, hosts.ends[tier - 1]).filter(each => !server.wired.has(each)),
+    )
   }
+  for (let next = choice.take(); next !== undefined; next = choice.take()) add(next)
   return added
-}
-
-/** Where there is a choice: how much of what is missing each mothership has. */
-class Choice {
-  readonly #gains = new Map<number, number>()
-  readonly #openAt = new Map<number, Open[]>()
-
-  constructor(
-    private readonly graph: Graph,
-    server: Server,
-    versions: readonly number[],
-    tier: Tier,
-  ) {
-    for (const version of versions) {
-      const hosts = graph.hostsOf(version)
-      const missing = graph.missing(server, hosts, tier)
-      if (missing === 0) continue
-      const from = hosts.on.slice(0, hosts.ends[tier - 1]).filter(each => !server.wired.has(each))
-      this.#add({ missing, from })
-    }
-  }
-
-  #add(open: Open): void {
-    for (const mothership of open.from) {
-      this.#gains.set(mothership, (this.#gains.get(mothership) ?? 0) + 1)
-      const at = this.#openAt.get(mothership)
-      if (at) at.push(open)
-      else this.#openAt.set(mothership, [open])
-    }
-  }
-
-  /** Undefined when nothing is missing. */
-  best(cost: Cost): number | undefined {
-    let best: number | undefined
-    let worth = 0
-    for (const [mothership, gain] of this.#gains) {
-      const here = gain / (1 + cost(mothership))
-      if (here < worth || (here === worth && best !== undefined && !this.#isFirst(mothership, best))) continue
-      best = mothership
-      worth = here
-    }
-    return best
-  }
-
-  #isFirst(a: number, b: number): boolean {
-    return byId(this.graph.motherships.name(a), this.graph.motherships.name(b)) < 0
-  }
-
-  take(mothership: number): void {
-    for (const open of this.#openAt.get(mothership) ?? []) {
-      if (--open.missing === 0) for (const each of open.from) this.#lose(each)
-    }
-    this.#gains.delete(mothership)
-  }
-
-  #lose(mothership: number): void {
-    const gain = this.#gains.get(mothership)
-    if (gain === undefined) return
-    if (gain === 1) this.#gains.delete(mothership)
-    else this.#gains.set(mothership, gain - 1)
-  }
 }
 
 /** Cuts what is of no use among these, and returns it. */

@@ -2,8 +2,7 @@
 import { settingsOf } from '../decide/verdict.js'
 import { byId } from '../ids.js'
 import type { CloudMap } from '../map.js'
-import { type Hosts, tierIn } from './graph.js'
-import { tierNames } from './hosts.js'
+import { type Hosts, tierIn, tierNames } from './hosts.js'
 import type { Wiring } from './wiring.js'
 
 export type Role = (typeof tierNames)[keyof typeof tierNames]

@@ -6,37 +6,28 @@
 import { settingsOf } from '../decide/verdict.js'
 import type { Applied, CloudMap } from '../map.js'
 import type { InstanceRecord, ObservedRecord, RainServerRecord, WiringRecord } from '../records.js'
-import { Graph, type Hosts, hostsBy, nowhere, type Server, tierIn } from './graph.js'
-import { hostsOf, type Standing, standingOf, type Tier } from './hosts.js'
-import { Flags } from './names.js'
+import { Graph } from './graph.js'
+import { type Hosts, hostsBy, hostsOf, nowhere, type Standing, standingOf, type Tier } from './hosts.js'
 import { Reach, type Shift } from './reach.js'
 import { standInsOf } from './reachable.js'
+import { aServer, type Server } from './server.js'
 
 /** Names of what is gone are kept; when they are most of all, it is better read anew. */
 const goneMax = 10_000
 
-/** What of a rain server's wiring may be wrong: versions that may be short of wires, wires that may be of no use. */
-export interface Unsettled {
-  /** All of them. */
-  all: boolean
-  readonly versions: Set<number>
-  readonly wires: Set<number>
-}
+/** When so many of a rain server's wires change, it is quicker to count all of them anew. */
+const manyWires = 8
 
 export class Follower {
   readonly graph = new Graph()
   readonly reach: Reach
-  readonly unsettled = new Map<Server, Unsettled>()
-  /** Versions of which copies may be idle. */
-  readonly idle = new Set<number>()
   /** Rain servers that are not registered and may have a record of their wires. */
   readonly orphans = new Set<string>()
-  /** Whether that is gathered: it is not where nobody plans. */
-  #gathering = false
   readonly #components = new Set<string>()
   readonly #versions = new Set<number>()
   readonly #motherships = new Set<string>()
   readonly #servers = new Set<string>()
+  readonly #wirings = new Set<string>()
   readonly #known = new Map<string, Standing>()
   #settings = true
   #standIns: string
@@ -59,7 +50,8 @@ export class Follower {
     else if (kind === 'stops' || kind === 'moves') this.#noteInstance(this.map.get('instances', id)?.value)
     else if (kind === 'components') this.#components.add(id)
     else if (kind === 'motherships') this.#motherships.add(id)
-    else if (kind === 'rainservers' || kind === 'wiring') this.#servers.add(id)
+    else if (kind === 'rainservers') this.#servers.add(id)
+    else if (kind === 'wiring') this.#wirings.add(id)
     else if (kind === 'settings') this.#settings = true
     else if (kind === 'sessions') this.#noteSession(id)
   }
@@ -88,26 +80,32 @@ export class Follower {
     const shifts = this.#components.size > 0 ? this.reach.refresh(this.#components) : []
     for (const shift of shifts) this.#onShift(shift)
     for (const id of this.#servers) this.#readServer(id)
-    for (const noted of [this.#motherships, this.#versions, this.#components, this.#servers]) noted.clear()
+    for (const id of this.#wirings) this.#readWiring(id)
+    for (const noted of [this.#motherships, this.#versions, this.#components, this.#servers, this.#wirings])
+      noted.clear()
+    const { crowded } = this.graph.unsettled
+    for (const each of crowded) this.#unsettleLoose(each)
+    crowded.clear()
   }
 
   /** From now on it is gathered what has to be looked at, beginning with everything. */
   gather(): void {
     this.look()
-    this.#gathering = true
+    const { graph } = this
+    graph.unsettled.gathering = true
     for (const [id] of this.map.all('wiring')) if (!this.map.get('rainservers', id)) this.orphans.add(id)
-    for (const server of this.graph.servers.values()) this.unsettle(server)
+    for (const server of graph.servers.values()) graph.unsettled.onWhole(server)
+    for (let version = 0; version < graph.versions.size; version++) graph.noteIdle(version)
   }
 
   get gathering(): boolean {
-    return this.#gathering
+    return this.graph.unsettled.gathering
   }
 
   /** Nobody plans any more: the wires are those of the map. */
   rest(): void {
-    this.#gathering = false
-    this.unsettled.clear()
-    this.idle.clear()
+    this.graph.unsettled.gathering = false
+    this.graph.unsettled.clear()
     this.orphans.clear()
     for (const server of this.graph.servers.values()) this.load(server, this.map.get('wiring', server.id)?.value)
   }
@@ -121,24 +119,6 @@ export class Follower {
     )
   }
 
-  /** All of it is to be looked at. */
-  unsettle(server: Server): void {
-    if (!this.#gathering) return
-    this.#unsettledOf(server).all = true
-    this.#mayBeIdle(server.territory.list)
-  }
-
-  #unsettledOf(server: Server): Unsettled {
-    let of = this.unsettled.get(server)
-    if (!of) this.unsettled.set(server, (of = { all: false, versions: new Set(), wires: new Set() }))
-    return of
-  }
-
-  #mayBeIdle(versions: Iterable<number>): void {
-    if (!this.#gathering) return
-    for (const each of versions) if (!this.graph.takesAll(this.graph.hostsOf(each))) this.idle.add(each)
-  }
-
   #readSettings(): void {
     this.#settings = false
     const { wiring } = settingsOf(this.map)
@@ -148,8 +128,12 @@ export class Follower {
       for (const shift of this.reach.refreshAll()) this.#onShift(shift)
     }
     if (wiring.redundancy === this.graph.redundancy) return
-    this.graph.redundancy = wiring.redundancy
-    for (const server of this.graph.servers.values()) this.unsettle(server)
+    const { graph } = this
+    const servers = [...graph.servers.values()]
+    graph.recount(servers, () => {
+      graph.redundancy = wiring.redundancy
+    })
+    for (const each of servers) this.unsettle(each)
   }
 
   /** A mothership that came to be known, or is not known any more, or stands otherwise. */
@@ -165,8 +149,11 @@ export class Follower {
     if (before === undefined) {
       for (const each of this.map.instancesOn(id)) this.#noteInstance(this.map.get('instances', each)?.value)
     }
-    if (!this.#gathering) return
-    for (const server of this.graph.wiredTo(number)) this.#unsettledOf(server).wires.add(number)
+    this.#unsettleLoose(number)
+  }
+
+  #unsettleLoose(mothership: number): void {
+    for (const server of this.graph.looseAt(mothership)) this.graph.unsettled.onLoose(server)
   }
 
   #readVersion(version: number): void {
@@ -177,48 +164,19 @@ export class Follower {
     }
     const [before, after] = [graph.hostsOf(version), tiers.size === 0 ? nowhere : hostsBy(tiers)]
     if (same(before, after)) return
-    graph.setHosts(version, after)
-    this.#onHosts(version, before, after)
+    graph.setHosts(version, after, this.#reaching(version))
   }
 
-  #onHosts(version: number, before: Hosts, after: Hosts): void {
-    if (!this.#gathering) return
-    const { graph } = this
-    const all = [...new Set([...before.on, ...after.on])]
-    // All of them are wired, whatever becomes of them there.
-    const alike = before.on.length === after.on.length && all.length === after.on.length
-    if (alike && graph.takesAll(before)) return
-    const wanted = ({ ends }: Hosts): string => ends.map(end => Math.min(end, graph.redundancy)).join()
-    const changed = all.filter(each => tierIn(before, each) !== tierIn(after, each))
-    const asBefore = wanted(before) === wanted(after)
-    for (const { servers } of this.reach.reaching(version)) {
-      for (const number of servers) {
-        const server = this.serverOf(number)
-        const concerned = changed.filter(each => server.wired.has(each))
-        if (asBefore && concerned.length === 0) continue
-        const of = this.#unsettledOf(server)
-        if (of.all) continue
-        of.versions.add(version)
-        for (const each of concerned) of.wires.add(each)
-      }
-    }
-    this.#mayBeIdle([version])
+  *#reaching(version: number): Iterable<Server> {
+    for (const { servers } of this.reach.reaching(version)) for (const each of servers) yield this.serverOf(each)
   }
 
   #onShift({ territory, added, removed }: Shift): void {
-    if (!this.#gathering) return
-    const { graph } = this
-    const [come, gone] = [added, removed].map(each => each.filter(version => graph.hostsOf(version).on.length > 0))
-    if (come!.length + gone!.length === 0) return
     for (const number of territory.servers) {
       const server = this.serverOf(number)
-      const of = this.#unsettledOf(server)
-      for (const version of come!) of.versions.add(version)
-      for (const version of gone!) {
-        for (const each of graph.hostsOf(version).on) if (server.wired.has(each)) of.wires.add(each)
-      }
+      for (const version of added) this.graph.extend(server, version)
+      for (const version of removed) this.graph.narrow(server, version)
     }
-    this.#mayBeIdle([...come!, ...gone!])
   }
 
   /** By the number that territories know. */
@@ -230,7 +188,7 @@ export class Follower {
     const record = this.map.get('rainservers', id)?.value
     const server = this.graph.servers.get(id)
     if (!record) {
-      this.orphans.add(id)
+      if (this.gathering) this.orphans.add(id)
       if (server) this.#forget(server)
     } else if (server) this.#reread(server, record)
     else this.#meet(id, record)
@@ -242,63 +200,78 @@ export class Follower {
 
   #meet(id: string, record: RainServerRecord): void {
     const number = this.#byNumber.length
-    const server: Server = {
-      ...{ id, number, urls: record.urls, territory: this.reach.join(record.urls, number) },
-      ...{ wired: new Flags(), wires: [], user: this.#isUser(record) },
-    }
+    const territory = this.reach.join(record.urls, number)
+    const server = aServer({ id, number, urls: record.urls, territory, user: this.#isUser(record) })
     this.graph.servers.set(id, server)
     this.#byNumber[number] = server
-    this.load(server, this.map.get('wiring', id)?.value)
     this.unsettle(server)
+    this.load(server, this.map.get('wiring', id)?.value)
+  }
+
+  /** All of it is to be looked at. */
+  unsettle(server: Server): void {
+    this.graph.unsettled.onWhole(server)
+    if (server.user) for (const version of server.territory.list) this.graph.noteIdle(version)
   }
 
   #forget(server: Server): void {
-    this.#leave(server)
-    for (const each of [...server.wires]) this.graph.cut(server, each)
+    this.graph.cutAll(server)
+    this.reach.leave(server.territory, server.number)
     this.graph.servers.delete(server.id)
     this.#byNumber[server.number] = undefined
-    this.unsettled.delete(server)
-  }
-
-  #leave(server: Server): void {
-    this.#mayBeIdle(server.territory.list)
-    this.reach.leave(server.territory, server.number)
+    this.graph.unsettled.forget(server)
   }
 
   #reread(server: Server, record: RainServerRecord): void {
-    const user = this.#isUser(record)
-    if (user !== server.user) {
-      server.user = user
-      this.#mayBeIdle(server.territory.list)
-      for (const each of this.#gathering ? server.wires : []) {
-        this.#unsettledOf(server).wires.add(each)
-        for (const other of this.graph.spareAt(each)) this.#unsettledOf(other).wires.add(each)
-      }
-    }
-    if (String(record.urls) !== String(server.urls)) {
-      this.#leave(server)
-      server.urls = record.urls
-      server.territory = this.reach.join(record.urls, server.number)
-      this.unsettle(server)
-    }
-    const wiring = this.map.get('wiring', server.id)?.value
-    if (!this.#gathering) this.load(server, wiring)
-    else if (!this.isWired(server, wiring) || (wiring?.generation ?? 0) !== record.generation) this.unsettle(server)
+    this.graph.setUser(server, this.#isUser(record))
+    if (!sameUrls(record.urls, server.urls)) this.#relocate(server, record.urls)
+    if ((this.map.get('wiring', server.id)?.value.generation ?? 0) !== record.generation) this.unsettle(server)
   }
 
-  isWired({ wires }: Server, wiring: WiringRecord | undefined): boolean {
-    const all = wiring?.wires ?? []
+  #readWiring(id: string): void {
+    const server = this.graph.servers.get(id)
+    const wiring = this.map.get('wiring', id)?.value
+    if (!this.gathering) {
+      if (server) this.load(server, wiring)
+    } else if (!server) this.orphans.add(id)
+    else if (!this.isWired(server, wiring)) this.unsettle(server)
+  }
+
+  #relocate(server: Server, urls: readonly string[]): void {
+    this.graph.unsettled.onWhole(server)
+    this.graph.recount([server], () => {
+      this.reach.leave(server.territory, server.number)
+      server.urls = urls
+      server.territory = this.reach.join(urls, server.number)
+    })
+    this.unsettle(server)
+  }
+
+  isWired(server: Server, wiring: WiringRecord | undefined): boolean {
+    if (wiring !== undefined && server.record === wiring) return true
+    const [{ wires }, all] = [server, wiring?.wires ?? []]
     if (all.length !== wires.length) return false
-    return all.every(({ mothership }, index) => mothership === this.graph.motherships.name(wires[index]!))
+    if (!all.every(({ mothership }, index) => mothership === this.graph.motherships.name(wires[index]!))) return false
+    server.record = wiring
+    return true
   }
 
   /** The wires that a record names, instead of those that are known. */
   load(server: Server, wiring: WiringRecord | undefined): void {
+    if (this.isWired(server, wiring)) return
     const named = new Set((wiring?.wires ?? []).map(each => this.graph.motherships.number(each.mothership)))
-    for (const each of [...server.wires]) if (!named.has(each)) this.graph.cut(server, each)
-    for (const each of named) this.graph.wire(server, each)
+    const change = (): void => {
+      for (const each of [...server.wires]) if (!named.has(each)) this.graph.cut(server, each)
+      for (const each of named) this.graph.wire(server, each)
+    }
+    if (Math.abs(named.size - server.wires.length) > manyWires) this.graph.bulk(server, change)
+    else change()
+    server.record = wiring
   }
 }
+
+const sameUrls = (a: readonly string[], b: readonly string[]): boolean =>
+  a === b || (a.length === b.length && a.every((each, index) => each === b[index]))
 
 const versionOf = ({ component, version }: InstanceRecord): string => `${component}/${version}`
 

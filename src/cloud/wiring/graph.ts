@@ -1,111 +1,211 @@
 /**
- * Rain servers, motherships and versions by number, the wires that there are, and what a wire is good for. What must hold
- * of it, for each version that a rain server reaches, with redundancy k:
- *
- * - covered: of the best j tiers of its hosts (`hosts.ts`) it is wired to k, or to all where there are fewer, for each j;
- * - no idle copy: a mothership that serves it is wired to a rain server that reaches it and takes visitors, as long as
- *   there is one (a copy that no page comes to is paid for, and does nothing);
- * - of use: without any one of the wires, one of these would not hold. One to a mothership that is away stays meanwhile.
+ * The wires that there are, the hosts of versions and the territories of rain servers, and how each change of them is
+ * counted: what the counts are for, and what must hold, is in `worth.ts`.
  */
+import { type Hosts, tierIn } from './hosts.js'
+import type { Server } from './server.js'
+import { Worth } from './worth.js'
 
-import type { Tier } from './hosts.js'
-import { Flags, Names } from './names.js'
-import type { Territory } from './reach.js'
-
-/** Of a version: numbers of motherships, the best tier first, and how many there are up to each tier. */
-export interface Hosts {
-  readonly on: readonly number[]
-  readonly ends: readonly [number, number, number, number]
-}
-
-export const nowhere: Hosts = { on: [], ends: [0, 0, 0, 0] }
-
-export function hostsBy(tiers: ReadonlyMap<number, Tier>): Hosts {
-  const sorted = [...tiers].sort((a, b) => a[1] - b[1] || a[0] - b[0])
-  const upTo = (tier: Tier): number => sorted.filter(([, each]) => each <= tier).length
-  return { on: sorted.map(([each]) => each), ends: [upTo(1), upTo(2), upTo(3), sorted.length] }
-}
-
-/** 0: it is none of them. */
-export function tierIn({ on, ends }: Hosts, mothership: number): number {
-  const at = on.indexOf(mothership)
-  return at < 0 ? 0 : ends.findIndex(end => at < end) + 1
-}
-
-export interface Server {
-  readonly id: string
-  readonly number: number
-  urls: readonly string[]
-  territory: Territory
-  /** By number of the mothership. */
-  readonly wired: Flags
-  /** Numbers of the motherships, by name. */
-  readonly wires: number[]
-  /** It takes visitors: copies that it is wired to are not idle. */
-  user: boolean
-}
-
-export class Graph {
-  readonly motherships = new Names()
-  readonly versions = new Names()
-  readonly servers = new Map<string, Server>()
-  /** By version. */
-  readonly hosts: Hosts[] = []
-  /** By mothership: versions that it hosts. */
-  readonly #holds: Set<number>[] = []
-  /** By mothership: the rain servers that are wired to it. */
-  readonly #wiredTo: Set<Server>[] = []
-  readonly #spare: Set<Server>[] = []
+export class Graph extends Worth {
   readonly #wireTo: { mothership: string }[] = []
-  /** Registered, without a session. */
-  readonly away = new Flags()
-  redundancy = 3
-  wireCount = 0
-  /** Motherships that host anything. */
-  hosting = 0
+  #bulk: { readonly server: Server; counted: boolean } | undefined
 
-  holds(mothership: number): Set<number> {
-    return (this.#holds[mothership] ??= new Set())
-  }
-
-  wiredTo(mothership: number): Set<Server> {
-    return (this.#wiredTo[mothership] ??= new Set())
-  }
-
-  /** Where a version can be made from now on. */
-  setHosts(version: number, after: Hosts): void {
+  /** Where a version can be made from now on; these rain servers reach it. */
+  setHosts(version: number, after: Hosts, reaching: Iterable<Server>): void {
     const before = this.hostsOf(version)
-    this.hosts[version] = after
-    for (const each of before.on) {
-      if (after.on.includes(each)) continue
-      this.holds(each).delete(version)
-      if (this.holds(each).size === 0) this.hosting--
+    const users = this.users[version] ?? []
+    this.#noteLoose(version, before, after)
+    this.hosted[version] = after
+    for (const each of before.on) if (!after.on.includes(each)) this.#drop(each, version)
+    for (const each of after.on) if (!before.on.includes(each)) this.#hold(each, version)
+    this.users[version] = after.on.map(each => {
+      const at = before.on.indexOf(each)
+      return at < 0 ? this.#usersAt(each, version) : users[at]!
+    })
+    for (const server of reaching) {
+      const [was, depth] = [this.depth(server, before), this.depth(server, after)]
+      if (was === 0 && depth === 0) continue
+      this.need(server, after, 0, Math.abs(depth), 1)
+      this.need(server, before, 0, Math.abs(was), -1)
+      if (depth < 0) this.unsettled.onShort(server, version)
     }
-    for (const each of after.on) {
-      if (this.holds(each).size === 0) this.hosting++
-      this.holds(each).add(version)
+    this.noteIdle(version)
+  }
+
+  #hold(mothership: number, version: number): void {
+    const holds = (this.held[mothership] ??= new Set())
+    if (holds.size === 0) this.hosting++
+    holds.add(version)
+  }
+
+  #drop(mothership: number, version: number): void {
+    const holds = this.held[mothership]!
+    holds.delete(version)
+    if (holds.size === 0) this.hosting--
+  }
+
+  #usersAt(mothership: number, version: number): number {
+    let users = 0
+    for (const { user, territory } of this.wiredTo(mothership)) if (user && territory.reaches.has(version)) users++
+    return users
+  }
+
+  /** Wires that may have been there for this version alone, as it was served there, or as the mothership is away. */
+  #noteLoose(version: number, before: Hosts, after: Hosts): void {
+    const served = this.takesAll(before) ? 0 : before.ends[0]
+    for (const [at, mothership] of before.on.entries()) {
+      const employed = at < served && this.users[version]![at] === 1 && tierIn(after, mothership) !== 1
+      const kept = this.away.has(mothership) && !after.on.includes(mothership)
+      if (!employed && !kept) continue
+      for (const server of this.looseAt(mothership)) {
+        if (server.territory.reaches.has(version)) this.unsettled.onLoose(server)
+      }
     }
   }
 
-  hostsOf(version: number): Hosts {
-    return this.hosts[version] ?? nowhere
+  /** Its territory has the version from now on. */
+  extend(server: Server, version: number): void {
+    const hosts = this.hostsOf(version)
+    const depth = this.depth(server, hosts)
+    this.need(server, hosts, 0, Math.abs(depth), 1)
+    if (depth < 0) this.unsettled.onShort(server, version)
+    for (const each of server.user ? hosts.on : []) if (server.wired.has(each)) this.use(version, each, 1)
+    this.noteIdle(version)
+  }
+
+  /** Its territory does not have the version any more. */
+  narrow(server: Server, version: number): void {
+    const hosts = this.hostsOf(version)
+    this.need(server, hosts, 0, Math.abs(this.depth(server, hosts)), -1)
+    for (const each of hosts.on) {
+      if (!server.wired.has(each)) continue
+      if (server.loose.has(each)) this.unsettled.onLoose(server)
+      if (server.user) this.use(version, each, -1)
+    }
+  }
+
+  /** Whether it takes visitors from now on. */
+  setUser(server: Server, user: boolean): void {
+    if (user === server.user) return
+    server.user = user
+    for (const each of server.wires) {
+      for (const version of this.holds(each)) {
+        if (server.territory.reaches.has(version)) this.use(version, each, user ? 1 : -1)
+      }
+    }
+    if (user) for (const version of server.territory.list) this.noteIdle(version)
+    else this.unsettled.onLoose(server)
   }
 
   wire(server: Server, mothership: number): void {
     if (server.wired.has(mothership)) return
-    server.wired.set(mothership, true)
+    this.#uncountOnce(server)
     server.wires.splice(this.#place(server, mothership), 0, mothership)
-    this.wiredTo(mothership).add(server)
+    ;(this.wiredAt[mothership] ??= new Set()).add(server)
     this.wireCount++
+    server.record = undefined
+    if (this.#isBulk(server)) return server.wired.set(mothership, true)
+    let needed = 0
+    for (const version of this.holds(mothership)) {
+      if (!server.territory.reaches.has(version)) continue
+      const hosts = this.hostsOf(version)
+      const from = Math.abs(this.depth(server, hosts, mothership))
+      const before = Math.abs(this.depth(server, hosts))
+      if (hosts.on.indexOf(mothership) < from) needed++
+      this.need(server, hosts, from, before, -1)
+      if (server.user) this.use(version, mothership, 1)
+    }
+    server.wired.set(mothership, true)
+    server.needed.set(mothership, needed)
+    if (needed === 0) this.loosen(server, mothership)
   }
 
   cut(server: Server, mothership: number): void {
     if (!server.wired.has(mothership)) return
-    server.wired.set(mothership, false)
+    this.#uncountOnce(server)
     server.wires.splice(this.#place(server, mothership), 1)
-    this.wiredTo(mothership).delete(server)
-    this.#spare[mothership]?.delete(server)
+    this.wiredAt[mothership]!.delete(server)
     this.wireCount--
+    server.record = undefined
+    server.wired.set(mothership, false)
+    if (this.#isBulk(server)) return
+    for (const version of this.holds(mothership)) {
+      if (!server.territory.reaches.has(version)) continue
+      const hosts = this.hostsOf(version)
+      const depth = this.depth(server, hosts)
+      const from = Math.abs(this.depth(server, hosts, mothership))
+      this.need(server, hosts, from, Math.abs(depth), 1)
+      if (depth < 0) this.unsettled.onShort(server, version)
+      if (server.user) this.use(version, mothership, -1)
+    }
+    server.loose.delete(mothership)
+    this.looseOf[mothership]?.delete(server)
+  }
+
+  /** What happens to its wires meanwhile is counted at the end, and all at once: where that may be much. */
+  bulk<T>(server: Server, change: () => T): T {
+    this.#bulk = { server, counted: true }
+    const result = change()
+    if (!this.#bulk.counted) this.#count(server)
+    this.#bulk = undefined
+    return result
+  }
+
+  /** The same, where what its wires are counted by changes. */
+  recount(servers: readonly Server[], change: () => void): void {
+    for (const each of servers) this.#uncount(each)
+    change()
+    for (const each of servers) this.#count(each)
+  }
+
+  #isBulk(server: Server): boolean {
+    return this.#bulk?.server === server
+  }
+
+  #uncountOnce(server: Server): void {
+    if (this.#bulk?.server !== server || !this.#bulk.counted) return
+    this.#bulk.counted = false
+    this.#uncount(server)
+  }
+
+  #count(server: Server): void {
+    for (const version of server.territory.list) {
+      const hosts = this.hostsOf(version)
+      if (hosts.on.length === 0) continue
+      const depth = this.depth(server, hosts)
+      if (depth < 0) this.unsettled.onShort(server, version)
+      for (let at = 0; at < hosts.on.length; at++) {
+        const mothership = hosts.on[at]!
+        if (!server.wired.has(mothership)) continue
+        if (at < Math.abs(depth)) server.needed.set(mothership, server.needed.get(mothership) + 1)
+        if (server.user) this.useAt(version, hosts, at, 1)
+      }
+    }
+    for (const each of server.wires) if (server.needed.get(each) === 0) this.loosen(server, each)
+  }
+
+  /** Nothing is left of its wires. */
+  cutAll(server: Server): void {
+    this.#uncount(server)
+    for (const each of server.wires) {
+      this.wiredAt[each]!.delete(server)
+      server.wired.set(each, false)
+    }
+    this.wireCount -= server.wires.length
+    server.wires.length = 0
+    server.record = undefined
+  }
+
+  #uncount(server: Server): void {
+    if (server.wires.length === 0) return
+    for (const version of server.user ? server.territory.list : []) {
+      const hosts = this.hostsOf(version)
+      for (let at = 0; at < hosts.on.length; at++) {
+        if (server.wired.has(hosts.on[at]!)) this.useAt(version, hosts, at, -1)
+      }
+    }
+    for (const each of server.wires) server.needed.set(each, 0)
+    for (const each of server.loose) this.fasten(server, each)
   }
 
   /** As it stands in records: the same for all of them. */
@@ -123,96 +223,5 @@ export class Graph {
       else to = middle
     }
     return from
-  }
-
-  /** How many wires to the best `tier` tiers are missing. */
-  missing({ wired }: Server, { on, ends }: Hosts, tier: Tier): number {
-    const end = ends[tier - 1]!
-    let missing = Math.min(this.redundancy, end)
-    for (let index = 0; index < end && missing > 0; index++) if (wired.has(on[index]!)) missing--
-    return missing
-  }
-
-  /** Whether all hosts of the version have to be wired to whoever reaches it. */
-  takesAll({ on }: Hosts): boolean {
-    return on.length <= this.redundancy
-  }
-
-  /** Whether the rain server would miss the wire. */
-  covers(server: Server, mothership: number): boolean {
-    for (const version of this.holds(mothership)) {
-      if (server.territory.reaches.has(version) && this.#isShort(server, mothership, this.hostsOf(version))) return true
-    }
-    return false
-  }
-
-  /** Whether it would be short of wires for this version without the one there. */
-  needs(server: Server, mothership: number, version: number): boolean {
-    return this.#isShort(server, mothership, this.hostsOf(version))
-  }
-
-  /** 0: it is no host of the version. */
-  tierIn(version: number, mothership: number): number {
-    return tierIn(this.hostsOf(version), mothership)
-  }
-
-  /** Whether without this wire, fewer than wanted would be wired of a tier that it counts for. */
-  #isShort({ wired }: Server, mothership: number, { on, ends }: Hosts): boolean {
-    if (on.length <= this.redundancy) return true
-    const at = on.indexOf(mothership)
-    let cover = 0
-    let index = 0
-    for (const end of ends) {
-      for (; index < end; index++) if (wired.has(on[index]!)) cover++
-      if (at < end && cover <= Math.min(this.redundancy, end)) return true
-    }
-    return false
-  }
-
-  /** Whether a copy there would be idle without the wire. */
-  employs(server: Server, mothership: number): boolean {
-    if (!server.user) return false
-    for (const version of this.holds(mothership)) {
-      if (server.territory.reaches.has(version) && this.#serves(mothership, version)) {
-        if (!this.isUsed(mothership, version, server)) return true
-      }
-    }
-    return false
-  }
-
-  /** Among the best hosts of a version of which not all are wired anyway. */
-  #serves(mothership: number, version: number): boolean {
-    const hosts = this.hostsOf(version)
-    if (this.takesAll(hosts)) return false
-    const at = hosts.on.indexOf(mothership)
-    return at >= 0 && at < hosts.ends[0]
-  }
-
-  /** Whether a rain server that takes visitors is wired to the mothership for the version. */
-  isUsed(mothership: number, version: number, beside?: Server): boolean {
-    for (const server of this.wiredTo(mothership)) {
-      if (server !== beside && server.user && server.territory.reaches.has(version)) return true
-    }
-    return false
-  }
-
-  ofUse(server: Server, mothership: number): boolean {
-    const covers = this.covers(server, mothership)
-    const employs = !covers && this.employs(server, mothership)
-    if (employs) this.spareAt(mothership).add(server)
-    else this.#spare[mothership]?.delete(server)
-    return covers || employs || this.#isKept(server, mothership)
-  }
-
-  /** Rain servers whose wire there is good for nothing but that no copy is idle: another one's may do. */
-  spareAt(mothership: number): Set<Server> {
-    return (this.#spare[mothership] ??= new Set())
-  }
-
-  /** One that is away may be back soon. */
-  #isKept({ territory }: Server, mothership: number): boolean {
-    if (!this.away.has(mothership)) return false
-    for (const version of this.holds(mothership)) if (territory.reaches.has(version)) return true
-    return false
   }
 }

@@ -51,3 +51,23 @@ export function hostsOf(
   }
   return hosts
 }
+
+/** Of a version: numbers of motherships, the best tier first, and how many there are up to each tier. */
+export interface Hosts {
+  readonly on: readonly number[]
+  readonly ends: readonly [number, number, number, number]
+}
+
+export const nowhere: Hosts = { on: [], ends: [0, 0, 0, 0] }
+
+export function hostsBy(tiers: ReadonlyMap<number, Tier>): Hosts {
+  const sorted = [...tiers].sort((a, b) => a[1] - b[1] || a[0] - b[0])
+  const upTo = (tier: Tier): number => sorted.filter(([, each]) => each <= tier).length
+  return { on: sorted.map(([each]) => each), ends: [upTo(1), upTo(2), upTo(3), sorted.length] }
+}
+
+/** 0: it is none of them. */
+export function tierIn({ on, ends }: Hosts, mothership: number): number {
+  const at = on.indexOf(mothership)
+  return at < 0 ? 0 : ends.findIndex(end => at < end) + 1
+}

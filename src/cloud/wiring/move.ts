@@ -4,7 +4,8 @@
  * wires, and after so many moves as would bring it half-way to the mean, it is left alone until it is measured again.
  */
 import { byId } from '../ids.js'
-import type { Graph, Server } from './graph.js'
+import type { Graph } from './graph.js'
+import type { Server } from './server.js'
 
 export interface Moved {
   readonly server: Server

@@ -42,3 +42,21 @@ export class Flags {
     this.#bytes[number] = yes ? 1 : 0
   }
 }
+
+/** Numbers by number, which are 0 until they are set. */
+export class Counts {
+  #counts = new Uint32Array(64)
+
+  get(number: number): number {
+    return this.#counts[number] ?? 0
+  }
+
+  set(number: number, count: number): void {
+    if (number >= this.#counts.length) {
+      const more = new Uint32Array(Math.max(number + 1, this.#counts.length * 2))
+      more.set(this.#counts)
+      this.#counts = more
+    }
+    this.#counts[number] = count
+  }
+}

@@ -58,6 +58,10 @@ export class Reach {
   readonly #usedBy = new Map<string, Set<number>>()
   /** By version. */
   readonly #reaching: Set<Known>[] = []
+  /** By component that urls name; `*` and `core` among them. */
+  readonly #naming = new Map<string, Set<Known>>()
+  /** Those that reach all that is active. */
+  readonly #anywhere = new Set<Known>()
   /** Versions with intents. */
   readonly #answering = new Set<number>()
   /** When a version was last met: by round. */
@@ -89,8 +93,15 @@ export class Reach {
   leave(territory: Territory, server: number): void {
     territory.servers.delete(server)
     if (territory.servers.size > 0) return
-    this.#territories.delete(territory.key)
-    for (const each of territory.list) this.#reaching[each]!.delete(territory as Known)
+    const known = territory as Known
+    this.#territories.delete(known.key)
+    this.#anywhere.delete(known)
+    for (const each of known.list) this.#reaching[each]!.delete(known)
+    for (const each of known.names) {
+      const naming = this.#naming.get(each)!
+      naming.delete(known)
+      if (naming.size === 0) this.#naming.delete(each)
+    }
   }
 
   /** These versions (`id/version`) came, went, or are others now. */
@@ -102,7 +113,19 @@ export class Reach {
     for (const each of changed) this.#forget(each)
     for (const component of components) for (const user of this.#usedBy.get(component) ?? []) touched.add(user)
     for (const each of touched) this.#forgetChildren(each)
-    return [...this.#territories.values()].flatMap(known => this.#shift(known, changed, components, touched) ?? [])
+    const renamed = this.#renamed(components)
+    for (const known of renamed) if (known.key !== everything) known.entries = this.#entries(known.urls)
+    const shifted = new Set([...renamed, ...this.#anywhere])
+    for (const each of touched) for (const known of this.#reaching[each] ?? []) shifted.add(known)
+    return [...shifted].flatMap(
+      known => (known.key === everything ? this.#take(known, changed) : this.#walk(known)) ?? [],
+    )
+  }
+
+  /** Where other versions than before may be what urls mean. */
+  #renamed(components: ReadonlySet<string>): Set<Known> {
+    if (standInsOf(this.map).some(each => components.has(each))) return new Set(this.#territories.values())
+    return new Set([...components, core, everything].flatMap(each => [...(this.#naming.get(each) ?? [])]))
   }
 
   /** What stands in for failures is another one. */
@@ -124,37 +147,24 @@ export class Reach {
     this.#children.delete(version)
   }
 
-  #shift(
-    known: Known,
-    changed: readonly number[],
-    components: ReadonlySet<string>,
-    touched: ReadonlySet<number>,
-  ): Shift | undefined {
-    if (known.key === everything) return this.#take(known, changed)
-    const renamed = this.#isNamed(known, components)
-    if (renamed) known.entries = this.#entries(known.urls)
-    if (!renamed && !known.any && !meets(known, touched)) return undefined
-    return this.#walk(known)
-  }
-
-  #isNamed({ names }: Known, components: ReadonlySet<string>): boolean {
-    const own = standInsOf(this.map)
-    for (const each of components) if (names.has(each) || own.includes(each)) return true
-    return names.has(core)
-  }
-
   #made(key: string, urls: readonly string[]): Known {
     const whole = key === everything
+    const names = new Set(whole ? [everything] : urls.map(firstOf))
     const known: Known = {
       ...{ key, urls: [...urls], servers: new Set(), reaches: new Flags(), list: [], any: false },
-      ...{ names: new Set(urls.map(firstOf)), entries: whole ? [] : this.#entries(urls) },
+      ...{ names, entries: whole ? [] : this.#entries(urls) },
     }
-    if (whole)
+    for (const each of names) {
+      const naming = this.#naming.get(each)
+      if (naming) naming.add(known)
+      else this.#naming.set(each, new Set([known]))
+    }
+    if (!whole) this.#walk(known)
+    else
       this.#take(
         known,
-        [...this.map.all('components')].map(([each]) => this.versions.number(each)),
+        Array.from(this.map.all('components'), ([each]) => this.versions.number(each)),
       )
-    else this.#walk(known)
     return known
   }
 
@@ -186,12 +196,14 @@ export class Reach {
       found.push(version)
     }
     known.any = false
+    this.#anywhere.delete(known)
     for (const each of known.entries) meet(each)
     for (let index = 0; index < found.length; index++) {
       const { versions, any } = this.#childrenOf(found[index]!)
       for (const child of versions) meet(child)
       if (!any || known.any) continue
       known.any = true
+      this.#anywhere.add(known)
       for (const each of this.#allActive()) meet(each)
     }
     const added = found.filter(each => !known.reaches.has(each))
@@ -242,11 +254,6 @@ export class Reach {
     const versions = new Set([...childrenOf(this.map, component)].map(key => this.versions.number(key)))
     return { versions: [...versions], any: namesAny(component), names }
   }
-}
-
-function meets({ reaches }: Territory, versions: ReadonlySet<number>): boolean {
-  for (const each of versions) if (reaches.has(each)) return true
-  return false
 }
 
 function longer(numbers: Uint32Array<ArrayBuffer>, index: number): Uint32Array<ArrayBuffer> {

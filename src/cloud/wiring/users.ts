@@ -1,6 +1,6 @@
 /** Who makes pages of a version through which motherships: what waits of calls, and copies that leave, go by. */
 import type { CloudMap } from '../map.js'
-import { type Hosts, tierIn } from './graph.js'
+import { type Hosts, tierIn } from './hosts.js'
 import type { Wiring } from './wiring.js'
 
 export interface User {

@@ -1,5 +1,5 @@
 /**
- * Wiring: which rain server talks to which motherships (W1-W3); what must hold is in `graph.ts`. Present wires stay as
+ * Wiring: which rain server talks to which motherships (W1-W3); what must hold is in `worth.ts`. Present wires stay as
  * long as they are of use, so a change of the cloud moves few of them. Pure: the same map (the present wiring included)
  * and the same loads give the same wiring, whether it was followed or is read anew.
  */
@@ -8,20 +8,18 @@ import { byId } from '../ids.js'
 import type { Applied, CloudMap } from '../map.js'
 import { type Change, put, remove, type WiringRecord } from '../records.js'
 import { type Cost, cover, prune } from './cover.js'
-import { Follower, type Unsettled } from './follow.js'
-import type { Graph, Server } from './graph.js'
+import { Follower } from './follow.js'
+import type { Graph } from './graph.js'
 import { type HeatOf, reservedHeat } from './heat.js'
 import { coolDown } from './move.js'
 import { reachable } from './reachable.js'
+import type { Server } from './server.js'
 
 export { patternMatches } from '../routing/routing.js'
 export { reachable }
 
 /** What a crowded mothership costs beside a warm one. */
 const crowdWeight = 0.5
-
-/** When so many come at once, it is quicker to look at all wires than to ask which are concerned. */
-const manyWires = 3
 
 export interface Planning {
   /** Where the records of wiring are read, and whether a rain server is still there: a draft over the map. */
@@ -50,7 +48,9 @@ export class Wiring {
   }
 
   #confirm(id: string, record: WiringRecord | null): void {
-    const { wires } = this.#given.get(id) ?? { wires: [] }
+    const given = this.#given.get(id)
+    if (given === undefined || given === record) return void this.#given.delete(id)
+    const { wires } = given
     const same = (each: { readonly mothership: string }, index: number): boolean =>
       each.mothership === record?.wires[index]?.mothership
     if (!record || (wires.length === record.wires.length && wires.every(same))) this.#given.delete(id)
@@ -124,6 +124,8 @@ class Pass {
   readonly #graph: Graph
   readonly #touched = new Set<Server>()
   readonly #heats: number[] = []
+  /** Wires of a mothership. */
+  #mean = 0
 
   constructor(
     private readonly follower: Follower,
@@ -133,10 +135,15 @@ class Pass {
     this.#graph = follower.graph
   }
 
-  /** What a wire costs: how warm the mothership is, and how many are wired to it beside the mean. */
-  readonly #cost: Cost = mothership => {
-    const mean = this.#graph.wireCount / Math.max(1, this.#graph.hosting)
-    return this.#heat(mothership) + (crowdWeight * this.#graph.wiredTo(mothership).size) / (mean + 1)
+  /**
+   * What a wire costs: how warm the mothership is, and how many are wired to it beside the mean. That one is as it was
+   * before the rain server got its wires, so that what one costs never falls while they are chosen.
+   */
+  readonly #cost: Cost = mothership =>
+    this.#heat(mothership) + (crowdWeight * this.#graph.wiredTo(mothership).size) / (this.#mean + 1)
+
+  #weigh(): void {
+    this.#mean = this.#graph.wireCount / Math.max(1, this.#graph.hosting)
   }
 
   #heat(mothership: number): number {
@@ -144,95 +151,82 @@ class Pass {
   }
 
   settle(): void {
-    const unsettled = [...this.follower.unsettled].sort(([a], [b]) => byId(a.id, b.id))
-    this.follower.unsettled.clear()
-    for (const [server, what] of unsettled) this.#settleOne(server, what)
+    const { unsettled } = this.#graph
+    for (const server of [...unsettled.servers].sort(firstId)) this.#settleOne(server)
     this.#employ()
+    unsettled.clear()
   }
 
-  #settleOne(server: Server, what: Unsettled): void {
+  #settleOne(server: Server): void {
     const record = this.view.get('wiring', server.id)?.value
     const rainServer = this.view.get('rainservers', server.id)?.value
     if (!rainServer) return
+    const { whole, short } = this.#graph.unsettled
     const loaded = this.follower.isWired(server, record)
     if (!loaded) this.follower.load(server, record)
     const reset = (record?.generation ?? 0) !== rainServer.generation
     if (reset) {
-      for (const each of [...server.wires]) this.#graph.cut(server, each)
+      this.#graph.cutAll(server)
       this.#touched.add(server)
     }
-    const all = what.all || !loaded || reset
-    const reached = all ? server.territory.list : [...what.versions].filter(each => server.territory.reaches.has(each))
-    this.#mend(server, reached, all ? undefined : what.wires)
+    const all = whole.has(server) || !loaded || reset
+    if (all) this.#graph.bulk(server, () => this.#cover(server, server.territory.list))
+    else this.#cover(server, [...(short.get(server) ?? [])])
+    this.#trim(server)
   }
 
-  /** Wires what is missing of the versions, and cuts what is of no use then, of these wires (or all). */
-  #mend(server: Server, versions: readonly number[], wires: ReadonlySet<number> | undefined): void {
-    const added = cover(this.#graph, server, versions, this.#cost)
-    this.#cutBeside(server, added, wires && this.#suspects(server, versions, new Set(wires)))
+  #cover(server: Server, versions: readonly number[]): void {
+    this.#weigh()
+    const reached = versions.filter(each => server.territory.reaches.has(each))
+    if (cover(this.#graph, server, reached, this.#cost).length > 0) this.#touched.add(server)
   }
 
-  /** With those that some of the versions have more of than they want. */
-  #suspects(server: Server, versions: Iterable<number>, suspects: Set<number>): Set<number> {
-    for (const version of versions) {
-      const { on } = this.#graph.hostsOf(version)
-      if (on.length <= this.#graph.redundancy) continue
-      const wired = on.filter(each => server.wired.has(each))
-      if (wired.length > this.#graph.redundancy) for (const each of wired) suspects.add(each)
+  /** Cuts what is of no use, of its wires and then of others'. */
+  #trim(server: Server): void {
+    if (prune(this.#graph, server, server.loose, this.#cost).length > 0) this.#touched.add(server)
+    this.#release(server)
+  }
+
+  /** Others were wired for nothing but that no copy is idle, to where another one is wired now. */
+  #release(beside: Server): void {
+    const { crowded } = this.#graph.unsettled
+    if (crowded.size === 0) return
+    for (const mothership of [...crowded].sort(this.#firstName)) {
+      for (const other of [...this.#graph.looseAt(mothership)].sort(firstId)) {
+        if (other !== beside && prune(this.#graph, other, [mothership], this.#cost).length > 0) this.#touched.add(other)
+      }
     }
-    return suspects
+    crowded.clear()
   }
 
-  #cutBeside(server: Server, added: readonly number[], wires: Set<number> | undefined): void {
-    const few = added.length <= manyWires ? wires : undefined
-    if (few) for (const each of added) this.#suspects(server, this.#reachedAt(server, each), few)
-    const cut = prune(this.#graph, server, few ?? server.wires, this.#cost)
-    if (added.length + cut.length > 0) this.#touched.add(server)
-    for (const each of added) if (server.wired.has(each)) this.#release(each, server)
-  }
-
-  *#reachedAt({ territory }: Server, mothership: number): Iterable<number> {
-    for (const version of this.#graph.holds(mothership)) if (territory.reaches.has(version)) yield version
-  }
-
-  /** Others were wired to it for nothing but that no copy is idle. */
-  #release(mothership: number, beside: Server): void {
-    for (const other of [...this.#graph.spareAt(mothership)].sort((a, b) => byId(a.id, b.id))) {
-      if (other !== beside && prune(this.#graph, other, [mothership], this.#cost).length > 0) this.#touched.add(other)
-    }
-  }
+  readonly #firstName = (a: number, b: number): number =>
+    byId(this.#graph.motherships.name(a), this.#graph.motherships.name(b))
 
   /** Gives a wire to copies that no rain server comes to. */
   #employ(): void {
-    const { follower } = this
     const graph = this.#graph
     const idle = new Map<number, Set<number>>()
-    for (const version of follower.idle) {
-      const { on, ends } = graph.hostsOf(version)
-      if (on.length <= graph.redundancy) continue
-      for (const mothership of on.slice(0, ends[0])) {
-        if (graph.isUsed(mothership, version)) continue
+    for (const version of graph.unsettled.idle) {
+      for (const mothership of graph.idleAt(version)) {
         const versions = idle.get(mothership)
         if (versions) versions.add(version)
         else idle.set(mothership, new Set([version]))
       }
     }
-    follower.idle.clear()
-    const name = (mothership: number): string => graph.motherships.name(mothership)
-    for (const [mothership, versions] of [...idle].sort(([a], [b]) => byId(name(a), name(b)))) {
+    for (const [mothership, versions] of [...idle].sort(([a], [b]) => this.#firstName(a, b))) {
       this.#employAt(mothership, versions)
     }
   }
 
   #employAt(mothership: number, versions: Set<number>): void {
     for (;;) {
-      for (const each of versions) if (this.#graph.isUsed(mothership, each)) versions.delete(each)
+      for (const each of versions) if (!this.#graph.idleAt(each).includes(mothership)) versions.delete(each)
       const user = this.#userFor(versions)
       if (!user) return
+      this.#weigh()
       this.#graph.wire(user, mothership)
-      this.#graph.ofUse(user, mothership)
       this.#touched.add(user)
-      this.#cutBeside(user, [mothership], new Set())
+      this.#trim(user)
     }
   }
 
@@ -257,14 +251,16 @@ class Pass {
   coolDown({ max, measured }: NonNullable<Planning['move']>): void {
     const heat = (mothership: number): number | undefined => measured(this.#graph.motherships.name(mothership))
     const cooling = { heat, hotAbove: settingsOf(this.view).wiring.hotAbove, movesMax: max }
-    for (const { server, to } of coolDown(this.#graph, cooling)) {
+    this.#weigh()
+    for (const { server } of coolDown(this.#graph, cooling)) {
       this.#touched.add(server)
-      this.#release(to, server)
+      this.#release(server)
     }
+    this.#graph.unsettled.clear()
   }
 
   *records(at: string | undefined): Iterable<Change> {
-    for (const server of [...this.#touched].sort((a, b) => byId(a.id, b.id))) {
+    for (const server of [...this.#touched].sort(firstId)) {
       const rainServer = this.view.get('rainservers', server.id)?.value
       const before = this.view.get('wiring', server.id)?.value
       if (!rainServer) continue
@@ -281,6 +277,8 @@ class Pass {
     }
   }
 }
+
+const firstId = (a: Server, b: Server): number => byId(a.id, b.id)
 
 const isLighter = (a: Server, b: Server): boolean =>
   a.wires.length < b.wires.length || (a.wires.length === b.wires.length && byId(a.id, b.id) < 0)

@@ -168,6 +168,31 @@ it('holds after every change, and is what it would be if it were read anew', () 
   )
 })
 
+it('holds also while wires move for load, and knows of each wire what it would know if it were read anew', () => {
+  const whys = ({ graph }: Wiring): string[] =>
+    [...graph.servers.values()].flatMap(server =>
+      server.wires.map(each => {
+        const why = graph.covers(server, each) ? 'covers' : graph.employs(server, each) ? 'employs' : 'neither'
+        return `${server.id} ${graph.motherships.name(each)} ${why}`
+      }),
+    )
+  fc.assert(
+    fc.property(batches, fc.array(fc.nat(9), { minLength: 8, maxLength: 8 }), (all, heats) => {
+      const map = mapOf(...begun)
+      const wiring = new Wiring(map)
+      const measured = (id: string): number => heats[Number(id.slice(1))]! / 10
+      for (const batch of all) {
+        step(map, wiring, batch)
+        step(map, wiring, wiring.plan({ heatOf: measured, move: { max: 3, measured } }))
+        expect(wiringFaults(map)).toEqual([])
+        expect(whys(wiring).sort()).toEqual(whys(new Wiring(map)).sort())
+        expect(wiring.plan({ heatOf: measured })).toEqual([])
+      }
+    }),
+    { numRuns: 150 },
+  )
+})
+
 it('knows what can be reached as it would if it were read anew', () => {
   fc.assert(
     fc.property(batches, all => {
