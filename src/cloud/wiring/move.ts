@@ -50,9 +50,12 @@ function coolOne(graph: Graph, from: number, { heats, mean, movesMax }: Warmth):
   const share = warm / graph.wiredTo(from).size
   const until = mean + (warm - mean) / 2
   const moved: Moved[] = []
-  for (const server of [...graph.wiredTo(from)].sort((a, b) => byId(a.id, b.id))) {
+  if (movesMax <= 0) return moved
+  const isCool = (each: number): boolean => (heats.get(each) ?? mean) < mean
+  const movable = [...graph.wiredTo(from)].filter(server => insteadOf(graph, server, from, isCool) !== undefined)
+  for (const server of movable.sort((a, b) => byId(a.id, b.id))) {
     if (moved.length >= movesMax || heats.get(from)! - share < until) break
-    const to = insteadOf(graph, server, from, each => (heats.get(each) ?? mean) < mean)
+    const to = insteadOf(graph, server, from, isCool)
     if (to === undefined) continue
     graph.cut(server, from)
     graph.wire(server, to)
@@ -70,21 +73,18 @@ function insteadOf(
   from: number,
   isCool: (mothership: number) => boolean,
 ): number | undefined {
-  if (graph.employs(server, from)) return undefined
-  const needs = [...graph.holds(from)].filter(
-    version => server.territory.reaches.has(version) && graph.needs(server, from, version),
-  )
-  const first = needs[0]
-  if (first === undefined) return undefined
-  const fits = (to: number): boolean =>
-    !server.wired.has(to) &&
-    isCool(to) &&
-    needs.every(version => graph.tierIn(version, to) > 0 && graph.tierIn(version, to) <= graph.tierIn(version, from))
-  return graph
-    .hostsOf(first)
-    .on.filter(fits)
-    .sort(
-      (a, b) =>
-        graph.wiredTo(a).size - graph.wiredTo(b).size || byId(graph.motherships.name(a), graph.motherships.name(b)),
-    )[0]
+  if (!graph.covers(server, from)) return undefined
+  let others: number[] | undefined
+  for (const version of graph.holds(from)) {
+    if (!server.territory.reaches.has(version) || !graph.needs(server, from, version)) continue
+    const tier = graph.tierIn(version, from)
+    const fits = (to: number): boolean => graph.tierIn(version, to) > 0 && graph.tierIn(version, to) <= tier
+    others = (others ?? graph.hostsOf(version).on.filter(each => !server.wired.has(each) && isCool(each))).filter(fits)
+    if (others.length === 0) return undefined
+  }
+  if (!others || graph.employs(server, from)) return undefined
+  return others.sort(
+    (a, b) =>
+      graph.wiredTo(a).size - graph.wiredTo(b).size || byId(graph.motherships.name(a), graph.motherships.name(b)),
+  )[0]
 }

@@ -254,7 +254,7 @@ class Pass {
     this.#weigh()
     for (const { server } of coolDown(this.#graph, cooling)) {
       this.#touched.add(server)
-      this.#release(server)
+      this.#trim(server)
     }
     this.#graph.unsettled.clear()
   }

@@ -234,6 +234,25 @@ describe('load', () => {
     expect(counts[0]).toBeLessThan(Math.min(counts[1]!, counts[2]!))
   })
 
+  it('leaves no wire that is of no use beside one that moved', () => {
+    const wires = (id: string, ...to: readonly string[]): Change =>
+      put('wiring', id, { schema: 1, wires: to.map(mothership => ({ mothership })) })
+    const more = Array.from({ length: 10 }, (_, index) => `s${index}`)
+    const wired = new Wired(
+      ...[redundancy(1), component('news'), component('shop'), ...motherships('m1', 'm2', 'm3')],
+      ...[copy('news', 'm1'), copy('news', 'm2'), copy('shop', 'm2'), copy('shop', 'm3')].flat(),
+      ...[...server('r1', ['/news/*', '/shop/*']), wires('r1', 'm1', 'm3')],
+      ...[...server('r2', ['/news/*']), wires('r2', 'm2'), ...server('r3', ['/shop/*']), wires('r3', 'm2')],
+      ...[...server('r4', ['/shop/*']), wires('r4', 'm3')],
+      ...more.flatMap(id => [...server(id, ['/news/*']), wires(id, 'm1')]),
+    )
+    expect(wired.of('r1')).toBe('m1,m3')
+    const measured = (id: string): number | undefined => ({ m1: 0.9, m2: 0.1 })[id]
+    wired.change(...wired.wiring.plan({ move: { max: 10, measured } }))
+    // The one to m2 has both.
+    expect(wired.of('r1')).toBe('m2')
+  })
+
   it('moves a few wires away from what is much warmer than the mean, half-way, and no more than may', () => {
     const wired = cloud()
     const before = wiredTo(wired, 'm1')
