@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { CloudError } from '../cloud/errors.js'
+import { CloudError, type Code } from '../cloud/errors.js'
 import type { Candidate, RoutesAnswer } from '../cloud/routing/table.js'
 import type { Client } from '../sdk/client.js'
 import { connect, type Environment, type Finish, print, printJson, verbOf } from './connection.js'
@@ -104,17 +104,35 @@ function printRoute({ path, pattern, candidates, chosen, why, page }: RouteAnswe
 }
 
 const blockS = 5
+/** No waiting helps. */
+const lasting: readonly Code[] = ['unauthenticated', 'forbidden', 'misconfigured']
 
 async function routes(client: Client, options: RoutesOptions): Promise<number> {
+  const { out, run, watch } = options
+  if (run !== undefined && out === undefined) {
+    throw new CloudError('misconfigured', '--run needs --out: it is run when that has changed')
+  }
   let after: string | undefined
+  let shown: string | undefined
+  /** What was written has not been run for yet. */
+  let due = false
   do {
-    const answer = await ask(client, after, options.watch)
+    const answer = await ask(client, after, watch)
     // While nobody answers, what was written stands.
     if (!answer) continue
     after = answer.revision
-    await show(answer, options)
-  } while (options.watch)
-  return 0
+    const files = textsOf(answer, options)
+    if (out === undefined) {
+      const text = Object.values(files).join('\n').trimEnd()
+      if (text !== shown) print(text)
+      shown = text
+    } else {
+      due = (await write(files, out)) || due
+      // A command that failed leaves the balancer with what was before: it is run again at the next look.
+      due = due && run !== undefined && !(await runShell(run))
+    }
+  } while (watch)
+  return due ? 1 : 0
 }
 
 async function ask(client: Client, after: string | undefined, patient: boolean): Promise<RoutesAnswer | undefined> {
@@ -123,35 +141,30 @@ async function ask(client: Client, after: string | undefined, patient: boolean):
     const query = after === undefined ? {} : { block: `${blockS}s`, after }
     return await client.request<RoutesAnswer>('GET', '/routes', { query })
   } catch (error) {
-    const lasting = error instanceof CloudError && ['unauthorized', 'forbidden', 'misconfigured'].includes(error.code)
-    if (!patient || lasting) throw error
+    if (!patient || (error instanceof CloudError && lasting.includes(error.code))) throw error
     process.stderr.write(`rain: ${error instanceof Error ? error.message : String(error)}\n`)
     await new Promise(resolve => setTimeout(resolve, 1_000))
     return undefined
   }
 }
 
-async function show(answer: RoutesAnswer, { format, json, listen, out, run }: RoutesOptions): Promise<void> {
-  if (json || format === 'json') return deliver({ '': `${JSON.stringify(answer, null, 2)}\n` }, out, run)
-  if (format === 'nginx') return deliver({ '': nginxFile(answer, listen) }, out, run)
-  if (format === 'envoy') return deliver(envoyFiles(answer, resolve(out ?? '.')), out ?? '', run, out === undefined)
+/** By name, or one without. */
+function textsOf(answer: RoutesAnswer, { format, json, listen, out }: RoutesOptions): Readonly<Record<string, string>> {
+  if (json || format === 'json') return { '': `${JSON.stringify(answer, null, 2)}\n` }
+  if (format === 'nginx') return { '': nginxFile(answer, listen) }
+  if (format === 'envoy') return envoyFiles(answer, resolve(out ?? '.'))
   const rows = answer.routes.flatMap(({ pattern, servers }) =>
     servers.map(each => [pattern, each.id, each.state, String(each.weight), each.address]),
   )
-  print(rows.length === 0 ? 'no routes' : table(['PATTERN', 'RAIN SERVER', 'STATE', 'WEIGHT', 'ADDRESS'], rows))
+  const heads = ['PATTERN', 'RAIN SERVER', 'STATE', 'WEIGHT', 'ADDRESS']
+  return { '': `${rows.length === 0 ? 'no routes' : table(heads, rows)}\n` }
 }
 
-/** `files`: by name, or one without. Each is put in place as a whole, so that nobody reads half of it. */
-async function deliver(
-  files: Readonly<Record<string, string>>,
-  out: string | undefined,
-  run: string | undefined,
-  shown = out === undefined,
-): Promise<void> {
-  if (shown) return print(Object.values(files).join('\n').trimEnd())
+/** Whether any has changed. Each is put in place as a whole, so that nobody reads half of it. */
+async function write(files: Readonly<Record<string, string>>, out: string): Promise<boolean> {
   let changed = false
   for (const [name, text] of Object.entries(files)) {
-    const path = name === '' ? out! : join(out!, name)
+    const path = name === '' ? out : join(out, name)
     if ((await readFile(path, 'utf8').catch(() => undefined)) === text) continue
     await mkdir(dirname(path), { recursive: true })
     await writeFile(`${path}.new`, text)
@@ -159,19 +172,20 @@ async function deliver(
     changed = true
     process.stderr.write(`wrote ${path}\n`)
   }
-  if (changed && run !== undefined) await runShell(run)
+  return changed
 }
 
-function runShell(command: string): Promise<void> {
+/** Whether it ended well; if not, that is said. */
+function runShell(command: string): Promise<boolean> {
   return new Promise(done => {
     const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'inherit', 'inherit'] })
     child.once('error', error => {
       process.stderr.write(`rain: ${error.message}\n`)
-      done()
+      done(false)
     })
     child.once('exit', code => {
       if (code !== 0) process.stderr.write(`rain: ${JSON.stringify(command)} ended with ${code}\n`)
-      done()
+      done(code === 0)
     })
   })
 }
