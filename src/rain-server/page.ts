@@ -11,7 +11,7 @@ import { escapeHtml } from './document.js'
 import type { Fallbacks } from './fallbacks.js'
 import type { Fragment } from './fragment-cache.js'
 import { type Asker, type Failure, type Fragments, failure, type Got, termsOf, type Wish } from './fragments.js'
-import type { LearntAssets } from './learnt-assets.js'
+import type { LearntViews } from './learnt-views.js'
 import { withOtherIds } from './other-ids.js'
 import { Arrivals, noAssets, type Piece, type Place, pieceOf, Slot, split } from './piece.js'
 import type { Waiting } from './race.js'
@@ -37,6 +37,8 @@ export interface Page {
   /** No slot is empty any more. */
   readonly whole: Promise<void>
   readonly isWhole: () => boolean
+  /** Before when it will hardly be whole, by the clock: as its parts were before. */
+  readonly dueMs: () => number
   /** Resolves when nothing is under way that may change the session. */
   readonly sessionSettled: Promise<void>
   /** For how long the whole may be shown again, ms; 0: not at all. Once it is whole. */
@@ -51,7 +53,7 @@ export interface Page {
 export interface PagePorts {
   readonly fragments: Fragments
   readonly fallbacks: Fallbacks
-  readonly assets: LearntAssets
+  readonly learnt: LearntViews
   readonly shown: Shown
   readonly clock: Clock
   readonly onFragment: (component: string, step: Step, because: Because | undefined, ms: number) => void
@@ -98,6 +100,7 @@ export async function openPage(
   const common = {
     whole: assembly.whole(),
     isWhole: () => assembly.pending === 0,
+    dueMs: () => assembly.dueMs,
     sessionSettled: assembly.sessionSettled(),
     isExact: () => assembly.exact,
     arrivals: assembly.arrivals,
@@ -117,6 +120,7 @@ class Assembly {
   /** Slots that are empty. */
   pending = 0
   #sessionsPending = 0
+  dueMs = 0
   readonly #onWhole: (() => void)[] = []
   readonly #onSessions: (() => void)[] = []
   /** What is shown a second time on a page has its ids changed. */
@@ -153,7 +157,7 @@ class Assembly {
     const fragment = this.#shown.has(got.fragment) ? withOtherIds(got.fragment) : got.fragment
     this.#shown.add(got.fragment)
     const { html, css, js, children, context, title, instance, mothership, guests: brought = [] } = fragment
-    this.ports.assets.learn(name, fragment)
+    this.ports.learnt.learn(name, fragment, got.tookMs)
     const from = { author: wish, inherited: context, path: [...path, name] }
     const within = brought.length === 0 ? guests : [...guests, ...brought.map(each => ({ asked: each, ...from }))]
     const required: Promise<Part>[] = []
@@ -221,9 +225,13 @@ class Assembly {
     const component = own ? author.component : pick(this.state.components.get(child.component) ?? [], child.version)
     if (!own && child.version !== component?.exact) this.exact = false
     const needed = child.required === true || (component && termsOf(component, child.view).required === true)
+    const { learnt, clock } = this.ports
+    const name = component && `${component.id}/${component.version}/${child.view}`
+    const nowMs = clock.nowMs()
+    if (name !== undefined) this.dueMs = Math.max(this.dueMs, nowMs + learnt.usualMs(name))
     const slot = new Slot(
-      component ? this.ports.assets.expected(`${component.id}/${component.version}/${child.view}`) : noAssets,
-      this.ports.clock.nowMs(),
+      name === undefined ? noAssets : learnt.expected(name),
+      nowMs,
       child.placeholder === true,
       this.arrivals,
     )
@@ -275,7 +283,7 @@ class Assembly {
   }
 
   /** The fragment, or else what may stand in for it: what was shown last, or what the package brings along. */
-  async #fragment(wish: Wish): Promise<Got | Failure> {
+  async #fragment(wish: Wish): Promise<(Got & { readonly tookMs?: number }) | Failure> {
     const { fragments, fallbacks, clock, onFragment } = this.ports
     const { component, view } = wish
     const startMs = clock.nowMs()
@@ -283,7 +291,7 @@ class Assembly {
     const ms = clock.nowMs() - startMs
     if (got.kind === 'fragment') {
       onFragment(component.id, got.source, got.after === undefined ? undefined : becauseOf(got.after), ms)
-      return got
+      return got.source === 'kept' ? got : { ...got, tookMs: ms }
     }
     // What somebody may not see, or is not there, was so decided by the component.
     if (got.status < 500 || got.status === 508) return got

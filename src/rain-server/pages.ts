@@ -7,7 +7,7 @@ import type { Clock, Log } from '../hypervisor/ports.js'
 import { encodingFor, packedBytesMin, packing } from './encoding.js'
 import { Fallbacks } from './fallbacks.js'
 import { Fragments } from './fragments.js'
-import { LearntAssets } from './learnt-assets.js'
+import { LearntViews } from './learnt-views.js'
 import type { Links } from './links.js'
 import type { ServerMetrics } from './metrics.js'
 import { type OutputOptions, type Sink, streamDocument, wholeDocument } from './output.js'
@@ -40,7 +40,7 @@ const packed = promisify(gzip)
 export class Pages {
   readonly ports: PagePorts
   readonly #fallbacks: Fallbacks
-  readonly #assets = new LearntAssets()
+  readonly #learnt = new LearntViews()
   #generation: number | undefined
 
   constructor(private readonly deps: PagesDeps) {
@@ -53,7 +53,7 @@ export class Pages {
     this.ports = {
       fragments,
       fallbacks: this.#fallbacks,
-      assets: this.#assets,
+      learnt: this.#learnt,
       shown,
       clock,
       onFragment: metrics.fragment,
@@ -69,7 +69,7 @@ export class Pages {
     const { fragments } = this.ports
     if (reset) {
       fragments.clear()
-      this.#assets.clear()
+      this.#learnt.clear()
     }
     const copies = [...state.components.values()].flat().flatMap(each => each.copies)
     const known = new Set(copies.map(each => `${each.mothership}\0${each.instance}`))
@@ -122,7 +122,8 @@ export class Pages {
 
   async #gathered(page: Page): Promise<void> {
     if (page.isWhole()) return
-    await this.#within(page.whole, gatherMs)
+    // What will be late in any case holds up nothing.
+    if (page.dueMs() - this.deps.clock.nowMs() < 2 * gatherMs) await this.#within(page.whole, gatherMs)
     await this.#within(page.sessionSettled, sessionWaitMs)
   }
 
