@@ -62,6 +62,20 @@ const hasView = (versions: readonly WantedComponent[], rest: readonly string[]):
  * rather than a higher one that does not: who deploys a version and then starts it leaves no hole in pages meanwhile.
  */
 export function pick(versions: readonly WantedComponent[], version: string | undefined): WantedComponent | undefined {
+  let known = picked.get(versions)
+  if (!known) picked.set(versions, (known = new Map()))
+  const before = known.get(version)
+  if (before) return before
+  const found = pickFrom(versions, version)
+  if (found && known.size < pickedMax) known.set(version, found)
+  return found
+}
+
+/** A page asks for the same again and again; a list of versions stays as it is, and a change of the cloud makes another. */
+const picked = new WeakMap<readonly WantedComponent[], Map<string | undefined, WantedComponent>>()
+const pickedMax = 100
+
+function pickFrom(versions: readonly WantedComponent[], version: string | undefined): WantedComponent | undefined {
   if (version !== undefined) {
     const exact = versions.find(each => each.exact === version || each.version === version)
     if (exact) return exact

@@ -9,6 +9,7 @@ import { emptySession, type Session, seal, unseal } from './sealed.js'
 
 const rememberedMax = 10_000
 const cookieName = 'rain-session'
+const cookie = new RegExp(`(?:^|;\\s*)${cookieName}=([\\w-]+)(?:;|$)`)
 
 export class Sessions {
   readonly #latest = new Map<string, Session>()
@@ -20,7 +21,7 @@ export class Sessions {
 
   /** `cookies`: the header. Without a key (an older hypervisor) sessions live in memory only. */
   open(id: string, cookies: string, keys: readonly string[]): VisitorSession {
-    const sealed = new RegExp(`(?:^|;\\s*)${cookieName}=([\\w-]+)(?:;|$)`).exec(cookies)?.[1]
+    const sealed = cookie.exec(cookies)?.[1]
     const told = sealed === undefined ? undefined : unseal(sealed, id, keys, this.clock.wallMs())
     const known = this.#latest.get(id)
     const latest = known && known.seq >= (told?.seq ?? 0) ? known : (told ?? emptySession)
