@@ -1,16 +1,19 @@
 /**
  * Pages of k fragments from three servers, each fragment made after a timer of 50 ms: how long they take at a low rate,
- * and what the process that puts them together spends on each, beside Podium and OpenComponents with the same fragments.
+ * and what the process that puts them together spends on each, beside Podium and OpenComponents with the same fragments,
+ * and beside a server of node's own that has the pages finished (`bare`: no page costs less).
  * `-- --own` leaves the peers out. Not measured: the network, what makes the fragments, caches (there are none here).
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { freePorts } from '../test/support/etcd.js'
 import { bar, finish, spreadOf } from './harness.js'
 import { type Answered, atOnce, atRate, PageClient, quantile } from './pages/client.js'
 import { PageCloud } from './pages/cloud.js'
 import { countOf, ownFragment, partsOf, sizes } from './pages/parts.js'
 import { type Peer, startPeers } from './pages/peers.js'
-import type { Running } from './pages/process.js'
+import { Running } from './pages/process.js'
 
 const timerMs = 50
 const [perSecond, pagesAtRate] = [10, 120]
@@ -30,6 +33,10 @@ const { fragmentHtml } = own
   : ((await import(join(peersDirectory, 'fragment.mjs'))) as { fragmentHtml: (n: number) => string })
 const cloud = await PageCloud.start(partsOf(fragmentHtml, timerMs))
 const peers: Peer[] = own ? [] : await startPeers(peersDirectory, timerMs)
+const [floorPort] = await freePorts(1)
+const ownModule = own ? [] : [join(peersDirectory, 'fragment.mjs')]
+const floorArgs = [fileURLToPath(new URL('./floors/pages.js', import.meta.url)), String(floorPort), String(timerMs)]
+const floor = await Running.start([...floorArgs, ...ownModule], /^ready$/m)
 const systems: System[] = [
   { name: 'rain', aggregator: cloud.server, url: k => `${cloud.url}/page/k${k}` },
   ...peers.map(({ name, page, port }) => ({
@@ -37,6 +44,7 @@ const systems: System[] = [
     aggregator: page,
     url: (k: number) => `http://127.0.0.1:${port}/page/${k}`,
   })),
+  { name: 'bare', aggregator: floor, url: k => `http://127.0.0.1:${floorPort}/page/${k}` },
 ]
 const figures: Record<string, number> = {}
 
@@ -109,6 +117,7 @@ try {
   })
 } finally {
   client.close()
+  await floor.end()
   for (const each of peers) await each.stop()
   await cloud.stop()
 }
