@@ -133,8 +133,11 @@ function slotOf(target: Placed | null): string {
   if (!target) return '127.0.0.1:1 check disabled'
   const resolve = isIP(target.host) === 0 ? ' init-addr last,libc,none' : ''
   const weight = target.weight === usualWeight ? '' : ` weight ${target.weight}`
-  return `${bound(target.host, target.port)} check${resolve}${weight} # ${target.id}`
+  return `${bound(target.host, target.port)} check${resolve}${weight} # ${target.id.replace(strange, '?')}`
 }
+
+/** Of a name in a comment, which ends with the line. */
+const strange = /[^\w.@:-]/g
 
 const bound = (host: string, port: number): string => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)
 

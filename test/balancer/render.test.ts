@@ -50,6 +50,11 @@ describe('the configuration of HAProxy', () => {
     )
   })
 
+  it('has nothing in it of a name but on its own line', () => {
+    const cloud = { servers: [server('r1\n    bind :9\r# "x', '127.0.0.1', ['/*'])], replicas }
+    expect(renderConfig(shapeOf(cloud, 4), frame)).toContain(' check # r1?????bind?:9????x\n')
+  })
+
   it('is taken by HAProxy whatever the cloud is made of', () => {
     const host = fc.oneof(
       fc.ipV4(),
