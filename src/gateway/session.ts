@@ -8,6 +8,7 @@ import { decode, encode } from '../protocol/codec.js'
 import { type Message, type MessageOf, type MessageType, replicaFrameBytesMax } from '../protocol/messages.js'
 import type { GatewayOptions } from './options.js'
 import type { Wire, WireEnd } from './wire.js'
+import { type Word, Words } from './words.js'
 
 const helloWithinMs = 5_000
 const silentMaxMs = 2_500
@@ -28,8 +29,6 @@ type SessionPorts = Omit<GatewayOptions, 'server'> & {
   readonly onEnd: (session: Session) => void
 }
 
-type ObservedItem = MessageOf<'observed'>['items'][number]
-
 export class Session implements WireEnd {
   /** 0 until it is open; the modification revision of the session's key. */
   number = 0
@@ -48,14 +47,12 @@ export class Session implements WireEnd {
   #sentOrder: Order | undefined
   /** The newest order under which what was sent last is wanted. */
   #standsAt: Order | undefined
-  /** The last word on each of its copies. */
-  #observed: Map<string, ObservedItem> | undefined
+  /** Of a mothership, once it has said any. */
+  #words: Words | undefined
   #hinted = ''
   #hintedAtMs = Number.NEGATIVE_INFINITY
   /** What the node had applied when it came: this replica may be behind that. */
   #ahead: Order | undefined
-  /** Words on copies of which this replica has not heard yet. */
-  #unheardOf: Map<string, ObservedItem> | undefined
   /** What arrived while the session was being opened. */
   #early: Message[] | undefined
 
@@ -265,37 +262,26 @@ export class Session implements WireEnd {
   #observe(items: MessageOf<'observed'>['items']): void {
     if (items.length === 0) return
     if (this.node.kind !== 'mothership') return this.#onWrong('only a mothership observes instances')
-    const { hypervisor } = this.ports
-    const own = items.filter(item => this.#isWanted(item.instance))
-    this.#observed ??= new Map()
-    for (const item of own) this.#observed.set(item.instance, item)
-    if (this.#ahead) this.#unheardOf ??= new Map()
-    if (this.#ahead) for (const item of items) this.#unheardOf?.set(item.instance, item)
-    for (const item of own) this.#unheardOf?.delete(item.instance)
-    hypervisor.observations.report(this.node.id, this.number, own)
+    this.#words ??= new Words(instance => this.ports.hypervisor.maps.map.get('instances', instance) !== undefined)
+    this.#report(this.#words.hear(items, this.#ahead !== undefined))
   }
 
   /** The node says each word once: that on a copy which it knew before this replica did would be lost. */
   #catchUp(order: Order): void {
     if (!this.#ahead || compareOrder(order, this.#ahead) < 0) return
     this.#ahead = undefined
-    const items = [...(this.#unheardOf?.values() ?? [])]
-    this.#unheardOf = undefined
-    this.#observe(items.filter(item => this.#isWanted(item.instance)))
+    this.#report(this.#words?.caughtUp() ?? [])
   }
 
-  #isWanted(instance: string): boolean {
-    return this.ports.hypervisor.maps.map.get('instances', instance) !== undefined
+  #report(words: readonly Word[]): void {
+    if (words.length > 0) this.ports.hypervisor.observations.report(this.node.id, this.number, words)
   }
 
   /** The session was put anew: what was reported under its old number may have been dropped, so it is said again. */
   renumber(number: number): void {
     this.number = number
-    const observed = this.#observed ?? new Map<string, ObservedItem>()
-    for (const instance of observed.keys()) if (!this.#isWanted(instance)) observed.delete(instance)
     if (this.#appliedOrder) this.#applied(this.#appliedOrder)
-    const items = [...observed.values()]
-    if (items.length > 0) this.ports.hypervisor.observations.report(this.node.id, number, items)
+    this.#report(this.#words?.all() ?? [])
   }
 
   #onLoad(load: MessageOf<'load'>): void {
