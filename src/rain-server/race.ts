@@ -59,9 +59,10 @@ export class Race {
     if (!this.#over) this.#end({ kind: 'failed', status: 499, reason: 'nobody waits for it' })
   }
 
-  /** Half of the time is over. */
+  /** Half of the time is over; all of it, where this process stood still: then nobody has time to answer. */
   hedge(): void {
-    if (!this.#over && this.#running > 0 && this.#next < this.entry.copies.length) this.#ask()
+    const leftMs = this.entry.untilMs - this.ports.clock.nowMs()
+    if (!this.#over && this.#running > 0 && this.#next < this.entry.copies.length && leftMs > 0) this.#ask()
   }
 
   /** Whoever is next and can be asked; without anybody, and nobody to wait for, it is over. */
