@@ -27,6 +27,12 @@ export const replicaFlags: readonly string[] = ['--max-semi-space-size=64']
  */
 export const mothershipFlags: readonly string[] = ['--max-semi-space-size=2', '--single-threaded-gc']
 
+/**
+ * How Node is to run a rain server. A page lives as long as its slowest fragment, over some collections of the young space
+ * of 1 MiB that Node begins with: each copies what lives. Measured: a page of 20 costs a quarter less, one of 50 a sixth.
+ */
+export const rainServerFlags: readonly string[] = ['--max-semi-space-size=32', '--min-semi-space-size=16']
+
 const flags = (given: Readonly<Record<string, string | number>>): string[] =>
   Object.entries(given).flatMap(([name, value]) => [`--${name}`, String(value)])
 
@@ -106,7 +112,9 @@ export function nodeProcesses(layout: Layout, secrets: Secrets, dataDir: string,
         mothershipFlags,
       ),
     ),
-    ...layout.rainServers.map(each => rain(`rainserver-${each.id}`, 'server', common('rainserver', each))),
+    ...layout.rainServers.map(each =>
+      rain(`rainserver-${each.id}`, 'server', common('rainserver', each), rainServerFlags),
+    ),
     rain(`balancer-${balancer.id}`, 'balancer', [
       ...common('balancer', balancer),
       ...flags({ 'api-port': balancer.apiPort, 'data-dir': join(dataDir, 'balancer') }),
