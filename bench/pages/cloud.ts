@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { mothershipFlags } from '../../src/cli/up/processes.js'
+import { mothershipFlags, rainServerFlags } from '../../src/cli/up/processes.js'
 import type { WantedComponent, WantedInstance, WantedServer } from '../../src/protocol/messages.js'
 import { freePorts, waitUntil } from '../../test/support/etcd.js'
 import { FakeReplica } from '../../test/support/fake-replica.js'
@@ -130,7 +130,7 @@ export class PageCloud {
     })
     this.url = `http://127.0.0.1:${port}`
     this.metricsUrl = `http://127.0.0.1:${metrics}/metrics`
-    this.server = await Running.start(['dist/main.js', 'server', ...flags], undefined)
+    this.server = await Running.start([...rainServerFlags, 'dist/main.js', 'server', ...flags], undefined)
     await waitUntil('the rain server is ready', async () => {
       const answer = await fetch(`${this.url}/healthz`).catch(() => undefined)
       return answer?.status === 200
