@@ -27,5 +27,5 @@ describe('the simulated cloud', () => {
     process.stdout.write(said)
     expect(code, said).toBe(0)
     expect(said).toMatch(new RegExp(`^${enoughRuns} seeds, 0 failed`, 'm'))
-  }, 1_200_000)
+  }, 3_600_000)
 })
