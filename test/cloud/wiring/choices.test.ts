@@ -172,6 +172,12 @@ describe('the number of wires', () => {
   })
 })
 
+const idleTwice: Choices = {
+  copies: [[8, 4, 17], [16, 4], [0], [0], [0], [0, 8], [0], [0], [16], [0], [17], [4, 1, 0], [0]],
+  servers: [[0, 6], [11, 18, 0], [1, 21, 18], [14, 2, 21, 11, 0, 5], [2]],
+  k: 1,
+}
+
 describe('a change of the cloud', () => {
   it('moves few wires: those of a mothership that goes and their stead, of a copy what its coverage takes', () => {
     fc.assert(
@@ -181,10 +187,12 @@ describe('a change of the cloud', () => {
         const at = cloud.map.instancesOn(id).size
         const wiredTo = [...cloud.all()].filter(wire => wire.endsWith(` ${id}`)).length
         const servers = each.servers.length
-        // Away: each wire to it is made up for by what it covered, and none goes but what that makes superfluous.
+        // Away: each wire to it is made up for by what it covered, and none goes but what that makes superfluous: to
+        // where a wire comes, those that were there for idle copies alone.
+        const most = Math.max(...many.map(mothership => cloud.map.instancesOn(mothership).size))
         const gone = cloud.change(remove('sessions', `mothership/${id}`))
         expect(gone.came).toBeLessThanOrEqual(wiredTo * at + at)
-        expect(gone.went).toBeLessThanOrEqual(gone.came)
+        expect(gone.went).toBeLessThanOrEqual(gone.came * most)
         const back = cloud.change(session('mothership', id))
         expect(back.came).toBeLessThanOrEqual(at)
         expect(back.went).toBeLessThanOrEqual(gone.came + back.came + wiredTo)
@@ -197,7 +205,8 @@ describe('a change of the cloud', () => {
         cloud.change(...server('new', [`/c${index}/*`]))
         expect([...cloud.all()].filter(wire => !wire.startsWith('new ') && !others.has(wire))).toEqual([])
       }),
-      { numRuns: 150 },
+      // One wire that comes, and two that were there for an idle copy each.
+      { numRuns: 150, examples: [[idleTwice, 17, 0]] },
     )
   })
 })
