@@ -21,6 +21,7 @@ import {
 } from './ipc.js'
 import { Output } from './output.js'
 import { type OpenSocket, ProcessSockets, type SocketEvents } from './process-sockets.js'
+import { Silence, unansweredMax } from './silence.js'
 import type { Ask, AskOutcome } from './state/asks.js'
 
 export interface ProcessOptions {
@@ -60,11 +61,6 @@ const startWithinMs = 10_000
 /** After its end, for the rest of what it printed. */
 const lastWordsMs = 150
 const lookEveryMs = 250
-/**
- * So many pings without an answer: counted, not timed, so that a mothership that stood still blames nobody. An endless
- * loop is over 1.5 to 1.75 s after it began; when it has lasted for one, callers are sent elsewhere.
- */
-const [pingsUnansweredMax, pingsUntilBusy] = [6, 4]
 const callsMax = 256
 /** Between two looks: who says more holds up all the others with it. */
 const [saidMax, nonsenseMax] = [5_000, 100]
@@ -93,7 +89,7 @@ export class ComponentProcess {
   readonly #output: Output
   #state: ProcessState = { kind: 'starting' }
   #next = 1
-  #pingsUnanswered = 0
+  readonly #silence = new Silence(lookEveryMs)
   readonly #calls = new Map<number, Call>()
   readonly #sockets = new ProcessSockets((message, sent) => this.#running && this.#tell(this.#running, message, sent))
   /** What a page asks of the component at once goes in one message. */
@@ -156,7 +152,7 @@ export class ComponentProcess {
     if (this.#state.kind !== 'ready' || !running)
       return Promise.resolve(failed(503, `not running: ${this.#state.kind}`))
     if (this.#calls.size >= callsMax) return Promise.resolve(failed(503, `busy: ${callsMax} calls are under way`))
-    if (this.#pingsUnanswered > pingsUntilBusy) return Promise.resolve(failed(503, 'busy: it does not answer'))
+    if (this.#silence.busy) return Promise.resolve(failed(503, 'busy: it does not answer'))
     const n = this.#next++
     return new Promise(resolve => {
       const cancel = this.options.clock.after(Math.max(1, deadlineMs), () =>
@@ -195,7 +191,7 @@ export class ComponentProcess {
     this.#collectedMs = undefined
     this.#verdict = undefined
     this.#output.lastError = undefined
-    this.#pingsUnanswered = 0
+    this.#silence.heard()
     const diedOfLate = this.#deaths.some(at => clock.nowMs() - at < deathsWithinMs)
     const running = confinement.start(start, this.#askedMiB, diedOfLate)
     const { child } = running
@@ -237,10 +233,9 @@ export class ComponentProcess {
     this.#nonsense = 0
     this.#lookAtMemory(running)
     if (this.#state.kind !== 'starting') {
-      if (this.#pingsUnanswered >= pingsUnansweredMax) {
-        return this.#kill(running, `stalled: no sign of life for ${(pingsUnansweredMax * lookEveryMs) / 1000} s`)
+      if (this.#silence.look(() => running.turn) === 'stalled') {
+        return this.#kill(running, `stalled: no sign of life for ${(unansweredMax * lookEveryMs) / 1000} s`)
       }
-      this.#pingsUnanswered++
       this.#tell(running, { k: 'ping', n: 0 })
     }
     this.#cancelLook = this.options.clock.after(lookEveryMs, () => this.#look(running))
@@ -275,7 +270,7 @@ export class ComponentProcess {
   }
 
   #onMessage(running: Confined, message: FromWorker): void {
-    this.#pingsUnanswered = 0
+    this.#silence.heard()
     switch (message.k) {
       case 'pong':
         return

@@ -4,7 +4,7 @@
  * arguments or open files reaches it.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { chownSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { CloudError } from '../cloud/errors.js'
@@ -16,6 +16,7 @@ import type { WorkerStart } from './ipc.js'
 import { type MemoryGroup, MemoryGroups } from './memory-groups.js'
 import { standBehind, standBesideOthers } from './priority.js'
 import { Reaper } from './reaper.js'
+import type { Turn } from './silence.js'
 import { Uids } from './uids.js'
 
 export interface ConfinementOptions {
@@ -151,6 +152,20 @@ export class Confined {
   /** MiB resident; undefined when it is gone, or the kernel does not say. */
   get usedMiB(): number | undefined {
     return this.child.pid === undefined ? undefined : this.memory.ramMiB(this.child.pid)
+  }
+
+  /** What it has had of a processor, and whether it wants one; undefined when that is not told. */
+  get turn(): Turn | undefined {
+    try {
+      const read = (file: string): string => readFileSync(`/proc/${this.child.pid}/${file}`, 'utf8')
+      // Of the main thread: nanoseconds on a processor, in a queue for one, and how often.
+      const [onProcessorNs] = read('schedstat').split(' ')
+      const stat = read('stat')
+      const state = stat[stat.lastIndexOf(')') + 2]
+      return { cpuMs: Number(onProcessorNs) / 1e6, runnable: state === 'R' }
+    } catch {
+      return undefined
+    }
   }
 
   /** By the kernel, where it can: `maxMiB` is what the instances ask for. */
