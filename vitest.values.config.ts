@@ -12,8 +12,8 @@ export const values = [
   'test/hypervisor/!(carried|replica).test.ts',
   'test/linearizability/**/*.test.ts',
   'test/protocol/**/*.test.ts',
-  'test/rain-server/{breaker,document,encoding,epochs,fragment-cache,language,piece,route}.test.ts',
-  'test/sdk/{proxy,way}.test.ts',
+  'test/rain-server/{breaker,document,choose,encoding,fragment-cache,language,piece,race,route,shown}.test.ts',
+  'test/sdk/{deadlines,proxy,together,way}.test.ts',
   'test/simulation/**/*.test.ts',
   'test/store/{blobs,decisions,election,keys,observations,presence,replica-map,requests,term,twin,values,wire}.test.ts',
 ]
