@@ -52,8 +52,8 @@ function coolOne(graph: Graph, from: number, { heats, mean, movesMax }: Warmth):
   const moved: Moved[] = []
   if (movesMax <= 0) return moved
   const isCool = (each: number): boolean => (heats.get(each) ?? mean) < mean
-  const movable = [...graph.wiredTo(from)].filter(server => insteadOf(graph, server, from, isCool) !== undefined)
-  for (const server of movable.sort((a, b) => byId(a.id, b.id))) {
+  // What is cool grows less: who could not be moved before could not be after.
+  for (const server of [...graph.wiredTo(from)].sort((a, b) => byId(a.id, b.id))) {
     if (moved.length >= movesMax || heats.get(from)! - share < until) break
     const to = insteadOf(graph, server, from, isCool)
     if (to === undefined) continue
