@@ -2,9 +2,8 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /**
- * What is tested with values alone: nothing is opened that could be left open, and no real time is waited for. So these
- * files share processes, which load the code once, and not once for each of them; and how slowly they run is no matter,
- * so `npm test` runs them beside everything that waits for real processes, with what these leave of the cores.
+ * What is tested with values alone: nothing is opened that could be left open. So these files share processes, which
+ * load the code once, and not once for each of them.
  */
 export const values = [
   'test/cloud/**/*.test.ts',

@@ -1,9 +1,6 @@
-/**
- * `npm test`: set-up, formatter and linter, types, every test; the last line counts. What is tested with values alone
- * takes whatever the cores have left while all else waits for processes, and is shown when that is over.
- */
-import { spawn } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+/** `npm test`: set-up, formatter and linter, types, every test; the last line counts. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root, setup } from './setup.mjs'
@@ -16,51 +13,24 @@ const scratch = mkdtempSync(join(tmpdir(), 'rain-test-'))
 const counts = { passed: 0, failed: 0, skipped: 0 }
 const skips = []
 
-/** The exit status. */
-const run = (program, args, output) =>
-  new Promise(resolve => {
-    const child = spawn(program, args, { cwd: root, stdio: ['inherit', output, output] })
-    child.on('error', () => resolve(1)).on('close', status => resolve(status ?? 1))
-  })
-const node = args => run(process.execPath, args, 'inherit')
+const node = args => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status ?? 1
 
 /** One check that passes or fails as a whole. */
-async function check(name, args) {
-  const ok = (await node(args)) === 0
+function check(name, args) {
+  const ok = node(args) === 0
   counts[ok ? 'passed' : 'failed']++
   process.stdout.write(`${name}: ${ok ? 'ok' : 'FAILED'}\n`)
 }
 
-const reportOf = name => join(scratch, `${name}.json`)
-
-function vitestArgs(name, config) {
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportOf(name)}`]
+function vitest(name, config) {
+  const report = join(scratch, `${name}.json`)
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const filters = process.argv.slice(2)
   const entry = join(modules, 'vitest', 'vitest.mjs')
-  return [entry, 'run', '--config', config, '--passWithNoTests', ...reporters, ...filters]
-}
-
-async function vitest(name, config) {
-  countAll(name, await node(vitestArgs(name, config)))
-}
-
-/** Behind everything else: what measures real time hardly notices. The returned function waits for it, and shows it. */
-function vitestBeside(name, config) {
-  const file = join(scratch, `${name}.txt`)
-  const output = openSync(file, 'w')
-  const ended = run('nice', ['-n', '10', process.execPath, ...vitestArgs(name, config)], output)
-  return async () => {
-    const status = await ended
-    closeSync(output)
-    process.stdout.write(readFileSync(file))
-    countAll(name, status)
-  }
-}
-
-function countAll(name, status) {
+  const status = node([entry, 'run', '--config', config, '--passWithNoTests', ...reporters, ...filters])
   const failedBefore = counts.failed
   try {
-    for (const file of JSON.parse(readFileSync(reportOf(name), 'utf8')).testResults) count(file)
+    for (const file of JSON.parse(readFileSync(report, 'utf8')).testResults) count(file)
   } catch {
     process.stdout.write(`${name}: no report was written\n`)
   }
@@ -80,19 +50,13 @@ function count(file) {
   }
 }
 
-const values = vitestBeside('values', 'vitest.values.config.ts')
 if (process.argv.length === 2) {
-  await check('format and lint', [
-    join(modules, '@biomejs', 'biome', 'bin', 'biome'),
-    'check',
-    '--error-on-warnings',
-    '.',
-  ])
-  await check('types', [join(modules, 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'])
+  check('format and lint', [join(modules, '@biomejs', 'biome', 'bin', 'biome'), 'check', '--error-on-warnings', '.'])
+  check('types', [join(modules, 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'])
 }
-await vitest('rooms', 'vitest.config.ts')
-await vitest('cloud', 'vitest.cloud.config.ts')
-await values()
+vitest('values', 'vitest.values.config.ts')
+vitest('rooms', 'vitest.config.ts')
+vitest('cloud', 'vitest.cloud.config.ts')
 rmSync(scratch, { recursive: true, force: true })
 
 for (const name of skips) process.stdout.write(`skipped: ${name}\n`)

@@ -27,5 +27,5 @@ describe('the simulated cloud', () => {
     process.stdout.write(said)
     expect(code, said).toBe(0)
     expect(said).toMatch(new RegExp(`^${enoughRuns} seeds, 0 failed`, 'm'))
-  }, 3_600_000)
+  }, 1_200_000)
 })
