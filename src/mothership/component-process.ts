@@ -84,6 +84,8 @@ export class ComponentProcess {
   /** Since the last look. */
   #said = 0
   #nonsense = 0
+  /** Until the one that runs has said what cannot be understood. */
+  #understood = true
   /** Why it was killed from here. */
   #verdict: string | undefined
   readonly #output: Output
@@ -192,19 +194,12 @@ export class ComponentProcess {
     this.#verdict = undefined
     this.#output.lastError = undefined
     this.#silence.heard()
+    this.#understood = true
     const diedOfLate = this.#deaths.some(at => clock.nowMs() - at < deathsWithinMs)
     const running = confinement.start(start, this.#askedMiB, diedOfLate)
     const { child } = running
     this.#running = running
-    let understood = true
-    child.on('message', (message: unknown) => {
-      if (this.#verdict !== undefined) return
-      if (++this.#said > saidMax) return this.#kill(running, `said more than ${saidMax} things in ${lookEveryMs} ms`)
-      if (heard.Check(message)) return this.#onMessage(running, message)
-      if (understood) log.warn({ component: name }, 'a component process says what cannot be understood')
-      understood = false
-      if (++this.#nonsense > nonsenseMax) this.#kill(running, 'says again and again what cannot be understood')
-    })
+    child.on('message', (message: unknown) => this.#hear(running, message))
     child.on('error', error => {
       log.warn({ component: name, err: error }, 'a component process failed')
       // What could not be started never exits.
@@ -269,6 +264,17 @@ export class ComponentProcess {
     this.#tell(this.#running, wanted.length === 1 ? wanted[0]! : { k: 'renders', n: 0, list: wanted })
   }
 
+  #hear(running: Confined, message: unknown): void {
+    if (this.#verdict !== undefined) return
+    if (++this.#said > saidMax) return this.#kill(running, `said more than ${saidMax} things in ${lookEveryMs} ms`)
+    if (heard.Check(message)) return this.#onMessage(running, message)
+    if (this.#understood) {
+      this.options.log.warn({ component: this.options.name }, 'a component process says what cannot be understood')
+    }
+    this.#understood = false
+    if (++this.#nonsense > nonsenseMax) this.#kill(running, 'says again and again what cannot be understood')
+  }
+
   #onMessage(running: Confined, message: FromWorker): void {
     this.#silence.heard()
     switch (message.k) {
@@ -282,8 +288,8 @@ export class ComponentProcess {
       case 'unfit':
         return this.#giveUp(`the self-test failed: ${message.reason}`)
       case 'several':
-        this.#said += message.list.length - 1
-        for (const each of message.list) this.#onMessage(running, each)
+        // Each for itself: one that cannot be understood takes no other with it.
+        for (const each of message.list) this.#hear(running, isSeveral(each) ? undefined : each)
         return
       case 'rendered':
         return this.#settle(message.n, { kind: 'rendered', result: message.result })
@@ -388,6 +394,9 @@ export class ComponentProcess {
 
 const backoffMs = (deaths: number): number =>
   deaths <= 1 ? backoffFirstMs : Math.min(backoffMostMs, backoffSecondMs * 2 ** (deaths - 2))
+
+/** There are none within others. */
+const isSeveral = (message: unknown): boolean => (message as { k?: unknown } | null)?.k === 'several'
 
 const nothingKept: AskOutcome = { kind: 'unknown', reason: 'this instance keeps no state' }
 

@@ -694,6 +694,26 @@ describe('the process of a component', () => {
     expect(log.said).toContain('a component process says what cannot be understood')
   })
 
+  it('whose one answer cannot be understood gives the others that are ready with it', async () => {
+    const { process, log } = await ready({
+      'meta.json': meta(['index', 'bad']),
+      'client/templates/index.html': 'well',
+      'client/templates/bad.html': '',
+      'server/data.js': `
+        const send = process.send.bind(process)
+        process.send = (message, ...rest) => {
+          const spoil = each => each.result?.html === '' ? { ...each, result: { ...each.result, html: 5 } } : each
+          return send(message.k === 'several' ? { ...message, list: [message, 7, ...message.list.map(spoil)] } : message, ...rest)
+        }
+      `,
+    })
+    const [good, bad] = await Promise.all([process.render(call(), 5_000), process.render(call('bad'), 500)])
+
+    expect(rendered(good).html).toBe('well')
+    expect(bad).toMatchObject({ kind: 'failed', status: 504 })
+    expect(log.said).toContain('a component process says what cannot be understood')
+  })
+
   it('that takes more memory than it may have dies alone', async () => {
     const { process } = await ready({
       'meta.json': meta(['index']),
